@@ -1,0 +1,51 @@
+//! The table of diagnostic codes. Each has a page in `codes/`: a failing program, the reason, the repaired program.
+//!
+//! Ranges: E01 syntax, E02 names, E03 sizes and shapes, E04 types and values, E05 distributions and sites, E06 guides,
+//! E07 inference settings, E08 modules and items, E09 data and files (exit code 3), W0 warnings.
+
+use super::Severity;
+
+macro_rules! codes {
+    ($($code:ident $title:literal)*) => {
+        /// The code of a diagnostic.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Code { $(#[doc = $title] $code),* }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$code),*];
+            /// The code as text, for example `E0301`.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$code => stringify!($code)),* }
+            }
+            /// What it is about, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$code => $title),* }
+            }
+            /// The long story: Markdown, with a wrong and a repaired program.
+            pub fn page(self) -> &'static str {
+                match self { $(Code::$code => include_str!(concat!("codes/", stringify!($code), ".md"))),* }
+            }
+        }
+    };
+}
+
+codes! {
+    E0101 "syntax error"
+    E0102 "unclosed bracket"
+}
+
+impl Code {
+    /// The code called `name`, in any case.
+    pub fn from_name(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|c| c.name().eq_ignore_ascii_case(name))
+    }
+    /// Errors begin with E, warnings with W.
+    pub fn severity(self) -> Severity {
+        if self.name().starts_with('W') { Severity::Warning } else { Severity::Error }
+    }
+    /// True for the family that blames data or files rather than the program (exit code 3).
+    pub fn is_data(self) -> bool {
+        self.name().starts_with("E09")
+    }
+}

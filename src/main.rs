@@ -1,0 +1,2 @@
+//! The `bayesc` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Splittable, counter-based random numbers.
