@@ -1,1 +1,3 @@
 //! Splittable, counter-based random numbers.
+/// A generator.
+pub struct Philox;

@@ -1,1 +1,2 @@
-//! (see ARCHITECTURE.md)
+//! Numerical kernels.
+pub mod elementwise;
