@@ -5,6 +5,8 @@
 //! `plot/` the pictures. Only `store.rs` touches files.
 
 pub mod fit;
+pub mod metrics;
+pub mod statistics;
 
 pub use fit::{
     DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision, Quantity, Role,
