@@ -7,6 +7,7 @@
 pub mod fit;
 pub mod metrics;
 pub mod statistics;
+pub mod summary;
 
 pub use fit::{
     DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision, Quantity, Role,
