@@ -1,1 +1,4 @@
 //! (see ARCHITECTURE.md)
+
+pub mod optim;
+pub mod schedule;

@@ -1,8 +1,8 @@
 //! Every operation of the graph, defined once: name, shape rule, kernel, vector-Jacobian product, samples for the tests.
 
 use crate::dist::DistId;
-use crate::ir::{DType, InputId, Shape};
 use crate::ir::graph::ConstantId;
+use crate::ir::{DType, InputId, Shape};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 
 /// How a reduction combines.
@@ -65,13 +65,26 @@ pub enum Op {
     /// A constant array of the graph.
     Constant(ConstantId),
     /// One number everywhere.
-    Full { value: f64, shape: Shape },
+    Full {
+        value: f64,
+        shape: Shape,
+    },
     /// `0..n`.
-    Iota { n: usize },
+    Iota {
+        n: usize,
+    },
     /// Noise from the stream `stream` of the run's key.
-    Noise { kind: NoiseKind, stream: u32, shape: Shape },
+    Noise {
+        kind: NoiseKind,
+        stream: u32,
+        shape: Shape,
+    },
     /// Draws from a distribution, parameters as operands; no gradient.
-    Draw { dist: DistId, stream: u32, shape: Shape },
+    Draw {
+        dist: DistId,
+        stream: u32,
+        shape: Shape,
+    },
     /// An elementwise map.
     Unary(Unary),
     /// An elementwise map of two operands, broadcasting.
@@ -83,32 +96,77 @@ pub enum Op {
     /// Ints and booleans as reals: the identity on the tape.
     ToReal,
     /// See [`crate::ir::Builder`] for the meaning of these.
-    Reshape { shape: Shape },
-    Broadcast { shape: Shape },
-    Transpose { perm: Vec<usize> },
-    Slice { axis: usize, start: usize, len: usize },
-    Pad { axis: usize, before: usize, after: usize },
-    Concat { axis: usize },
+    Reshape {
+        shape: Shape,
+    },
+    Broadcast {
+        shape: Shape,
+    },
+    Transpose {
+        perm: Vec<usize>,
+    },
+    Slice {
+        axis: usize,
+        start: usize,
+        len: usize,
+    },
+    Pad {
+        axis: usize,
+        before: usize,
+        after: usize,
+    },
+    Concat {
+        axis: usize,
+    },
     Gather,
-    ScatterAdd { rows: usize },
+    ScatterAdd {
+        rows: usize,
+    },
     Pick,
-    Place { n: usize },
-    Reduce { kind: Reduction, axes: Vec<usize> },
-    CumSum { axis: usize, reverse: bool },
-    ArgMax { axis: usize },
-    MatMul { ta: bool, tb: bool },
+    Place {
+        n: usize,
+    },
+    Reduce {
+        kind: Reduction,
+        axes: Vec<usize>,
+    },
+    CumSum {
+        axis: usize,
+        reverse: bool,
+    },
+    ArgMax {
+        axis: usize,
+    },
+    MatMul {
+        ta: bool,
+        tb: bool,
+    },
     Cholesky,
-    SolveTriangular { lower: bool, transposed: bool },
+    SolveTriangular {
+        lower: bool,
+        transposed: bool,
+    },
     Diagonal,
     Diag,
-    Tril { strict: bool },
+    Tril {
+        strict: bool,
+    },
     Conv2d(ConvAttrs),
-    Conv2dInputGrad { attrs: ConvAttrs, input: [usize; 2] },
-    Conv2dWeightGrad { attrs: ConvAttrs, kernel: [usize; 2] },
+    Conv2dInputGrad {
+        attrs: ConvAttrs,
+        input: [usize; 2],
+    },
+    Conv2dWeightGrad {
+        attrs: ConvAttrs,
+        kernel: [usize; 2],
+    },
     MaxPool2d(PoolAttrs),
     MaxPool2dGrad(PoolAttrs),
     AvgPool2d(PoolAttrs),
-    AvgPool2dGrad { attrs: PoolAttrs, input: [usize; 2] },
+    AvgPool2dGrad {
+        attrs: PoolAttrs,
+        input: [usize; 2],
+    },
 }
 impl Op {
     /// Its name.

@@ -1,1 +1,16 @@
-//! (see ARCHITECTURE.md)
+//! What a finished fit is, and everything that shows or stores it.
+//!
+//! `fit.rs` is the fit as plain data, filled by the inference engines; `statistics.rs` and `metrics.rs` turn draws into
+//! numbers; `summary.rs` is the document `summary.json`, `table.rs` the same for people; `store.rs` the fit directory;
+//! `plot/` the pictures. Only `store.rs` touches files.
+
+pub mod fit;
+pub mod metrics;
+pub mod statistics;
+pub mod store;
+pub mod summary;
+
+pub use fit::{
+    DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision, Quantity, Role,
+    StopReason, Timing, TraceRow,
+};

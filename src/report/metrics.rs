@@ -1,0 +1,437 @@
+//! Scores of the posterior predictive on data, accumulated draw by draw.
+//!
+//! Rows come in blocks: `begin` names the observed values of a block, `add_draw` is called once for each posterior
+//! draw, `end` scores the rows and forgets the draws. Memory is that of one block, so the caller bounds it by the number
+//! of rows it sends at a time: [`ClassScores`] keeps `rows * classes` numbers, [`NumberScores`] `rows * draws`.
+//! `nll` is in nats: minus the logarithm of the mean, over draws, of the probability (density) of the row.
+
+use super::fit::Metrics;
+use super::statistics::quantile;
+
+/// The number of equal bins that the calibration error sorts probabilities into.   Guo et al. 2017, arXiv:1706.04599.
+const CALIBRATION_BINS: usize = 15;
+
+/// Scores of a categorical (or Boolean) observation.
+///
+/// `accuracy`; `nll`; `brier`, summed over classes; `ece`, the expected calibration error of the largest probability;
+/// `count`; `entropy` of the predictive; `mutual_information` between class and parameters, the entropy of the
+/// predictive minus the mean entropy of the draws (Houlsby et al. 2011, arXiv:1112.5745). All are means over rows.
+#[derive(Clone, Debug)]
+pub struct ClassScores {
+    classes: usize,
+    observed: Vec<usize>,
+    draws: usize,
+    /// `[rows, classes]`, summed over draws.
+    probs: Vec<f64>,
+    /// `[rows]`, summed over draws.
+    entropies: Vec<f64>,
+    count: usize,
+    correct: usize,
+    nll: f64,
+    brier: f64,
+    entropy: f64,
+    mutual_information: f64,
+    bins: [Bin; CALIBRATION_BINS],
+}
+
+/// Rows whose largest probability falls into one interval.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bin {
+    confidence: f64,
+    correct: f64,
+}
+
+impl ClassScores {
+    /// Scores over `classes` classes.
+    pub fn new(classes: usize) -> Self {
+        Self {
+            classes,
+            observed: Vec::new(),
+            draws: 0,
+            probs: Vec::new(),
+            entropies: Vec::new(),
+            count: 0,
+            correct: 0,
+            nll: 0.0,
+            brier: 0.0,
+            entropy: 0.0,
+            mutual_information: 0.0,
+            bins: [Bin::default(); CALIBRATION_BINS],
+        }
+    }
+    /// Opens a block of rows whose observed classes are `observed`.
+    ///
+    /// # Panics
+    /// When a class is out of range.
+    pub fn begin(&mut self, observed: &[usize]) {
+        assert!(observed.iter().all(|&class| class < self.classes), "an observed class is out of range");
+        self.observed = observed.to_vec();
+        self.draws = 0;
+        self.probs = vec![0.0; observed.len() * self.classes];
+        self.entropies = vec![0.0; observed.len()];
+    }
+    /// Adds the probabilities `[rows, classes]` that one posterior draw gives.
+    ///
+    /// # Panics
+    /// When their number is another one.
+    pub fn add_draw<T: Copy + Into<f64>>(&mut self, probs: &[T]) {
+        assert_eq!(probs.len(), self.probs.len(), "probabilities do not have the shape [rows, classes]");
+        self.draws += 1;
+        let rows = probs.chunks_exact(self.classes).zip(self.probs.chunks_exact_mut(self.classes));
+        for ((row, sum), entropy) in rows.zip(&mut self.entropies) {
+            for (&p, sum) in row.iter().zip(sum) {
+                let p: f64 = p.into();
+                *sum += p;
+                *entropy += entropy_term(p);
+            }
+        }
+    }
+    /// Closes the block.
+    ///
+    /// # Panics
+    /// When no draw was added.
+    pub fn end(&mut self) {
+        assert!(self.draws > 0, "a block without draws");
+        let draws = self.draws as f64;
+        let rows = self.probs.chunks_exact_mut(self.classes).zip(&self.observed).zip(&self.entropies);
+        for ((probs, &observed), &entropies) in rows {
+            let (mut best, mut brier, mut entropy) = (0, 0.0, 0.0);
+            for class in 0..probs.len() {
+                probs[class] /= draws;
+                let p = probs[class];
+                if p > probs[best] {
+                    best = class;
+                }
+                brier += (p - f64::from(u8::from(class == observed))).powi(2);
+                entropy += entropy_term(p);
+            }
+            self.count += 1;
+            self.correct += usize::from(best == observed);
+            self.nll -= probs[observed].ln();
+            self.brier += brier;
+            self.entropy += entropy;
+            self.mutual_information += entropy - entropies / draws;
+            let bin = (probs[best] * CALIBRATION_BINS as f64).ceil() as usize;
+            let bin = &mut self.bins[bin.clamp(1, CALIBRATION_BINS) - 1];
+            bin.confidence += probs[best];
+            bin.correct += f64::from(u8::from(best == observed));
+        }
+        self.observed.clear();
+    }
+    /// The scores over all closed blocks; NaN when there was no row.
+    pub fn metrics(&self) -> Metrics {
+        let n = self.count as f64;
+        let ece: f64 = self.bins.iter().map(|bin| (bin.confidence - bin.correct).abs()).sum();
+        named(&[
+            ("accuracy", self.correct as f64 / n),
+            ("nll", self.nll / n),
+            ("brier", self.brier / n),
+            ("ece", ece / n),
+            ("count", n),
+            ("entropy", self.entropy / n),
+            ("mutual_information", self.mutual_information / n),
+        ])
+    }
+}
+
+/// `-p ln p`, 0 at 0.
+fn entropy_term(p: f64) -> f64 {
+    if p > 0.0 { -p * p.ln() } else { 0.0 }
+}
+
+/// What kind of number is observed: it decides which scores are given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NumberKind {
+    /// Real values: `rmse`, `mae`, `nll`, `crps`, `coverage_50`, `coverage_90`, `count`.
+    Real,
+    /// Counts: `nll`, `rmse`, `coverage_90`, `count`.
+    Count,
+}
+
+/// Scores of a real or count observation.
+///
+/// `rmse` is of the predictive mean and `mae` of the predictive median, the point that each of them asks for (Gneiting
+/// 2011, JASA 106:746). `crps` is the continuous ranked probability score, estimated without bias from the draws
+/// (Zamo & Naveau 2018, Math. Geosci. 50:209, eq. 3). `coverage_50` and `coverage_90` are the fractions of rows inside
+/// the central intervals, ends included.
+#[derive(Clone, Debug)]
+pub struct NumberScores {
+    kind: NumberKind,
+    observed: Vec<f64>,
+    log_mean_probs: Vec<LogSum>,
+    /// One `[rows]` for each draw.
+    predictive: Vec<Vec<f64>>,
+    count: usize,
+    squares: f64,
+    absolutes: f64,
+    nll: f64,
+    crps: f64,
+    inside_50: usize,
+    inside_90: usize,
+}
+
+impl NumberScores {
+    /// Scores of numbers of this kind.
+    pub fn new(kind: NumberKind) -> Self {
+        Self {
+            kind,
+            observed: Vec::new(),
+            log_mean_probs: Vec::new(),
+            predictive: Vec::new(),
+            count: 0,
+            squares: 0.0,
+            absolutes: 0.0,
+            nll: 0.0,
+            crps: 0.0,
+            inside_50: 0,
+            inside_90: 0,
+        }
+    }
+    /// Opens a block of rows whose observed values are `observed`.
+    pub fn begin<T: Copy + Into<f64>>(&mut self, observed: &[T]) {
+        self.observed = observed.iter().map(|&x| x.into()).collect();
+        self.log_mean_probs = vec![LogSum::default(); observed.len()];
+        self.predictive.clear();
+    }
+    /// Adds what one posterior draw gives: the log density `[rows]` of the observed values, and one predictive draw
+    /// `[rows]`.
+    ///
+    /// # Panics
+    /// When their number is another one.
+    pub fn add_draw<T: Copy + Into<f64>>(&mut self, log_density: &[T], predictive: &[T]) {
+        let rows = self.observed.len();
+        assert_eq!((log_density.len(), predictive.len()), (rows, rows), "one number per row is wanted");
+        for (sum, &x) in self.log_mean_probs.iter_mut().zip(log_density) {
+            sum.add(x.into());
+        }
+        self.predictive.push(predictive.iter().map(|&x| x.into()).collect());
+    }
+    /// Closes the block.
+    ///
+    /// # Panics
+    /// When no draw was added.
+    pub fn end(&mut self) {
+        let draws = self.predictive.len();
+        assert!(draws > 0, "a block without draws");
+        let mut sorted = Vec::with_capacity(draws);
+        for (row, (&observed, sum)) in self.observed.iter().zip(&self.log_mean_probs).enumerate() {
+            sorted.clear();
+            sorted.extend(self.predictive.iter().map(|draw| draw[row]));
+            sorted.sort_unstable_by(f64::total_cmp);
+            let inside = |low, high| (quantile(&sorted, low)..=quantile(&sorted, high)).contains(&observed);
+            let mean = sorted.iter().sum::<f64>() / draws as f64;
+            self.count += 1;
+            self.squares += (mean - observed).powi(2);
+            self.absolutes += (quantile(&sorted, 0.5) - observed).abs();
+            self.nll -= sum.value() - (draws as f64).ln();
+            self.crps += crps(&sorted, observed);
+            self.inside_50 += usize::from(inside(0.25, 0.75));
+            self.inside_90 += usize::from(inside(0.05, 0.95));
+        }
+        self.observed.clear();
+        self.predictive.clear();
+    }
+    /// The scores over all closed blocks; NaN when there was no row.
+    pub fn metrics(&self) -> Metrics {
+        let n = self.count as f64;
+        let rmse = ("rmse", (self.squares / n).sqrt());
+        let nll = ("nll", self.nll / n);
+        let coverage_90 = ("coverage_90", self.inside_90 as f64 / n);
+        let count = ("count", n);
+        match self.kind {
+            NumberKind::Real => {
+                let (mae, crps) = (("mae", self.absolutes / n), ("crps", self.crps / n));
+                let coverage_50 = ("coverage_50", self.inside_50 as f64 / n);
+                named(&[rmse, mae, nll, crps, coverage_50, coverage_90, count])
+            }
+            NumberKind::Count => named(&[nll, rmse, coverage_90, count]),
+        }
+    }
+}
+
+/// `E|X - y| - E|X - X'| / 2` over sorted draws, X and X' distinct; one draw alone has the score `|x - y|`.
+fn crps(sorted: &[f64], observed: f64) -> f64 {
+    let n = sorted.len() as f64;
+    let distance = sorted.iter().map(|x| (x - observed).abs()).sum::<f64>() / n;
+    if sorted.len() < 2 {
+        return distance;
+    }
+    // The sum of |x_i - x_j| over pairs i < j of sorted numbers.
+    let spread: f64 = sorted.iter().enumerate().map(|(i, x)| x * (2.0 * i as f64 - n + 1.0)).sum();
+    distance - spread / (n * (n - 1.0))
+}
+
+/// The logarithm of a sum of exponentials, term by term without overflow.
+#[derive(Clone, Copy, Debug)]
+struct LogSum {
+    largest: f64,
+    scaled: f64,
+}
+
+impl Default for LogSum {
+    fn default() -> Self {
+        Self { largest: f64::NEG_INFINITY, scaled: 0.0 }
+    }
+}
+
+impl LogSum {
+    fn add(&mut self, x: f64) {
+        if x > self.largest {
+            self.scaled = self.scaled * (self.largest - x).exp() + 1.0;
+            self.largest = x;
+        } else if x != f64::NEG_INFINITY {
+            self.scaled += (x - self.largest).exp();
+        }
+    }
+    fn value(self) -> f64 {
+        self.largest + self.scaled.ln()
+    }
+}
+
+fn named(pairs: &[(&str, f64)]) -> Metrics {
+    Metrics { values: pairs.iter().map(|(name, value)| (name.to_string(), *value)).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(metrics: &Metrics, expect: &[(&str, f64)]) {
+        let names: Vec<&str> = metrics.values.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, expect.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        for (name, value) in expect {
+            let got = metrics.get(name).expect("the names agree");
+            assert!((got - value).abs() < 1e-12, "{name}: {got} instead of {value}");
+        }
+    }
+
+    fn entropy(probs: &[f64]) -> f64 {
+        probs.iter().map(|p| -p * p.ln()).sum()
+    }
+
+    #[test]
+    fn class_scores_of_two_rows_and_two_draws() {
+        let mut scores = ClassScores::new(3);
+        // Row 0 becomes [0.6, 0.3, 0.1], right; row 1 [0.5, 0.25, 0.25], wrong.
+        scores.begin(&[0, 2]);
+        scores.add_draw(&[0.8, 0.1, 0.1, 0.5, 0.25, 0.25]);
+        scores.add_draw(&[0.4, 0.5, 0.1, 0.5, 0.25, 0.25]);
+        scores.end();
+        let (a, b) = ([0.6, 0.3, 0.1], [0.5, 0.25, 0.25]);
+        let within = (entropy(&[0.8, 0.1, 0.1]) + entropy(&[0.4, 0.5, 0.1])) / 2.0;
+        check(
+            &scores.metrics(),
+            &[
+                ("accuracy", 0.5),
+                ("nll", -(0.6f64.ln() + 0.25f64.ln()) / 2.0),
+                ("brier", (0.16 + 0.09 + 0.01 + 0.25 + 0.0625 + 0.5625) / 2.0),
+                // 0.6 lies in bin 9 of 15 (8/15, 9/15], 0.5 in bin 8.
+                ("ece", (0.4 + 0.5) / 2.0),
+                ("count", 2.0),
+                ("entropy", (entropy(&a) + entropy(&b)) / 2.0),
+                ("mutual_information", (entropy(&a) - within) / 2.0),
+            ],
+        );
+    }
+
+    #[test]
+    fn calibration_error_cancels_within_a_bin() {
+        let mut scores = ClassScores::new(2);
+        scores.begin(&[0, 0, 0, 1]);
+        scores.add_draw(&[0.75f32, 0.25, 0.75, 0.25, 0.75, 0.25, 0.75, 0.25]);
+        scores.end();
+        assert_eq!(scores.metrics().get("ece"), Some(0.0));
+        assert_eq!(scores.metrics().get("accuracy"), Some(0.75));
+        // Draws that agree leave nothing to learn.
+        assert_eq!(scores.metrics().get("mutual_information"), Some(0.0));
+    }
+
+    #[test]
+    fn sure_probabilities_have_no_entropy() {
+        let mut scores = ClassScores::new(2);
+        scores.begin(&[1]);
+        scores.add_draw(&[0.0, 1.0]);
+        scores.end();
+        let m = scores.metrics();
+        assert_eq!((m.get("entropy"), m.get("nll"), m.get("ece")), (Some(0.0), Some(0.0), Some(0.0)));
+        scores.begin(&[0]);
+        scores.add_draw(&[0.0, 1.0]);
+        scores.end();
+        assert_eq!(scores.metrics().get("nll"), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn blocks_score_like_one_block() {
+        let probs = [0.2, 0.8, 0.6, 0.4, 0.9, 0.1];
+        let mut whole = ClassScores::new(2);
+        whole.begin(&[1, 1, 0]);
+        whole.add_draw(&probs);
+        whole.end();
+        let mut parts = ClassScores::new(2);
+        for (row, label) in [1, 1, 0].into_iter().enumerate() {
+            parts.begin(&[label]);
+            parts.add_draw(&probs[2 * row..2 * row + 2]);
+            parts.end();
+        }
+        assert_eq!(whole.metrics(), parts.metrics());
+    }
+
+    #[test]
+    fn number_scores_of_one_row() {
+        let mut scores = NumberScores::new(NumberKind::Real);
+        scores.begin(&[2.0]);
+        for (log_density, draw) in [(-1.0, 0.0), (-2.0, 1.0), (-3.0, 5.0)] {
+            scores.add_draw(&[log_density], &[draw]);
+        }
+        scores.end();
+        let nll = -(((-1f64).exp() + (-2f64).exp() + (-3f64).exp()) / 3.0).ln();
+        check(
+            &scores.metrics(),
+            &[
+                ("rmse", 0.0),
+                ("mae", 1.0),
+                ("nll", nll),
+                // mean distance (2 + 1 + 3) / 3, mean pair distance (1 + 4 + 5) / 3
+                ("crps", 2.0 - 5.0 / 3.0),
+                // quartiles 0.5 and 3
+                ("coverage_50", 1.0),
+                ("coverage_90", 1.0),
+                ("count", 1.0),
+            ],
+        );
+    }
+
+    #[test]
+    fn crps_of_a_uniform_predictive() {
+        // For U(0, 1) the score is y^2 - y + 1/3; an even grid of midpoints stands for it.
+        let n = 10_000;
+        let grid: Vec<f64> = (0..n).map(|i| (i as f64 + 0.5) / n as f64).collect();
+        for y in [0.0, 0.3, 0.5, 1.0] {
+            assert!((crps(&grid, y) - (y * y - y + 1.0 / 3.0)).abs() < 1e-4, "{y}: {}", crps(&grid, y));
+        }
+    }
+
+    #[test]
+    fn counts_have_their_own_scores() {
+        let mut scores = NumberScores::new(NumberKind::Count);
+        scores.begin(&[3.0f32, 9.0]);
+        for draw in 0..5 {
+            scores.add_draw(&[-1.0f32, -1.0], &[draw as f32, draw as f32]);
+        }
+        scores.end();
+        let rmse = ((1.0f64 + 49.0) / 2.0).sqrt();
+        check(&scores.metrics(), &[("nll", 1.0), ("rmse", rmse), ("coverage_90", 0.5), ("count", 2.0)]);
+    }
+
+    #[test]
+    fn log_sums_neither_overflow_nor_lose_impossible_terms() {
+        let mut sum = LogSum::default();
+        assert_eq!(sum.value(), f64::NEG_INFINITY);
+        for x in [f64::NEG_INFINITY, -1000.0, -1000.0, f64::NEG_INFINITY] {
+            sum.add(x);
+        }
+        assert!((sum.value() - (-1000.0 + 2f64.ln())).abs() < 1e-12);
+        sum.add(800.0);
+        assert_eq!(sum.value(), 800.0);
+    }
+}
