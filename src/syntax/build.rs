@@ -433,6 +433,9 @@ impl Builder<'_> {
     }
 
     fn prefix(&mut self, op: P, operand: Expr) -> Expr {
+        if op.as_rule() == Rule::neg {
+            self.needs_parentheses(&operand, false);
+        }
         let span = self.span(&op).to(operand.span);
         let kind = match op.as_rule() {
             Rule::neg => ExprKind::Unary(UnaryOp::Neg, Box::new(operand)),
@@ -479,6 +482,11 @@ impl Builder<'_> {
                 "join two comparisons by `and`: `a < b and b < c`",
             );
         }
+        let in_range = matches!(op.as_rule(), Rule::range | Rule::range_closed);
+        if !matches!(op.as_rule(), Rule::pipe | Rule::or | Rule::and) {
+            self.needs_parentheses(&left, comparison || in_range);
+            self.needs_parentheses(&right, comparison || in_range);
+        }
         let (left, right) = (Box::new(left), Box::new(right));
         let op = match op.as_rule() {
             Rule::pipe => return Expr { kind: ExprKind::Pipe(left, right), span },
@@ -507,6 +515,23 @@ impl Builder<'_> {
             rule => unreachable!("{rule:?} is not an infix operator"),
         };
         Expr { kind: ExprKind::Binary(op, left, right), span }
+    }
+
+    /// Refuses `a + not b` and `a * ..b`: what comes behind would be read as part of the looser operand.
+    fn needs_parentheses(&mut self, operand: &Expr, comparison: bool) {
+        let what = match operand.kind {
+            ExprKind::Unary(UnaryOp::Not, _) => "`not`",
+            // `not_a_range` speaks of ranges in ranges.
+            ExprKind::Range { .. } if !comparison => "a range",
+            _ => return,
+        };
+        self.error(
+            Code::E0101,
+            operand.span,
+            format!("{what} binds more loosely than the operator beside it"),
+            "this needs parentheses",
+            "put it in parentheses",
+        );
     }
 
     fn not_a_range(&mut self, operand: &Expr) {

@@ -5,6 +5,7 @@
 pub mod ast;
 pub mod lexer;
 pub mod parse;
+pub mod print;
 
 mod brackets;
 mod build;
@@ -15,5 +16,9 @@ mod layout;
 mod recover;
 mod slips;
 
+#[cfg(test)]
+mod roundtrip;
+
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};
+pub use print::{print_expr, print_item, print_module, print_stmt, print_type};
 pub use slips::nearest;

@@ -149,7 +149,7 @@ fn parse_with<T>(
     for _ in 0..MAX_ROUNDS {
         let error = match BayesParser::parse(rule, &text) {
             Ok(mut pairs) => {
-                let pair = pairs.next().expect("the rule holds one pair");
+                let pair = pairs.find(|p| p.as_rule() != Rule::nl).expect("the rule holds one tree");
                 let base = slice.range.start;
                 let mut builder = Builder { file: ctx.file, base, len: ctx.len, diags, bare_expressions: ctx.repl };
                 let tree = build(&mut builder, pair);
