@@ -263,6 +263,20 @@ macro_rules! attributes {
 }
 pub(crate) use attributes;
 
+/// The result of an elementwise map at one element, in double precision.
+pub(crate) fn evaluate_at(op: &Op, operands: &[f64]) -> Option<f64> {
+    use crate::kernels::elementwise as maps;
+    let operand = |i: usize| maps::Operand { data: &operands[i..=i], strides: &[] };
+    let mut out = [0.0];
+    match *op {
+        Op::Unary(map) => maps::unary(map, &operands[..1], &mut out),
+        Op::Binary(map) => maps::binary(map, &[], operand(0), operand(1), &mut out),
+        Op::Ternary(map) => maps::ternary(map, &[], operand(0), operand(1), operand(2), &mut out),
+        _ => return None,
+    }
+    Some(out[0])
+}
+
 /// The operands' shapes, of which there are exactly `N`.
 fn exactly<'a, const N: usize>(operands: &[&'a Shape]) -> Result<[&'a Shape; N], ShapeError> {
     operands.try_into().map_err(|_| ShapeError::Arity { needed: N, found: operands.len() })
