@@ -19,7 +19,7 @@ pub enum Unary {
     Expm1,
     Log,
     Log1p,
-    /// ln(1 - e^-x), x > 0.
+    /// ln(1 - e^x), x < 0.
     Log1mExp,
     Sigmoid,
     LogSigmoid,
@@ -67,8 +67,10 @@ pub enum Binary {
     Add,
     Sub,
     Mul,
+    /// a b, and 0 where a is 0 even if b is infinite or NaN.
+    MulAbsorbing,
     Div,
-    /// Remainder with the sign of the dividend.
+    /// Remainder with the sign of the divisor: a - b floor(a / b).
     Rem,
     Pow,
     /// The larger one; NaN when one of them is.
@@ -166,7 +168,7 @@ macro_rules! unary_table {
             Unary::Expm1 => $go!(ELEMENTARY, |x| x.expm1()),
             Unary::Log => $go!(ELEMENTARY, |x| x.ln()),
             Unary::Log1p => $go!(ELEMENTARY, |x| x.ln_1p()),
-            Unary::Log1mExp => $go!(ELEMENTARY, |x| x.log1mexp()),
+            Unary::Log1mExp => $go!(ELEMENTARY, |x| (-x).log1mexp()),
             Unary::Sigmoid => $go!(ELEMENTARY, |x| x.sigmoid()),
             Unary::LogSigmoid => $go!(ELEMENTARY, |x| x.log_sigmoid()),
             Unary::Softplus => $go!(ELEMENTARY, |x| x.softplus()),
@@ -272,8 +274,12 @@ pub fn binary<F: Scalar>(op: Binary, dims: &[usize], a: Operand<'_, F>, b: Opera
         Binary::Add => go!(CHEAP, |x, y| x + y),
         Binary::Sub => go!(CHEAP, |x, y| x - y),
         Binary::Mul => go!(CHEAP, |x, y| x * y),
+        Binary::MulAbsorbing => go!(CHEAP, |x, y| if x == F::ZERO { F::ZERO } else { x * y }),
         Binary::Div => go!(CHEAP, |x, y| x / y),
-        Binary::Rem => go!(ELEMENTARY, |x, y| x % y),
+        Binary::Rem => go!(ELEMENTARY, |x, y| {
+            let r = x % y;
+            if r != F::ZERO && (r < F::ZERO) != (y < F::ZERO) { r + y } else { r }
+        }),
         // One exponent for the whole array, and a small one: products, exact for the square.
         Binary::Pow if layout.constant(1) && b.first().is_some_and(|&y| small_power(y).is_some()) => {
             match small_power(b[0]) {
