@@ -63,8 +63,8 @@ fn word(rule: Rule) -> Word {
         rbrk => Say("`]`"),
         lbrace => Say("`{`"),
         rbrace => Say("`}`"),
-        nl | EOI => Say("the end of the line"),
-        doc | gap | between => Silent,
+        nl | EOI | between => Say("the end of the line"),
+        doc | gap => Silent,
         digits | exponent | WHITESPACE => Silent,
     }
 }
@@ -92,10 +92,7 @@ pub(super) fn words(tried: &[Rule]) -> String {
     }
     // Behind a finished statement, what could still be added to it matters less than that it has ended.
     if said.contains(&LINE_END) {
-        said.retain(|w| matches!(*w, LINE_END | "`}`"));
-        if said.len() == 2 {
-            said.retain(|w| *w == LINE_END);
-        }
+        said.retain(|w| matches!(*w, LINE_END | "`,`"));
     }
     if said.is_empty() {
         return if operator { "an operator".to_string() } else { "something else".to_string() };

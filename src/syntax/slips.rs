@@ -127,6 +127,20 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 );
                 out.hopeless.push(token.start);
             }
+            TokenKind::SingleQuoted => {
+                let inner = &token.text(text)[1..token.end - token.start - 1];
+                let string = format!("\"{inner}\"");
+                diags.push(
+                    error("strings stand in double quotes", "not a string here")
+                        .help(format!("write `{string}`"))
+                        .fix(span, string.clone()),
+                );
+                if inner.contains(['"', '\\']) {
+                    out.hopeless.push(token.start);
+                } else {
+                    replace(&string);
+                }
+            }
             TokenKind::Unknown => {
                 let again = i > 0 && tokens[i - 1].kind == TokenKind::Unknown && tokens[i - 1].end == token.start;
                 if !again {
@@ -345,7 +359,8 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
         let infer = scene.text(0) == "infer";
         let words: &[&str] = if infer { &["minibatch"] } else { &STATEMENT_WORDS };
         if let Some(near) = nearest(word, words) {
-            let d = new(format!("`{word}` is not a statement"), "no statement begins so");
+            let what = if infer { "setting" } else { "statement" };
+            let d = new(format!("`{word}` is not a {what}"), &format!("no {what} begins so"));
             return Some(d.help(format!("write `{near}`")).fix(span, near));
         }
     }
@@ -372,8 +387,7 @@ fn dangling(scene: &Scene, start: usize, found: usize, before: Option<usize>) ->
         let lines = |a: &Token, b: &Token| scene.text[a.end..b.start].len() > 1;
         let at = (start + 1..found).rev().find(|&i| needs(scene.tokens[i - 1].kind))?;
         let (a, b) = (&scene.tokens[at - 1], &scene.tokens[at]);
-        let binds = matches!(a.kind, TokenKind::Tilde | TokenKind::Assign);
-        if binds && lines(a, b) {
+        if lines(a, b) {
             return Some(missing(at - 1));
         }
     }
