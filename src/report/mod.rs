@@ -7,6 +7,7 @@
 pub mod fit;
 pub mod metrics;
 pub mod numbers;
+pub mod plot;
 pub mod statistics;
 pub mod store;
 pub mod summary;
