@@ -69,6 +69,10 @@ impl<I: Idx, T> IndexVec<I, T> {
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
+    /// The index that the next entry will get.
+    pub fn len_id(&self) -> I {
+        I::new(self.raw.len())
+    }
     /// The entries in order.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.raw.iter()

@@ -1,1 +1,5 @@
-//! (see ARCHITECTURE.md)
+//! Differentiation of graphs: appends to a graph the nodes that compute derivatives of it.
+
+pub mod reverse;
+
+pub use reverse::{NoGradient, gradient};

@@ -95,7 +95,8 @@ impl Builder {
         let dtype = op.dtype(&dtypes);
         self.push_node(Node { op, operands: operands.to_vec(), shape, dtype })
     }
-    fn push_node(&mut self, node: Node) -> ValueId {
+    /// Appends `node` as it is: its shape and dtype are those of the graph that it comes from.
+    pub(crate) fn push_node(&mut self, node: Node) -> ValueId {
         self.graph.origins.push(self.origin);
         self.graph.nodes.push(node)
     }
@@ -328,8 +329,18 @@ impl Builder {
 
     // --- linear algebra ----------------------------------------------------------------------------------------
 
-    /// `op(a) @ op(b)`, batched over leading dimensions that agree or are absent; `t?` transposes the last two.
+    /// `op(a) @ op(b)`, leading dimensions broadcasting; `t?` transposes the last two.
+    /// A batch of rows times one matrix is one product of all rows.
     pub fn matmul(&mut self, a: ValueId, ta: bool, b: ValueId, tb: bool) -> ValueId {
+        let (left, right) = (self.shape(a), self.shape(b));
+        if !ta && left.rank() > 2 && right.rank() == 2 {
+            let k = left[left.rank() - 1];
+            let rows: usize = left[..left.rank() - 1].iter().product();
+            let flat = self.reshape(a, [rows, k]);
+            let product = self.push(Op::MatMul { ta, tb }, &[flat, b]);
+            let columns = right[if tb { 0 } else { 1 }];
+            return self.reshape(product, left.drop_last(1).concat(&[columns]));
+        }
         self.push(Op::MatMul { ta, tb }, &[a, b])
     }
     /// The lower Cholesky factor of the last two dimensions.
@@ -440,7 +451,7 @@ unary_methods! {
     floor = Floor;
     /// The smallest integer not below `x`.
     ceil = Ceil;
-    /// The nearest integer, halves away from zero.
+    /// The nearest integer, halves to the even one.
     round = Round;
     /// `ln |Gamma(x)|`
     lgamma = Lgamma;

@@ -2,6 +2,9 @@
 
 pub mod builder;
 pub mod graph;
+pub mod passes;
+pub mod print;
+pub mod verify;
 
 pub use builder::Builder;
 pub use graph::{DType, Graph, InputId, InputKind, Node, Shape, ValueId};

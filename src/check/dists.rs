@@ -1,0 +1,433 @@
+//! Distributions: matching arguments to the rows of the table, and the shapes that come out.
+
+use super::checker::{Binding, Checker, R, Val};
+use super::nearest::nearest;
+use super::size::Size;
+use super::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::dist::{self, DistDef, DistId, SupportKind};
+use crate::ir::DType;
+use crate::source::Span;
+use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
+
+/// Wrappers, which take distributions as arguments.
+const WRAPPERS: &[&str] = &["Mixture"];
+/// Wrappers that the language describes and that are not built yet.
+const LATER: &[&str] = &["Truncated", "Censored", "ZeroInflated", "Hurdle", "Transformed", "Ordered", "Independent"];
+
+/// Whether `name` is a distribution or a wrapper.
+pub(super) fn is_distribution(name: &str) -> bool {
+    WRAPPERS.contains(&name) || LATER.contains(&name) || dist::forms(name).next().is_some()
+}
+
+/// The element type of a distribution's values.
+pub(super) fn elem_of(dtype: DType) -> Elem {
+    match dtype {
+        DType::Real => Elem::Real,
+        DType::Int => Elem::Int,
+        DType::Bool => Elem::Bool,
+    }
+}
+
+impl<'p> Checker<'p> {
+    /// An expression that must be a distribution.
+    pub(super) fn dist(&mut self, e: &ast::Expr) -> R<DistExpr> {
+        match &e.kind {
+            Syntax::Paren(inner) => self.dist(inner),
+            Syntax::Name(name) => match self.lookup_local(name).cloned() {
+                Some((Binding::Val(Val::Dist(d)), _)) => Ok(d),
+                Some((Binding::Poison, _)) => Err(super::checker::Reported),
+                _ if is_distribution(name) => {
+                    let help = format!("give it its arguments: `{}`", signature(name));
+                    Err(self.error(Code::E0209, format!("`{name}` needs arguments"), e.span, "a distribution without arguments", &help))
+                }
+                Some(_) => Err(self.not_a_distribution(e)),
+                None => Err(self.unknown_distribution(name, e.span)),
+            },
+            Syntax::Call { callee, args } => match &callee.kind {
+                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, callee.span, args, e.span),
+                Syntax::Name(name) => {
+                    if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some() {
+                        Err(self.not_a_distribution(e))
+                    } else {
+                        Err(self.unknown_distribution(name, callee.span))
+                    }
+                }
+                _ => Err(self.not_a_distribution(e)),
+            },
+            _ => Err(self.not_a_distribution(e)),
+        }
+    }
+    fn not_a_distribution(&mut self, e: &ast::Expr) -> super::checker::Reported {
+        self.error(
+            Code::E0507,
+            "this is not a distribution",
+            e.span,
+            "a distribution is needed",
+            "write for example `Normal(0, 1)`; a deterministic value is bound by `=`",
+        )
+    }
+    fn unknown_distribution(&mut self, name: &str, span: Span) -> super::checker::Reported {
+        let names: Vec<&str> = dist::names().chain(WRAPPERS.iter().copied()).collect();
+        let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`")).label(span, "unknown distribution");
+        d = match nearest(name, names.iter().copied()) {
+            Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
+            None => d.help("`bayesc doc` lists the distributions"),
+        };
+        self.report(d)
+    }
+
+    /// A call of a distribution or wrapper.
+    pub(super) fn dist_call(&mut self, name: &str, name_span: Span, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+        if LATER.contains(&name) {
+            return Err(self.error(
+                Code::E0404,
+                format!("`{name}` is not supported yet"),
+                name_span,
+                "this wrapper",
+                "use a distribution of the table, or `factor` with its log density",
+            ));
+        }
+        if name == "Mixture" {
+            return self.mixture(args, span);
+        }
+        let forms: Vec<DistId> = dist::forms(name).collect();
+        let def = self.choose_form(name, &forms, args, span)?;
+        let row = dist::get(def);
+        let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.params.len()];
+        let mut position = 0;
+        for arg in args {
+            let at = match &arg.name {
+                Some(n) => row.params.iter().position(|p| p.name == n.name).expect("the form was chosen by its names"),
+                None => {
+                    position += 1;
+                    position - 1
+                }
+            };
+            if at >= slots.len() {
+                let d = Diagnostic::new(Code::E0210, format!("`{name}` takes {} arguments", slots.len()))
+                    .label(arg.value.span, "one too many")
+                    .help(format!("its signature is `{}`", signature(name)));
+                return Err(self.report(d));
+            }
+            if slots[at].is_some() {
+                let param = row.params[at].name;
+                return Err(self.error(Code::E0204, format!("`{param}` is given twice"), arg.value.span, "given again here", "leave one out"));
+            }
+            slots[at] = Some(&arg.value);
+        }
+        let mut values = Vec::new();
+        let mut failed = false;
+        for (param, slot) in row.params.iter().zip(slots) {
+            match (slot, param.default) {
+                (Some(e), _) => match self.dist_argument(row, param, e) {
+                    Ok(v) => values.push(v),
+                    Err(_) => failed = true,
+                },
+                (None, Some(default)) => values.push(self.constant(default, Elem::Real, span)),
+                (None, None) => {
+                    let d = Diagnostic::new(Code::E0209, format!("`{name}` needs `{}`", param.name))
+                        .label(span, "an argument is missing")
+                        .help(format!("its signature is `{}`", signature(name)));
+                    return Err(self.report(d));
+                }
+            }
+        }
+        if failed {
+            return Err(super::checker::Reported);
+        }
+        let result = DistExpr::Row { def, args: values, span };
+        self.batch_shape(&result)?;
+        Ok(result)
+    }
+
+    /// The row whose parameters include all the names that the call uses.
+    fn choose_form(&mut self, name: &str, forms: &[DistId], args: &[ast::Arg], span: Span) -> R<DistId> {
+        let named: Vec<&ast::Ident> = args.iter().filter_map(|a| a.name.as_ref()).collect();
+        let has = |id: DistId, n: &str| dist::get(id).params.iter().any(|p| p.name == n);
+        for n in &named {
+            if !forms.iter().any(|&f| has(f, &n.name)) {
+                let mut all: Vec<&str> = forms.iter().flat_map(|&f| dist::get(f).params.iter().map(|p| p.name)).collect();
+                all.dedup();
+                return Err(self.unknown_argument(name, n, &all));
+            }
+        }
+        let fitting: Vec<DistId> = forms.iter().copied().filter(|&f| named.iter().all(|n| has(f, &n.name))).collect();
+        // Among rows of one family the one that the count of arguments fills; the first row otherwise.
+        let full = fitting.iter().copied().find(|&f| dist::get(f).params.len() == args.len());
+        match full.or(fitting.first().copied()) {
+            Some(def) => Ok(def),
+            None => {
+                let list = named.iter().map(|n| format!("`{}`", n.name)).collect::<Vec<_>>().join(" and ");
+                let help = format!("its signature is `{}`", signature(name));
+                Err(self.error(Code::E0501, format!("{list} exclude each other"), span, "too many parameterizations", &help))
+            }
+        }
+    }
+
+    /// One argument: a value, or a hole in a guide.
+    fn dist_argument(&mut self, row: &'static DistDef, param: &'static dist::ParamDef, e: &ast::Expr) -> R<ExprId> {
+        if let Syntax::Hole(init) = &e.kind
+            && let Some(site) = self.guide_site
+        {
+            return self.hole(site, row, param, init.as_deref(), e.span);
+        }
+        let value = self.array(e)?;
+        let ty = self.program.ty(value).clone();
+        if ty.shape.len() < param.event_rank {
+            let need = if param.event_rank == 1 { "a vector" } else { "a matrix" };
+            let shape = if ty.shape.is_empty() { "a number".to_string() } else { self.program.shape_text(&ty.shape) };
+            let message = format!("`{}` of `{}` must be {need}", param.name, row.name);
+            let d = Diagnostic::new(Code::E0306, message).label(e.span, format!("this is {shape}")).help("`fill([K], x)` makes a vector");
+            return Err(self.report(d));
+        }
+        if let Some(value) = self.const_value(value) {
+            self.check_parameter(row, param, value, e.span)?;
+        }
+        Ok(value)
+    }
+    fn check_parameter(&mut self, row: &DistDef, param: &dist::ParamDef, value: f64, span: Span) -> R<()> {
+        let fits = match param.support {
+            SupportKind::Positive => value > 0.0,
+            SupportKind::NonNegative => value >= 0.0,
+            SupportKind::UnitInterval => (0.0..=1.0).contains(&value),
+            SupportKind::Count => value >= 0.0 && value.fract() == 0.0,
+            _ => !value.is_nan(),
+        };
+        if fits {
+            return Ok(());
+        }
+        let need = param.support.words();
+        Err(self.error(
+            Code::E0502,
+            format!("`{}` of `{}` must be {need}, found {value}", param.name, row.name),
+            span,
+            &format!("{value} is not {need}"),
+            "mend the value; to learn it, give it a prior",
+        ))
+    }
+
+    fn mixture(&mut self, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+        let help = "write `Mixture(weights, [Normal(0, 1), Normal(0, 5)])`";
+        let find = |name: &str, at: usize| {
+            args.iter()
+                .find(|a| a.name.as_ref().is_some_and(|n| n.name == name))
+                .or_else(|| args.get(at).filter(|a| a.name.is_none()))
+                .map(|a| &a.value)
+        };
+        let (Some(weights), Some(list)) = (find("weights", 0), find("components", 1)) else {
+            return Err(self.error(Code::E0209, "`Mixture` needs weights and components", span, "an argument is missing", help));
+        };
+        if let Some(extra) = args.get(2) {
+            return Err(self.error(Code::E0210, "`Mixture` takes two arguments", extra.value.span, "one too many", help));
+        }
+        let Syntax::Array(parts) = &list.kind else {
+            return Err(self.error(Code::E0501, "the components must be a list of distributions", list.span, "not a list", help));
+        };
+        let weights_id = self.array(weights);
+        let components: Vec<R<DistExpr>> = parts.iter().map(|p| self.dist(p)).collect();
+        let weights_id = weights_id?;
+        let components = components.into_iter().collect::<R<Vec<_>>>()?;
+        let shape = self.program.ty(weights_id).shape.clone();
+        let k = Size::from(components.len() as i64);
+        if shape.last().is_none_or(|last| !self.agree(last, &k)) {
+            let have = self.program.shape_text(&shape);
+            let d = Diagnostic::new(Code::E0501, format!("{} components need as many weights", components.len()))
+                .label(weights.span, format!("these have shape {have}"))
+                .label(list.span, format!("{} components", components.len()))
+                .help("give one weight for each component");
+            return Err(self.report(d));
+        }
+        if let Some(total) = self.const_sum(weights_id).filter(|t| (t - 1.0).abs() > 1e-6) {
+            return Err(self.error(
+                Code::E0502,
+                format!("the weights sum to {total}, not to 1"),
+                weights.span,
+                "not a simplex",
+                "scale them so that they sum to 1",
+            ));
+        }
+        let support = components[0].support();
+        for c in &components[1..] {
+            if c.support() != support {
+                let d = Diagnostic::new(Code::E0501, "the components of a mixture must have one support")
+                    .label(c.span(), format!("`{}` is {}", c.name(), c.support().words()))
+                    .label(components[0].span(), format!("`{}` is {}", components[0].name(), support.words()))
+                    .help("use families of one support");
+                return Err(self.report(d));
+            }
+        }
+        let result = DistExpr::Mixture { weights: weights_id, components, span };
+        self.batch_shape(&result)?;
+        Ok(result)
+    }
+    /// The sum of an array literal of known numbers.
+    fn const_sum(&self, e: ExprId) -> Option<f64> {
+        match &self.program.exprs[e].kind {
+            ExprKind::Call { def, args, .. } if def.name == "stack" => args.iter().map(|&a| self.const_value(a)).sum(),
+            _ => None,
+        }
+    }
+
+    /// The batch shape of a distribution: what its parameters broadcast to without their event dimensions.
+    pub(super) fn batch_shape(&mut self, d: &DistExpr) -> R<Vec<Size>> {
+        match d {
+            DistExpr::Row { def, args, span } => {
+                let row = dist::get(*def);
+                let mut shape: Vec<Size> = Vec::new();
+                let mut previous: Option<ExprId> = None;
+                for (param, &arg) in row.params.iter().zip(args) {
+                    if matches!(self.program.exprs[arg].kind, ExprKind::Hole(_)) {
+                        continue;
+                    }
+                    let full = self.program.ty(arg).shape.clone();
+                    let batch = &full[..full.len().saturating_sub(param.event_rank)];
+                    match self.broadcast(&shape, batch) {
+                        Some(joined) => shape = joined,
+                        None => {
+                            let message = format!("the parameters of `{}` do not go together", row.name);
+                            let mut d = Diagnostic::new(Code::E0301, message).label(*span, "their shapes differ");
+                            if let Some(p) = previous {
+                                d = self.blame(d, p);
+                            }
+                            d = self.blame(d, arg).help("sizes are matched by name from the right: add a dimension with `new` where one is meant");
+                            return Err(self.report(d));
+                        }
+                    }
+                    if !full.is_empty() {
+                        previous = Some(arg);
+                    }
+                }
+                Ok(shape)
+            }
+            DistExpr::Mixture { weights, components, span } => {
+                let full = self.program.ty(*weights).shape.clone();
+                let mut shape = full[..full.len().saturating_sub(1)].to_vec();
+                for c in components {
+                    let batch = self.batch_shape(c)?;
+                    match self.broadcast(&shape, &batch) {
+                        Some(joined) => shape = joined,
+                        None => {
+                            let d = Diagnostic::new(Code::E0301, "the components of the mixture do not go together")
+                                .label(*span, "their shapes differ")
+                                .label(c.span(), format!("this has shape {}", self.program.shape_text(&batch)))
+                                .help("give all components the same shape");
+                            return Err(self.report(d));
+                        }
+                    }
+                }
+                Ok(shape)
+            }
+        }
+    }
+    /// The event shape of a distribution, as far as its parameters say it.
+    pub(super) fn event_shape(&self, d: &DistExpr) -> Option<Vec<Size>> {
+        match d {
+            DistExpr::Row { def, args, .. } => {
+                let row = dist::get(*def);
+                if row.event_rank == 0 {
+                    return Some(Vec::new());
+                }
+                let (_, &arg) = row
+                    .params
+                    .iter()
+                    .zip(args)
+                    .find(|(p, a)| p.event_rank >= row.event_rank && !matches!(self.program.exprs[**a].kind, ExprKind::Hole(_)))?;
+                let shape = &self.program.ty(arg).shape;
+                Some(shape[shape.len() - row.event_rank..].to_vec())
+            }
+            DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
+        }
+    }
+    /// The element type of a distribution's values.
+    pub(super) fn dist_elem(&self, d: &DistExpr) -> Elem {
+        match d {
+            DistExpr::Row { def, .. } => elem_of(dist::get(*def).dtype),
+            DistExpr::Mixture { components, .. } => components.first().map_or(Elem::Real, |c| self.dist_elem(c)),
+        }
+    }
+    /// The type of a site `~ d` with the declared type, if there is one; checks that they fit.
+    pub(super) fn site_type(&mut self, d: &DistExpr, declared: Option<(Ty, Span)>, name: &str) -> R<Ty> {
+        let batch = self.batch_shape(d)?;
+        let event = self.event_shape(d);
+        let elem = self.dist_elem(d);
+        let Some((ty, ty_span)) = declared else {
+            let Some(event) = event else {
+                let help = format!("declare it: `{name}: real[…] ~ {}(…)`", d.name());
+                return Err(self.error(Code::E0503, format!("the shape of `{name}` is not known"), d.span(), "this does not say the shape", &help));
+            };
+            return Ok(Ty::new(elem, batch.into_iter().chain(event).collect()));
+        };
+        if elem != ty.elem && !(ty.elem == Elem::Int && elem == Elem::Bool) {
+            let (want, have) = (super::functions::elem_word(ty.elem), super::functions::elem_word(elem));
+            let diagnostic = Diagnostic::new(Code::E0401, format!("`{name}` is declared {want}, but `{}` gives {have}", d.name()))
+                .label(ty_span, format!("declared {want} here"))
+                .label(d.span(), format!("draws are {have}"))
+                .help(format!("declare it `{have}`"));
+            return Err(self.report(diagnostic));
+        }
+        self.fits(d, &batch, event.as_deref(), &ty.shape, ty_span, name)?;
+        Ok(ty)
+    }
+    /// Checks that values of shape `shape` can be draws of `d`: the batch shape fills the dimensions from the right,
+    /// further leading ones are independent draws.
+    pub(super) fn fits(
+        &mut self,
+        d: &DistExpr,
+        batch: &[Size],
+        event: Option<&[Size]>,
+        shape: &[Size],
+        shape_span: Span,
+        name: &str,
+    ) -> R<()> {
+        let rank = d.event_rank();
+        let ok = shape.len() >= rank + batch.len() && {
+            let (lead, tail) = shape.split_at(shape.len() - rank);
+            event.is_none_or(|event| event.iter().zip(tail).all(|(a, b)| self.agree(a, b)))
+                && batch.iter().rev().zip(lead.iter().rev()).all(|(a, b)| self.agree(a, b) || a.is_one())
+        };
+        if ok {
+            return Ok(());
+        }
+        let right: Vec<Size> = batch.iter().chain(event.unwrap_or_default()).cloned().collect();
+        let (have, want) = (self.program.shape_text(shape), self.program.shape_text(&right));
+        let mut diagnostic = Diagnostic::new(Code::E0503, format!("`{name}` has shape {have}, `{}` gives {want}", d.name()))
+            .label(d.span(), format!("this has shape {want}"))
+            .label(shape_span, format!("`{name}` is {have}"));
+        for arg in d.args() {
+            if self.program.ty(arg).shape.len() > shape.len() || (!self.program.ty(arg).shape.is_empty() && want != have) {
+                diagnostic = self.blame(diagnostic, arg);
+                break;
+            }
+        }
+        let help = if right.len() > shape.len() {
+            "the left side must have all dimensions of the right: look for a `new` or a missing reduction"
+        } else {
+            "the sizes of the right side must be the last sizes of the left, name by name"
+        };
+        Err(self.report(diagnostic.help(help)))
+    }
+}
+
+/// The signature of a distribution, all its forms together: `Bernoulli(probs | logits)`.
+pub fn signature(name: &str) -> String {
+    if name == "Mixture" {
+        return "Mixture(weights, [D, …])".to_string();
+    }
+    let rows: Vec<&DistDef> = dist::forms(name).map(dist::get).collect();
+    let Some(first) = rows.first() else { return name.to_string() };
+    let params: Vec<String> = (0..first.params.len())
+        .map(|at| {
+            let mut names: Vec<&str> = Vec::new();
+            for row in &rows {
+                if let Some(p) = row.params.get(at)
+                    && !names.contains(&p.name)
+                {
+                    names.push(p.name);
+                }
+            }
+            names.join(" | ")
+        })
+        .collect();
+    format!("{name}({})", params.join(", "))
+}

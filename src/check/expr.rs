@@ -1,0 +1,717 @@
+//! Expressions: from syntax to typed values.
+
+use super::checker::{Binding, Checker, Context, Given, OptionValue, R, Val};
+use super::nearest::nearest;
+use super::size::{MAX_SIZE, Size};
+use super::typed::*;
+use crate::builtins::{self, elementwise as ew, linalg, shape};
+use crate::diag::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{self, BinaryOp, Elem, ExprKind as Syntax, Index, UnaryOp};
+
+/// Functions that only data expressions may call.
+const DATA_FUNCTIONS: &[&str] =
+    &["csv", "json", "npy", "npz", "idx", "parquet", "images", "safetensors", "levels", "codes", "standardize"];
+
+impl<'p> Checker<'p> {
+    /// Any expression.
+    pub(super) fn expr(&mut self, e: &ast::Expr) -> R<Val> {
+        let span = e.span;
+        Ok(match &e.kind {
+            Syntax::Int(n) => Val::Array(self.constant(*n as f64, Elem::Int, span)),
+            Syntax::Real(x) => Val::Array(self.constant(*x, Elem::Real, span)),
+            Syntax::Bool(b) => Val::Array(self.constant(f64::from(u8::from(*b)), Elem::Bool, span)),
+            Syntax::Str(_) => {
+                return Err(self.error(
+                    Code::E0403,
+                    "text cannot be used in a model",
+                    span,
+                    "this is text",
+                    "read the data by `data x: … = csv(\"…\").column`",
+                ));
+            }
+            Syntax::Name(name) => self.name(name, span)?,
+            Syntax::Field(base, field) => self.field(e, base, field)?,
+            Syntax::Call { callee, args } => self.call(callee, args, None, span)?,
+            Syntax::Pipe(left, right) => self.pipe(left, right, span)?,
+            Syntax::Index(base, indices) => Val::Array(self.index(base, indices, span)?),
+            Syntax::Unary(op, x) => {
+                let x = self.array(x)?;
+                let def = match op {
+                    UnaryOp::Neg => &ew::NEG,
+                    UnaryOp::Not => &ew::NOT,
+                };
+                if let (UnaryOp::Neg, Some(c)) = (op, self.literal(x)) {
+                    let elem = self.program.ty(x).elem;
+                    return Ok(Val::Array(self.constant(-c, elem, span)));
+                }
+                Val::Array(self.apply(def, &[x], span)?)
+            }
+            Syntax::Binary(op, a, b) => Val::Array(self.binary(*op, a, b, span)?),
+            Syntax::In(x, range) => Val::Array(self.membership(x, range, span)?),
+            Syntax::Range { .. } => {
+                return Err(self.error(
+                    Code::E0403,
+                    "a range cannot stand here",
+                    span,
+                    "this is a range",
+                    "`range(N)` gives the ints 0, 1, …, N - 1",
+                ));
+            }
+            Syntax::Tuple(parts) => {
+                let parts: Vec<R<Val>> = parts.iter().map(|p| self.expr(p)).collect();
+                Val::Tuple(parts.into_iter().collect::<R<Vec<_>>>()?)
+            }
+            Syntax::Array(parts) => Val::Array(self.array_literal(parts, span)?),
+            Syntax::Hole(_) => {
+                let help = if self.context == Context::Guide {
+                    "a hole stands for an argument of a distribution: `x ~ Normal(?, ?)`"
+                } else {
+                    "a hole is a free variational parameter: use it in a `guide`; here write `param`"
+                };
+                return Err(self.error(Code::E0606, "a hole cannot stand here", span, "this hole", help));
+            }
+            Syntax::Paren(inner) => self.expr(inner)?,
+        })
+    }
+
+    /// An expression that must be an array or number.
+    pub(super) fn array(&mut self, e: &ast::Expr) -> R<ExprId> {
+        let val = self.expr(e)?;
+        self.as_array(&val, e.span)
+    }
+    /// An expression that must be a number.
+    pub(super) fn scalar(&mut self, e: &ast::Expr) -> R<ExprId> {
+        let id = self.array(e)?;
+        if self.program.ty(id).shape.is_empty() {
+            return Ok(id);
+        }
+        let shape = self.program.shape_text(&self.program.ty(id).shape.clone());
+        Err(self.error(Code::E0306, format!("a number is needed, found {shape}"), e.span, "this is an array", "index it or reduce it"))
+    }
+    fn literal(&self, e: ExprId) -> Option<f64> {
+        match self.program.exprs[e].kind {
+            ExprKind::Const(c) => Some(c),
+            _ => None,
+        }
+    }
+
+    // --- names and fields --------------------------------------------------------------------------------------
+
+    fn name(&mut self, name: &str, span: Span) -> R<Val> {
+        if let Some((binding, place)) = self.lookup_local(name).cloned() {
+            return match binding {
+                Binding::Val(val) => Ok(self.at(val, span)),
+                Binding::Size(size) => Ok(Val::Array(self.size_value(size, span))),
+                Binding::Poison => Err(super::checker::Reported),
+                Binding::Declared(_) => {
+                    let d = Diagnostic::new(Code::E0205, format!("`{name}` is read before it is filled"))
+                        .label(span, "read here")
+                        .label(place, "declared here")
+                        .help(format!("give its elements first: `{name}[0] ~ …`"));
+                    Err(self.report(d))
+                }
+            };
+        }
+        if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)) {
+            return Ok(Val::Array(self.site_expr(site, span)));
+        }
+        if self.scope.module == self.modules.root() {
+            if let Some(id) = self.program.data_named(name) {
+                let ty = self.program.data[id].ty.clone();
+                return Ok(Val::Array(self.push(ExprKind::Data(id), ty, span)));
+            }
+            if let Some((_, value)) = self.program.constants.iter().find(|(n, _)| n == name).cloned() {
+                return self.inline_constant(name, &value, span);
+            }
+            if let Some(id) = self.known_size(name) {
+                return Ok(Val::Array(self.size_value(id.into(), span)));
+            }
+        }
+        match name {
+            "pi" => Ok(Val::Array(self.constant(std::f64::consts::PI, Elem::Real, span))),
+            "e" => Ok(Val::Array(self.constant(std::f64::consts::E, Elem::Real, span))),
+            _ => Err(self.unknown_name(name, span)),
+        }
+    }
+    /// The same value, as it is written at `span` (so that messages point there).
+    fn at(&mut self, val: Val, span: Span) -> Val {
+        match val {
+            Val::Array(e) => {
+                let leaf = matches!(
+                    self.program.exprs[e].kind,
+                    ExprKind::Site(_) | ExprKind::Data(_) | ExprKind::Const(_) | ExprKind::Param(_)
+                );
+                if leaf && self.program.exprs[e].span != span {
+                    let (kind, ty) = (self.program.exprs[e].kind.clone(), self.program.exprs[e].ty.clone());
+                    return Val::Array(self.push(kind, ty, span));
+                }
+                Val::Array(e)
+            }
+            other => other,
+        }
+    }
+    pub(super) fn site_expr(&mut self, site: SiteId, span: Span) -> ExprId {
+        let ty = self.model.sites[site].ty.clone();
+        self.push(ExprKind::Site(site), ty, span)
+    }
+    /// A file constant inside a model: its expression, if that needs no files.
+    fn inline_constant(&mut self, name: &str, value: &ast::Expr, span: Span) -> R<Val> {
+        if reads_data(value) {
+            let help = format!("declare what the model needs: `data x: real[N] = {name}.column`");
+            return Err(self.error(
+                Code::E0205,
+                format!("`{name}` is read from a file: its size is not known to the checker"),
+                span,
+                "used in the model",
+                &help,
+            ));
+        }
+        let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
+        let result = self.expr(value);
+        self.scope.frames = frames;
+        result
+    }
+    fn field(&mut self, whole: &ast::Expr, base: &ast::Expr, field: &ast::Ident) -> R<Val> {
+        if let Some(path) = dotted(whole) {
+            if let Some(&site) = self.site_values.get(&format!("{}{path}", self.prefix)) {
+                return Ok(Val::Array(self.site_expr(site, whole.span)));
+            }
+            if let Some((Binding::Val(Val::Sub(_, prefix)), _)) = dotted(base).and_then(|b| self.lookup_local(&b).cloned()) {
+                let full = format!("{prefix}{}", field.name);
+                if let Some(&site) = self.site_values.get(&full) {
+                    return Ok(Val::Array(self.site_expr(site, whole.span)));
+                }
+            }
+            let names: Vec<String> = self.site_values.keys().cloned().collect();
+            let near = nearest(&path, names.iter().map(String::as_str)).map(str::to_string);
+            let mut d = Diagnostic::new(Code::E0201, format!("nothing is called `{path}` here")).label(whole.span, "unknown name");
+            let root = path.split('.').next().unwrap_or_default().to_string();
+            let siblings: Vec<&String> = names.iter().filter(|n| n.starts_with(&format!("{root}."))).collect();
+            d = match (near, siblings.is_empty()) {
+                (Some(near), _) => d.help(format!("there is a site `{near}`")).fix(whole.span, near),
+                (None, false) => {
+                    let list = siblings.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ");
+                    d.help(format!("the sites of `{root}` are {list}"))
+                }
+                _ => d.help("columns of a table are read in a `data` item: `data x: real[N] = table.column`"),
+            };
+            return Err(self.report(d));
+        }
+        self.expr(base)?;
+        Err(self.error(Code::E0205, format!("this value has no field `{}`", field.name), field.span, "no such field", "only submodels have sites to name"))
+    }
+
+    // --- operators ---------------------------------------------------------------------------------------------
+
+    fn binary(&mut self, op: BinaryOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> R<ExprId> {
+        let (left, right) = (self.array(a), self.array(b));
+        let (left, right) = (left?, right?);
+        let def = match op {
+            BinaryOp::Add => &ew::ADD,
+            BinaryOp::Sub => &ew::SUB,
+            BinaryOp::Mul => &ew::MUL,
+            BinaryOp::Div => &ew::DIV,
+            BinaryOp::Rem => &ew::REM,
+            BinaryOp::Pow => &ew::POW,
+            BinaryOp::MatMul => &linalg::MATMUL,
+            BinaryOp::Eq => &ew::EQ,
+            BinaryOp::Ne => &ew::NE,
+            BinaryOp::Lt => &ew::LT,
+            BinaryOp::Le => &ew::LE,
+            BinaryOp::Gt => &ew::GT,
+            BinaryOp::Ge => &ew::GE,
+            BinaryOp::And => &ew::AND,
+            BinaryOp::Or => &ew::OR,
+        };
+        self.apply(def, &[left, right], span)
+    }
+    fn membership(&mut self, x: &ast::Expr, range: &ast::Expr, span: Span) -> R<ExprId> {
+        let value = self.array(x)?;
+        let Syntax::Range { start, end, closed } = &range.kind else {
+            return Err(self.error(Code::E0403, "`in` needs a range", range.span, "not a range", "write for example `x in 0..10`"));
+        };
+        let mut result = None;
+        if let Some(start) = start {
+            let low = self.array(start)?;
+            result = Some(self.apply(&ew::GE, &[value, low], span)?);
+        }
+        if let Some(end) = end {
+            let high = self.array(end)?;
+            let def = if *closed { &ew::LE } else { &ew::LT };
+            let below = self.apply(def, &[value, high], span)?;
+            result = Some(match result {
+                Some(above) => self.apply(&ew::AND, &[above, below], span)?,
+                None => below,
+            });
+        }
+        match result {
+            Some(e) => Ok(e),
+            None => Err(self.error(Code::E0403, "this range has no ends", range.span, "everything lies in it", "give it an end: `0..`")),
+        }
+    }
+    fn array_literal(&mut self, parts: &[ast::Expr], span: Span) -> R<ExprId> {
+        if parts.is_empty() {
+            return Err(self.error(Code::E0403, "an array needs at least one element", span, "this is empty", "`zeros([N])` makes an array of zeros"));
+        }
+        let parts: Vec<R<(Val, Span)>> = parts.iter().map(|p| self.expr(p).map(|v| (v, p.span))).collect();
+        let mut given: Vec<Given<'_>> = parts.into_iter().map(|p| p.map(|(v, s)| Given::Val(v, s))).collect::<R<_>>()?;
+        let first = given.remove(0);
+        self.call_builtin(&shape::STACK, vec![Some(first)], given, span)
+    }
+
+    // --- calls -------------------------------------------------------------------------------------------------
+
+    fn pipe(&mut self, left: &ast::Expr, right: &ast::Expr, span: Span) -> R<Val> {
+        let value = self.expr(left)?;
+        let first = Given::Val(value, left.span);
+        match &right.kind {
+            Syntax::Call { callee, args } => self.call(callee, args, Some(first), span),
+            Syntax::Name(_) | Syntax::Field(..) => self.call(right, &[], Some(first), span),
+            _ => Err(self.error(Code::E0403, "`|>` needs a function on its right", right.span, "not a function", "write for example `x |> relu`")),
+        }
+    }
+    /// A call by name of a function of the program, a built-in one, or a distribution; `first` comes from `|>`.
+    pub(super) fn call(&mut self, callee: &ast::Expr, args: &[ast::Arg], first: Option<Given<'_>>, span: Span) -> R<Val> {
+        match &callee.kind {
+            Syntax::Name(name) => {
+                if let Some((Binding::Val(Val::Dist(_)), _)) = self.lookup_local(name) {
+                    return Err(self.error(Code::E0205, format!("`{name}` is a whole distribution already"), span, "called here", &format!("use it as it is: `x ~ {name}`")));
+                }
+                if self.modules.function(self.scope.module, name).is_some() {
+                    return self.call_function(self.scope.module, name, args, first, span);
+                }
+                if let Some(def) = builtins::get(name) {
+                    let (bound, extra) = self.match_builtin(def, args, first, span)?;
+                    return self.call_builtin(def, bound, extra, span).map(Val::Array);
+                }
+                if super::dists::is_distribution(name) {
+                    let mut all: Vec<ast::Arg> = Vec::new();
+                    if first.is_some() {
+                        let help = format!("write `{name}(…)` with all its arguments");
+                        return Err(self.error(Code::E0403, "a distribution cannot stand after `|>`", span, "in this call", &help));
+                    }
+                    all.extend_from_slice(args);
+                    return self.dist_call(name, callee.span, &all, span).map(Val::Dist);
+                }
+                Err(self.unknown_function(name, callee.span))
+            }
+            Syntax::Field(base, function) => {
+                if let Syntax::Name(module) = &base.kind
+                    && let Some(&id) = self.modules.get(self.scope.module).uses.get(module)
+                {
+                    if self.modules.get(id).functions.contains_key(&function.name) {
+                        return self.call_function(id, &function.name, args, first, span);
+                    }
+                    let names: Vec<String> = self.modules.get(id).functions.keys().cloned().collect();
+                    let mut d = Diagnostic::new(Code::E0202, format!("`{module}` has no `{}`", function.name))
+                        .label(function.span, "not found there");
+                    d = match nearest(&function.name, names.iter().map(String::as_str)) {
+                        Some(near) => d.help(format!("`{module}` has `{near}`")).fix(function.span, near),
+                        None => {
+                            let mut names = names;
+                            names.sort();
+                            d.help(format!("it has `{}`", names.join("`, `")))
+                        }
+                    };
+                    return Err(self.report(d));
+                }
+                if let Syntax::Name(module) = &base.kind
+                    && super::modules::LIBRARY.iter().any(|(n, _)| n == module)
+                {
+                    let d = Diagnostic::new(Code::E0201, format!("`{module}` is not in scope"))
+                        .label(base.span, "a module of the standard library")
+                        .help(format!("add `use {module}` at the top of the file"));
+                    return Err(self.report(d));
+                }
+                Err(self.error(Code::E0202, "only a function can be called", callee.span, "not a function", "write the function's name"))
+            }
+            _ => Err(self.error(Code::E0202, "only a function can be called", callee.span, "not a function", "write the function's name")),
+        }
+    }
+    fn unknown_function(&mut self, name: &str, span: Span) -> super::checker::Reported {
+        if DATA_FUNCTIONS.contains(&name) {
+            return self.error(
+                Code::E0403,
+                format!("`{name}` reads data: it cannot be called here"),
+                span,
+                "in a model",
+                &format!("declare it: `data x: real[N] = {name}(…)`"),
+            );
+        }
+        let user: Vec<String> = self.modules.get(self.scope.module).functions.keys().cloned().collect();
+        let names = user.iter().map(String::as_str).chain(builtins::all().map(|f| f.name)).chain(crate::dist::names());
+        let mut d = Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
+        d = match nearest(name, names) {
+            Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
+            None => d.help(format!("define it: `fn {name}(x: real) -> real {{ … }}`")),
+        };
+        self.report(d)
+    }
+    /// Puts the arguments of a call into the places of a built-in function's parameters.
+    fn match_builtin<'a>(
+        &mut self,
+        def: &'static builtins::FnDef,
+        args: &'a [ast::Arg],
+        first: Option<Given<'a>>,
+        span: Span,
+    ) -> R<(Vec<Option<Given<'a>>>, Vec<Given<'a>>)> {
+        let variadic = matches!(def.name, "concat" | "stack");
+        let mut bound: Vec<Option<Given<'a>>> = vec![None; def.params.len()];
+        let mut extra = Vec::new();
+        let mut position = 0;
+        let positional = first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
+        for (name, given) in positional {
+            let at = match name {
+                None => {
+                    position += 1;
+                    position - 1
+                }
+                Some(name) => match def.params.iter().position(|p| p.name == name.name) {
+                    Some(at) => at,
+                    None => {
+                        let names: Vec<&str> = def.params.iter().map(|p| p.name).collect();
+                        return Err(self.unknown_argument(def.name, name, &names));
+                    }
+                },
+            };
+            if at >= bound.len() {
+                if variadic {
+                    extra.push(given);
+                    continue;
+                }
+                let d = Diagnostic::new(Code::E0210, format!("`{}` takes at most {} arguments", def.name, bound.len()))
+                    .label(given.span(), "one too many")
+                    .help(format!("its signature is `{}`", def.signature));
+                return Err(self.report(d));
+            }
+            if let Some(before) = &bound[at] {
+                let d = Diagnostic::new(Code::E0204, format!("`{}` is given twice", def.params[at].name))
+                    .label(given.span(), "given again here")
+                    .label(before.span(), "first given here")
+                    .help("leave one of them out");
+                return Err(self.report(d));
+            }
+            bound[at] = Some(given);
+        }
+        if let Some(missing) = def.params.iter().zip(&bound).find(|(p, b)| p.required && b.is_none()) {
+            let d = Diagnostic::new(Code::E0209, format!("`{}` needs `{}`", def.name, missing.0.name))
+                .label(span, "an argument is missing")
+                .help(format!("its signature is `{}`", def.signature));
+            return Err(self.report(d));
+        }
+        Ok((bound, extra))
+    }
+    pub(super) fn unknown_argument(&mut self, function: &str, name: &ast::Ident, names: &[&str]) -> super::checker::Reported {
+        let mut d = Diagnostic::new(Code::E0208, format!("`{function}` has no argument `{}`", name.name)).label(name.span, "unknown argument");
+        d = match nearest(&name.name, names.iter().copied()) {
+            Some(near) => d.help(format!("it has `{near}`")).fix(name.span, near),
+            None if names.is_empty() => d.help("it takes no arguments"),
+            None => d.help(format!("it has `{}`", names.join("`, `"))),
+        };
+        self.report(d)
+    }
+
+    // --- indexing ----------------------------------------------------------------------------------------------
+
+    fn index(&mut self, base: &ast::Expr, indices: &[Index], span: Span) -> R<ExprId> {
+        let base_id = self.array(base)?;
+        let ty = self.program.ty(base_id).clone();
+        let used = indices.iter().filter(|i| !matches!(i, Index::New(_))).count();
+        if used > ty.shape.len() {
+            let shape = self.program.shape_text(&ty.shape);
+            let message = format!("{used} indices for {} dimensions", ty.shape.len());
+            let d = Diagnostic::new(Code::E0309, message).label(span, format!("this has shape {shape}")).help("leave the last indices out");
+            return Err(self.report(d));
+        }
+        let mut dims = ty.shape.iter();
+        let mut out: Vec<Size> = Vec::new();
+        let mut ixs = Vec::new();
+        // Several int arrays index in pairs: their common shape stands where the first of them stands.
+        let mut gathered: Option<(usize, Vec<Size>)> = None;
+        for index in indices {
+            match index {
+                Index::New(_) => {
+                    out.push(1.into());
+                    ixs.push(Ix::New);
+                }
+                Index::All(_) => {
+                    out.push(dims.next().expect("counted above").clone());
+                    ixs.push(Ix::All);
+                }
+                Index::At(e) => {
+                    let dim = dims.next().expect("counted above").clone();
+                    if let Syntax::Range { start, end, closed } = &e.kind {
+                        let (start, len) = self.slice_bounds(start.as_deref(), end.as_deref(), *closed, &dim, e.span)?;
+                        out.push(len.clone());
+                        ixs.push(Ix::Slice { start, len });
+                        continue;
+                    }
+                    let at = self.array(e)?;
+                    let at_ty = self.program.ty(at).clone();
+                    if at_ty.elem != Elem::Int {
+                        return Err(self.error(Code::E0401, "an index must be an int", e.span, "not an int", "declare the data as `int[…]`, or use `floor`"));
+                    }
+                    if at_ty.shape.is_empty() {
+                        self.check_constant_index(at, &dim, e.span)?;
+                        ixs.push(Ix::At(at));
+                    } else {
+                        match &mut gathered {
+                            None => {
+                                gathered = Some((out.len(), at_ty.shape.clone()));
+                                out.extend(at_ty.shape);
+                            }
+                            Some((_, shape)) => {
+                                let fits = shape.len() == at_ty.shape.len();
+                                let shape = shape.clone();
+                                if !fits || !shape.iter().zip(&at_ty.shape).all(|(a, b)| self.agree(a, b)) {
+                                    let d = Diagnostic::new(Code::E0301, "index arrays of different shapes");
+                                    let d = self.blame(d.label(span, "they go in pairs"), at).help("give all of them the same shape");
+                                    return Err(self.report(d));
+                                }
+                            }
+                        }
+                        ixs.push(Ix::Gather(at));
+                    }
+                }
+            }
+        }
+        out.extend(dims.cloned());
+        Ok(self.push(ExprKind::Index { base: base_id, indices: ixs }, Ty::new(ty.elem, out), span))
+    }
+    fn check_constant_index(&mut self, at: ExprId, dim: &Size, span: Span) -> R<()> {
+        let Some(value) = self.const_value(at) else { return Ok(()) };
+        if value < 0.0 {
+            let n = self.program.size_text(dim);
+            return Err(self.error(
+                Code::E0309,
+                format!("the index {value} is negative"),
+                span,
+                "indices count from 0",
+                &format!("the last element is `[{n} - {}]`", -value),
+            ));
+        }
+        if let Some(n) = self.fixed(dim).as_number().filter(|&n| value >= n as f64) {
+            return Err(self.error(
+                Code::E0309,
+                format!("the index {value} is past the end"),
+                span,
+                &format!("this dimension has {n} elements"),
+                &format!("indices run from 0 to {}", n - 1),
+            ));
+        }
+        Ok(())
+    }
+    fn slice_bounds(&mut self, start: Option<&ast::Expr>, end: Option<&ast::Expr>, closed: bool, dim: &Size, span: Span) -> R<(Size, Size)> {
+        let start = start.map_or(Ok(Size::from(0)), |e| self.size_expr(e))?;
+        let mut end = end.map_or(Ok(dim.clone()), |e| self.size_expr(e))?;
+        if closed {
+            end = end.add(&1.into()).unwrap_or(end);
+        }
+        let length = end.sub(&start);
+        let bad = |s: &Size| s.as_number().is_some_and(|n| n < 0);
+        let room = dim.sub(&end);
+        if bad(&start) || length.as_ref().is_none_or(|l| l.as_number().is_some_and(|n| n < 1)) || room.as_ref().is_none_or(bad) {
+            let n = self.program.size_text(dim);
+            return Err(self.error(
+                Code::E0309,
+                "this part is not inside the array",
+                span,
+                &format!("the dimension has size {n}"),
+                "a part `a..b` needs 0 <= a < b <= the size",
+            ));
+        }
+        Ok((start, length.expect("checked above")))
+    }
+
+    // --- sizes, shapes, options --------------------------------------------------------------------------------
+
+    /// A size expression.
+    pub(super) fn size_expr(&mut self, e: &ast::Expr) -> R<Size> {
+        let too_large = |this: &mut Self| this.error(Code::E0308, "this size is too large", e.span, "too large", "use smaller sizes");
+        let size = match &e.kind {
+            Syntax::Int(n) => Size::from(*n),
+            Syntax::Paren(inner) => self.size_expr(inner)?,
+            Syntax::Name(name) => match self.lookup_local(name).cloned() {
+                Some((Binding::Size(size), _)) => size,
+                Some((Binding::Val(val), _)) => self.val_as_size(&val, e.span)?,
+                Some((Binding::Poison, _)) => return Err(super::checker::Reported),
+                Some(_) => return Err(self.error(Code::E0308, format!("`{name}` is not a size"), e.span, "not a size", "")),
+                None => self.global_size(name, e.span)?,
+            },
+            Syntax::Binary(op, a, b) => {
+                let (a, b) = (self.size_expr(a)?, self.size_expr(b)?);
+                let result = match op {
+                    BinaryOp::Add => a.add(&b),
+                    BinaryOp::Sub => a.sub(&b),
+                    BinaryOp::Mul => a.mul(&b),
+                    BinaryOp::Div => a.floor_div(&b),
+                    _ => {
+                        return Err(self.error(Code::E0308, "sizes know only `+ - * /`", e.span, "not a size", "`/` rounds down in sizes"));
+                    }
+                };
+                result.ok_or(()).or_else(|()| Err(too_large(self)))?
+            }
+            _ => return Err(self.error(Code::E0308, "this is not a size", e.span, "not a size", "a size is a name, a number or arithmetic over them")),
+        };
+        if size.as_number().is_some_and(|n| n.abs() > MAX_SIZE) {
+            return Err(too_large(self));
+        }
+        Ok(size)
+    }
+    /// A size name of the program; a new one stays symbolic until data or the command line bind it.
+    fn global_size(&mut self, name: &str, span: Span) -> R<Size> {
+        if let Some(id) = self.known_size(name) {
+            return Ok(id.into());
+        }
+        if self.scope.module == self.modules.root()
+            && let Some((_, value)) = self.program.constants.iter().find(|(n, _)| n == name).cloned()
+            && let Syntax::Int(n) = value.kind
+        {
+            return Ok(n.into());
+        }
+        let names: Vec<String> = self.program.sizes.iter().map(|s| s.name.clone()).collect();
+        let near = nearest(name, names.iter().map(String::as_str).filter(|n| n.len() > 1)).map(str::to_string);
+        if let Some(near) = near {
+            let d = Diagnostic::new(Code::E0201, format!("no size is called `{name}`"))
+                .label(span, "unknown size")
+                .help(format!("there is a size `{near}`"))
+                .fix(span, near);
+            return Err(self.report(d));
+        }
+        if self.program.data_named(name).is_some() {
+            let help = format!("a datum is not a size: declare `size K = …` or name the size in the type of `{name}`");
+            return Err(self.error(Code::E0308, format!("`{name}` is not a size"), span, "this is a datum", &help));
+        }
+        Ok(self.size_named(name, span).into())
+    }
+    pub(super) fn val_as_size(&mut self, val: &Val, span: Span) -> R<Size> {
+        if let Val::Array(e) = val {
+            match &self.program.exprs[*e].kind {
+                ExprKind::Size(s) => return Ok(s.clone()),
+                ExprKind::Const(c) if c.fract() == 0.0 && c.abs() < MAX_SIZE as f64 => return Ok((*c as i64).into()),
+                _ => {}
+            }
+        }
+        if let Val::Option(OptionValue::Numbers(n)) = val
+            && let [n] = n[..]
+        {
+            return Ok(n.into());
+        }
+        Err(self.error(Code::E0308, "this is not a size", span, "a value, not a size", "a size is a name, a number or arithmetic over them"))
+    }
+    /// A shape: `[N, 2 * K]`, the name of a `shape` parameter, or a single size.
+    pub(super) fn shape_expr(&mut self, e: &ast::Expr) -> R<Vec<Size>> {
+        match &e.kind {
+            Syntax::Array(parts) => parts.iter().map(|p| self.size_expr(p)).collect(),
+            Syntax::Paren(inner) => self.shape_expr(inner),
+            Syntax::Name(name) => match self.lookup_local(name).cloned() {
+                Some((Binding::Val(Val::Shape(sizes)), _)) => Ok(sizes),
+                _ => Ok(vec![self.size_expr(e)?]),
+            },
+            _ => Ok(vec![self.size_expr(e)?]),
+        }
+    }
+    /// The compile-time setting that `e` is, if it is one.
+    pub(super) fn option_expr(&mut self, e: &ast::Expr) -> Option<OptionValue> {
+        match &e.kind {
+            Syntax::Int(n) => Some(OptionValue::Numbers(vec![*n])),
+            Syntax::Bool(b) => Some(OptionValue::Flag(*b)),
+            Syntax::Paren(inner) => self.option_expr(inner),
+            Syntax::Unary(UnaryOp::Neg, inner) => match self.option_expr(inner)? {
+                OptionValue::Numbers(n) => Some(OptionValue::Numbers(n.into_iter().map(|n| -n).collect())),
+                _ => None,
+            },
+            Syntax::Tuple(parts) | Syntax::Array(parts) => {
+                let mut numbers = Vec::new();
+                for part in parts {
+                    match self.option_expr(part)? {
+                        OptionValue::Numbers(n) => numbers.extend(n),
+                        _ => return None,
+                    }
+                }
+                Some(OptionValue::Numbers(numbers))
+            }
+            Syntax::Name(name) => match self.lookup_local(name).cloned() {
+                Some((Binding::Val(val), _)) => self.val_as_option(&val),
+                Some((Binding::Size(size), _)) => self.fixed(&size).as_number().map(|n| OptionValue::Numbers(vec![n])),
+                Some(_) => None,
+                None => match self.known_size(name) {
+                    Some(id) => self.program.sizes[id].value.map(|n| OptionValue::Numbers(vec![n as i64])),
+                    None => Some(OptionValue::Word(name.clone())),
+                },
+            },
+            Syntax::Binary(..) => {
+                let before = self.diags.clone();
+                let size = self.size_expr(e).ok();
+                if size.is_none() {
+                    *self.diags = before;
+                }
+                size.and_then(|s| self.fixed(&s).as_number()).map(|n| OptionValue::Numbers(vec![n]))
+            }
+            _ => None,
+        }
+    }
+    pub(super) fn val_as_option(&self, val: &Val) -> Option<OptionValue> {
+        match val {
+            Val::Option(option) => Some(option.clone()),
+            Val::Array(e) => {
+                let value = self.const_value(*e)?;
+                if self.program.ty(*e).elem == Elem::Bool {
+                    return Some(OptionValue::Flag(value != 0.0));
+                }
+                (value.fract() == 0.0).then_some(OptionValue::Numbers(vec![value as i64]))
+            }
+            _ => None,
+        }
+    }
+    /// A type.
+    pub(super) fn type_of(&mut self, ty: &ast::Type) -> R<Ty> {
+        let mut shape = Vec::new();
+        for dim in &ty.dims {
+            match dim {
+                ast::Dim::Size(e) => {
+                    let size = self.size_expr(e)?;
+                    if size.as_number().is_some_and(|n| n < 1) {
+                        return Err(self.error(Code::E0308, "a size must be at least 1", e.span, "this is less", "leave the dimension out"));
+                    }
+                    shape.push(size);
+                }
+                ast::Dim::Spread(name) => match self.lookup_local(&name.name).cloned() {
+                    Some((Binding::Val(Val::Shape(sizes)), _)) => shape.extend(sizes),
+                    _ => {
+                        let help = format!("declare it as a parameter: `{}: shape`", name.name);
+                        return Err(self.error(Code::E0308, format!("`{}` is not a shape", name.name), name.span, "not a shape", &help));
+                    }
+                },
+            }
+        }
+        Ok(Ty::new(ty.elem, shape))
+    }
+}
+
+/// `a.b.c` when an expression is nothing but names and dots.
+pub(super) fn dotted(e: &ast::Expr) -> Option<String> {
+    match &e.kind {
+        Syntax::Name(name) => Some(name.clone()),
+        Syntax::Field(base, field) => Some(format!("{}.{}", dotted(base)?, field.name)),
+        _ => None,
+    }
+}
+
+/// Whether an expression calls something that only data expressions know, or names a field.
+fn reads_data(e: &ast::Expr) -> bool {
+    match &e.kind {
+        Syntax::Call { callee, args } => {
+            matches!(&callee.kind, Syntax::Name(n) if DATA_FUNCTIONS.contains(&n.as_str()))
+                || matches!(callee.kind, Syntax::Field(..))
+                || args.iter().any(|a| reads_data(&a.value))
+        }
+        Syntax::Field(..) | Syntax::Str(_) => true,
+        Syntax::Index(base, _) => reads_data(base),
+        Syntax::Unary(_, x) | Syntax::Paren(x) => reads_data(x),
+        Syntax::Binary(_, a, b) | Syntax::Pipe(a, b) | Syntax::In(a, b) => reads_data(a) || reads_data(b),
+        Syntax::Tuple(parts) | Syntax::Array(parts) => parts.iter().any(reads_data),
+        _ => false,
+    }
+}

@@ -1,0 +1,459 @@
+//! Calls of functions, layers, nets and submodels: each is instantiated where it is called, with its own sizes.
+
+use super::checker::{Binding, Checker, Context, Given, R, Reported, Scope, Val};
+use super::modules::{ModuleId, function_of};
+use super::size::Size;
+use super::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{self, Elem, ExprKind as Syntax, ParameterKind, Return};
+use std::collections::HashMap;
+
+/// Functions nested deeper than this are refused: only a circle gets there.
+const MAX_DEPTH: usize = 64;
+
+impl<'p> Checker<'p> {
+    /// A call of the function-like item `name` of `module`. Submodels may be called only by `h ~ f(…)`, which sets
+    /// `self.prefix` first.
+    pub(super) fn call_function(
+        &mut self,
+        module: ModuleId,
+        name: &str,
+        args: &[ast::Arg],
+        first: Option<Given<'_>>,
+        span: Span,
+    ) -> R<Val> {
+        let modules = self.modules;
+        let (home, item) = modules.function(module, name).expect("the caller looked it up");
+        let (kind, function) = function_of(&item.kind).expect("indexed as a function");
+        match (kind, self.context) {
+            ("model", _) => {
+                let help = format!("draw from it: `h ~ {name}(…)`");
+                return Err(self.error(Code::E0405, format!("`{name}` is a submodel: its value is random"), span, "called as a function", &help));
+            }
+            ("layer" | "net", Context::Function | Context::Item) => {
+                return Err(self.error(
+                    Code::E0405,
+                    format!("`{name}` has parameters: a `fn` cannot call it"),
+                    span,
+                    "called here",
+                    "make the caller a `layer`",
+                ));
+            }
+            _ => {}
+        }
+        let context = if kind == "fn" { Context::Function } else { Context::Layer };
+        let mut path = self.layer_path.clone();
+        let mut counts = std::mem::take(&mut self.layer_counts);
+        match kind {
+            // One set of parameters for all calls of a net: its path is its name alone.
+            "net" => {
+                path = vec![function.name.name.clone()];
+                self.layer_counts = HashMap::new();
+            }
+            "layer" => {
+                let base = path.iter().chain([&function.name.name]).cloned().collect::<Vec<_>>().join(".");
+                let n = counts.entry(base).or_insert(0);
+                *n += 1;
+                path.push(if *n == 1 { function.name.name.clone() } else { format!("{}_{n}", function.name.name) });
+                self.layer_counts = HashMap::new();
+            }
+            _ => self.layer_counts = counts.clone(),
+        }
+        let outer_path = std::mem::replace(&mut self.layer_path, path);
+        let result = self.instantiate(home, function, args, first, span, context);
+        self.layer_path = outer_path;
+        if kind == "fn" {
+            counts = std::mem::take(&mut self.layer_counts);
+        }
+        self.layer_counts = counts;
+        let value = result?;
+        match value {
+            Some(value) => Ok(value),
+            None => {
+                let d = Diagnostic::new(Code::E0407, format!("`{name}` returns nothing"))
+                    .label(function.name.span, "defined here")
+                    .label(span, "its value is needed here")
+                    .help("end it with `return …`");
+                Err(self.report(d))
+            }
+        }
+    }
+
+    /// Runs the body of `function` with `args` bound; the value it returns, if it returns one.
+    pub(super) fn instantiate(
+        &mut self,
+        home: ModuleId,
+        function: &'p ast::Function,
+        args: &[ast::Arg],
+        first: Option<Given<'_>>,
+        span: Span,
+        context: Context,
+    ) -> R<Option<Val>> {
+        let me = (home, function.name.name.clone());
+        if self.calls.contains(&me) || self.calls.len() > MAX_DEPTH {
+            let d = Diagnostic::new(Code::E0206, format!("`{}` calls itself", function.name.name))
+                .label(span, "this call closes the circle")
+                .label(function.name.span, "defined here")
+                .help("write a loop: `for t in 1..T { … }`");
+            return Err(self.report(d));
+        }
+        let pending = self.pending_prefix.take();
+        let frame = self.bind_arguments(home, function, args, first, span)?;
+        let prefix = pending.map(|p| std::mem::replace(&mut self.prefix, p));
+        let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame] });
+        let outer = std::mem::replace(&mut self.context, context);
+        self.calls.push(me);
+        let defaults = self.bind_defaults(function);
+        let result = match defaults {
+            Ok(()) => self.body(&function.body),
+            Err(e) => Err(e),
+        };
+        let result = match result {
+            Ok(value) => self.check_return(function, value),
+            Err(e) => Err(e),
+        };
+        self.calls.pop();
+        self.context = outer;
+        self.scope = scope;
+        if let Some(prefix) = prefix {
+            self.prefix = prefix;
+        }
+        result
+    }
+
+    fn bind_arguments(
+        &mut self,
+        home: ModuleId,
+        function: &ast::Function,
+        args: &[ast::Arg],
+        first: Option<Given<'_>>,
+        span: Span,
+    ) -> R<HashMap<String, (Binding, Span)>> {
+        let params = &function.params;
+        let mut bound: Vec<Option<Given<'_>>> = vec![None; params.len()];
+        let mut position = 0;
+        let all = first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
+        for (name, given) in all {
+            let at = match name {
+                None => {
+                    position += 1;
+                    position - 1
+                }
+                Some(name) => match params.iter().position(|p| p.name.name == name.name) {
+                    Some(at) => at,
+                    None => {
+                        let names: Vec<&str> = params.iter().map(|p| p.name.name.as_str()).collect();
+                        return Err(self.unknown_argument(&function.name.name, name, &names));
+                    }
+                },
+            };
+            if at >= params.len() {
+                let d = Diagnostic::new(Code::E0210, format!("`{}` takes {} arguments", function.name.name, params.len()))
+                    .label(given.span(), "one too many")
+                    .label(function.name.span, "defined here")
+                    .help("leave it out");
+                return Err(self.report(d));
+            }
+            if let Some(before) = &bound[at] {
+                let d = Diagnostic::new(Code::E0204, format!("`{}` is given twice", params[at].name.name))
+                    .label(given.span(), "given again here")
+                    .label(before.span(), "first given here")
+                    .help("leave one of them out");
+                return Err(self.report(d));
+            }
+            bound[at] = Some(given);
+        }
+        let mut frame: HashMap<String, (Binding, Span)> = HashMap::new();
+        for (param, given) in params.iter().zip(&bound) {
+            let Some(given) = given else {
+                if param.default.is_none() {
+                    let d = Diagnostic::new(Code::E0209, format!("`{}` needs `{}`", function.name.name, param.name.name))
+                        .label(span, "an argument is missing")
+                        .label(param.name.span, "this parameter has no default")
+                        .help(format!("add `{} = …`", param.name.name));
+                    return Err(self.report(d));
+                }
+                continue;
+            };
+            let binding = self.bind_one(home, param, given, &mut frame)?;
+            frame.insert(param.name.name.clone(), (binding, param.name.span));
+        }
+        Ok(frame)
+    }
+
+    /// One argument, evaluated in the caller's scope and checked against the parameter; size names in its type are
+    /// bound in `frame`.
+    fn bind_one(
+        &mut self,
+        home: ModuleId,
+        param: &ast::Parameter,
+        given: &Given<'_>,
+        frame: &mut HashMap<String, (Binding, Span)>,
+    ) -> R<Binding> {
+        let span = given.span();
+        match &param.kind {
+            ParameterKind::Value(ty) => {
+                let val = self.given_value(given)?;
+                let e = self.as_array(&val, span)?;
+                self.unify(home, ty, e, &param.name, span, frame)?;
+                Ok(Binding::Val(Val::Array(e)))
+            }
+            ParameterKind::Size(_) => match given {
+                Given::Ast(e) => Ok(Binding::Size(self.size_expr(e)?)),
+                Given::Val(val, span) => Ok(Binding::Size(self.val_as_size(val, *span)?)),
+            },
+            ParameterKind::Shape(_) => match given {
+                Given::Ast(e) => Ok(Binding::Val(Val::Shape(self.shape_expr(e)?))),
+                Given::Val(..) => Err(self.error(Code::E0308, "this is not a shape", span, "not a shape", "write for example `[N, K]`")),
+            },
+            ParameterKind::Dist(_) => match given {
+                Given::Ast(e) => Ok(Binding::Val(Val::Dist(self.dist(e)?))),
+                Given::Val(..) => Err(self.error(Code::E0507, "this is not a distribution", span, "not a distribution", "write for example `Normal(0, 1)`")),
+            },
+            ParameterKind::Option(_) => {
+                let option = match given {
+                    Given::Ast(e) => self.option_expr(e),
+                    Given::Val(val, _) => self.val_as_option(val),
+                };
+                match option {
+                    Some(option) => Ok(Binding::Val(Val::Option(option))),
+                    None => {
+                        let message = format!("`{}` must be known at compile time", param.name.name);
+                        Err(self.error(Code::E0402, message, span, "not known at compile time", "write a word, a number, a pair or a condition"))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks a value against a parameter's type; unbound size names of the type get their sizes from the value.
+    fn unify(
+        &mut self,
+        home: ModuleId,
+        ty: &ast::Type,
+        value: ExprId,
+        name: &ast::Ident,
+        span: Span,
+        frame: &mut HashMap<String, (Binding, Span)>,
+    ) -> R<()> {
+        let actual = self.program.ty(value).clone();
+        let elem_fits = match ty.elem {
+            Elem::Real => true,
+            Elem::Int => actual.elem != Elem::Real,
+            Elem::Bool => actual.elem == Elem::Bool,
+        };
+        if !elem_fits {
+            let d = Diagnostic::new(Code::E0401, format!("`{}` must be {}", name.name, elem_word(ty.elem)))
+                .label(span, format!("these are {}", elem_word(actual.elem)))
+                .label(ty.span, "declared here")
+                .help("convert it first, for example with `floor` or a comparison");
+            return Err(self.report(d));
+        }
+        let spread = ty.dims.iter().any(|d| matches!(d, ast::Dim::Spread(_)));
+        if !spread && ty.dims.len() != actual.shape.len() {
+            let shape = self.program.shape_text(&actual.shape);
+            let d = Diagnostic::new(Code::E0306, format!("`{}` needs {} dimensions", name.name, ty.dims.len()))
+                .label(span, format!("this has shape {shape}"))
+                .label(ty.span, "declared here")
+                .help("index, `reshape` or `flatten` it");
+            return Err(self.report(d));
+        }
+        for (at, (dim, size)) in ty.dims.iter().zip(&actual.shape).enumerate() {
+            let ast::Dim::Size(e) = dim else { continue };
+            if let Syntax::Name(n) = &e.kind
+                && !frame.contains_key(n)
+                && !(home == self.modules.root() && self.known_size(n).is_some())
+            {
+                frame.insert(n.clone(), (Binding::Size(size.clone()), e.span));
+                continue;
+            }
+            let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame.clone()] });
+            let wanted = self.size_expr(e);
+            self.scope = scope;
+            let wanted = wanted?;
+            if !self.agree(&wanted, size) {
+                let (want, have) = (self.program.size_text(&wanted), self.program.size_text(size));
+                let shape = self.program.shape_text(&actual.shape);
+                let d = Diagnostic::new(Code::E0307, format!("`{}` needs size {want} in dimension {at}, found {have}", name.name))
+                    .label(span, format!("this has shape {shape}"))
+                    .label(e.span, format!("{want} is asked for here"))
+                    .help("pass an array of the declared shape");
+                return Err(self.report(d));
+            }
+        }
+        Ok(())
+    }
+
+    /// Defaults of the parameters that were not given, in order, in the function's own scope.
+    fn bind_defaults(&mut self, function: &'p ast::Function) -> R<()> {
+        for param in &function.params {
+            if self.scope.frames[0].contains_key(&param.name.name) {
+                continue;
+            }
+            let Some(default) = &param.default else { return Err(Reported) };
+            let home = self.scope.module;
+            let mut frame = self.scope.frames[0].clone();
+            let binding = self.bind_one(home, param, &Given::Ast(default), &mut frame)?;
+            frame.insert(param.name.name.clone(), (binding, param.name.span));
+            self.scope.frames[0] = frame;
+        }
+        Ok(())
+    }
+
+    fn check_return(&mut self, function: &ast::Function, value: Option<Val>) -> R<Option<Val>> {
+        let Some(ret) = &function.ret else { return Ok(value) };
+        let Some(value) = value else {
+            let d = Diagnostic::new(Code::E0407, format!("`{}` must return a value", function.name.name))
+                .label(function.body.span, "nothing is returned")
+                .help("end it with `return …`");
+            return Err(self.report(d));
+        };
+        match (ret, &value) {
+            (Return::One(ty), Val::Array(e)) => self.check_returned(ty, *e)?,
+            (Return::Tuple(types, _), Val::Tuple(parts)) if types.len() == parts.len() => {
+                for (ty, part) in types.iter().zip(parts) {
+                    let e = self.as_array(part, ty.span)?;
+                    self.check_returned(ty, e)?;
+                }
+            }
+            (Return::One(ty), _) => {
+                return Err(self.error(Code::E0307, "one value is declared", ty.span, "but a tuple is returned", "declare `-> (…, …)`"));
+            }
+            (Return::Tuple(types, span), _) => {
+                let message = format!("{} values are declared", types.len());
+                return Err(self.error(Code::E0307, message, *span, "but something else is returned", "return a tuple of that length"));
+            }
+        }
+        Ok(Some(value))
+    }
+    fn check_returned(&mut self, ty: &ast::Type, value: ExprId) -> R<()> {
+        let declared = self.type_of(ty)?;
+        let actual = self.program.ty(value).clone();
+        let fits = declared.shape.len() == actual.shape.len()
+            && declared.shape.iter().zip(&actual.shape).all(|(a, b)| self.agree(a, b));
+        let elem_fits = declared.elem == Elem::Real || declared.elem == actual.elem;
+        if fits && elem_fits {
+            return Ok(());
+        }
+        let (want, have) = (self.type_text(&declared), self.type_text(&actual));
+        let d = Diagnostic::new(Code::E0307, format!("the result is {have}, declared is {want}"))
+            .label(self.program.exprs[value].span, format!("this is {have}"))
+            .label(ty.span, "declared here")
+            .help("mend the declaration or the expression");
+        Err(self.report(d))
+    }
+    /// A type as the user would write it.
+    pub(super) fn type_text(&self, ty: &Ty) -> String {
+        let elem = match ty.elem {
+            Elem::Real => "real",
+            Elem::Int => "int",
+            Elem::Bool => "bool",
+        };
+        if ty.shape.is_empty() { elem.to_string() } else { format!("{elem}{}", self.program.shape_text(&ty.shape)) }
+    }
+
+    /// Checks a function on its own, with opaque sizes, so that mistakes are found in functions that nobody calls.
+    pub(super) fn check_generic(&mut self, function: &'p ast::Function, kind: &str) {
+        // What the trial adds to the program is thrown away again; only its messages stay.
+        let saved = (self.program.clone(), self.model.clone(), self.site_values.clone(), self.observed.clone());
+        let mut frame: HashMap<String, (Binding, Span)> = HashMap::new();
+        for param in &function.params {
+            let ParameterKind::Value(ty) = &param.kind else { continue };
+            for dim in &ty.dims {
+                if let ast::Dim::Size(e) = dim
+                    && let Syntax::Name(n) = &e.kind
+                    && !frame.contains_key(n)
+                    && self.known_size(n).is_none()
+                    && !function.params.iter().any(|p| p.name.name == *n)
+                {
+                    let id = self.opaque_size(n, e.span);
+                    frame.insert(n.clone(), (Binding::Size(id.into()), e.span));
+                }
+            }
+        }
+        for param in &function.params {
+            if let ParameterKind::Size(span) = &param.kind {
+                let id = self.opaque_size(&param.name.name, *span);
+                frame.insert(param.name.name.clone(), (Binding::Size(id.into()), param.name.span));
+            }
+        }
+        let module = self.modules.root();
+        let scope = std::mem::replace(&mut self.scope, Scope { module, frames: vec![frame] });
+        let context = match kind {
+            "fn" => Context::Function,
+            "model" => Context::Model,
+            _ => Context::Layer,
+        };
+        let outer = std::mem::replace(&mut self.context, context);
+        self.generic = true;
+        self.calls.push((module, function.name.name.clone()));
+        self.layer_path = vec![format!("<{}>", function.name.name)];
+        let ready = self.bind_opaque(function);
+        if ready.is_ok()
+            && let Ok(value) = self.body(&function.body)
+        {
+            let _ = self.check_return(function, value);
+        }
+        self.layer_path.clear();
+        self.calls.pop();
+        self.generic = false;
+        self.context = outer;
+        self.scope = scope;
+        (self.program, self.model, self.site_values, self.observed) = saved;
+    }
+    fn bind_opaque(&mut self, function: &'p ast::Function) -> R<()> {
+        for param in &function.params {
+            let name = param.name.name.clone();
+            if self.scope.frames[0].contains_key(&name) {
+                continue;
+            }
+            if let Some(default) = &param.default {
+                let mut frame = self.scope.frames[0].clone();
+                let binding = self.bind_one(self.scope.module, param, &Given::Ast(default), &mut frame)?;
+                self.scope.frames[0].insert(name, (binding, param.name.span));
+                continue;
+            }
+            let binding = match &param.kind {
+                ParameterKind::Value(ty) => {
+                    let typed = self.type_of(ty)?;
+                    let decl = DataDecl {
+                        name: format!("<{name}>"),
+                        ty: typed.clone(),
+                        range: None,
+                        default: None,
+                        doc: None,
+                        span: param.name.span,
+                        ty_span: ty.span,
+                    };
+                    // An opaque value: a datum that no program can name.
+                    let id = self.program.data.push(decl);
+                    Binding::Val(Val::Array(self.push(ExprKind::Data(id), typed, param.name.span)))
+                }
+                ParameterKind::Dist(span) => {
+                    let zero = self.constant(0.0, Elem::Real, *span);
+                    let one = self.constant(1.0, Elem::Real, *span);
+                    let def = crate::dist::forms("Normal").next().expect("the table has Normal");
+                    Binding::Val(Val::Dist(DistExpr::Row { def, args: vec![zero, one], span: *span }))
+                }
+                ParameterKind::Shape(span) => {
+                    let id = self.opaque_size(&name, *span);
+                    Binding::Val(Val::Shape(vec![Size::from(id)]))
+                }
+                ParameterKind::Option(_) => Binding::Val(Val::Option(super::checker::OptionValue::Numbers(vec![1]))),
+                ParameterKind::Size(_) => continue,
+            };
+            self.scope.frames[0].insert(name, (binding, param.name.span));
+        }
+        Ok(())
+    }
+}
+
+/// What elements of a type are called in messages.
+pub(super) fn elem_word(elem: Elem) -> &'static str {
+    match elem {
+        Elem::Real => "real",
+        Elem::Int => "int",
+        Elem::Bool => "bool",
+    }
+}

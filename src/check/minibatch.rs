@@ -1,0 +1,222 @@
+//! The proof that a minibatch is sound: no operation on the way to a density mixes the rows of the subsampled size.
+//!
+//! For every expression that depends on something random or learnable, the position of the size among its dimensions is
+//! followed from the operands. What depends on data alone is computed on all rows beforehand, so it may mix them.
+
+use super::checker::Checker;
+use super::settings::Algorithm;
+use super::size::SizeId;
+use super::typed::*;
+use crate::builtins::Rows;
+use crate::diag::{Code, Diagnostic};
+use crate::index::IndexVec;
+
+/// For every expression, whether it depends on data, sizes and constants alone.
+pub fn data_only(program: &Program) -> IndexVec<ExprId, bool> {
+    let mut result: IndexVec<ExprId, bool> = IndexVec::new();
+    for (id, e) in program.exprs.iter_enumerated() {
+        let leaf = !matches!(e.kind, ExprKind::Site(_) | ExprKind::Param(_) | ExprKind::Hole(_) | ExprKind::Draw(_));
+        let operands = program.operands(id);
+        let value = leaf && operands.iter().all(|&o| result[o]);
+        result.push(value);
+    }
+    result
+}
+
+/// The dimension of `size` in the shape of `e`; an error when it occurs twice or inside an expression.
+fn row_axis(program: &Program, e: ExprId, size: SizeId) -> Result<Option<usize>, ()> {
+    let shape = &program.ty(e).shape;
+    let mut found = None;
+    for (i, s) in shape.iter().enumerate() {
+        if s.as_name() == Some(size) {
+            if found.is_some() {
+                return Err(());
+            }
+            found = Some(i);
+        } else if s.mentions(size) {
+            return Err(());
+        }
+    }
+    Ok(found)
+}
+
+impl<'p> Checker<'p> {
+    /// Proves every `minibatch` of the file sound, or says which operation mixes rows.
+    pub(super) fn check_minibatches(&mut self) {
+        let batches: Vec<_> = self
+            .program
+            .infers
+            .iter()
+            .filter(|i| i.algorithm == Algorithm::Svi)
+            .filter_map(|i| i.svi.minibatch)
+            .collect();
+        for batch in batches {
+            let name = self.program.sizes[batch.size].name.clone();
+            let mut rows = false;
+            for (_, d) in self.program.data.iter_enumerated().map(|(i, d)| (i, d.clone())).collect::<Vec<_>>() {
+                let Some(at) = d.ty.shape.iter().position(|s| s.mentions(batch.size)) else { continue };
+                rows = true;
+                if at != 0 || d.ty.shape[0].as_name() != Some(batch.size) || d.ty.shape[1..].iter().any(|s| s.mentions(batch.size)) {
+                    let message = format!("`{}` has no rows of `{name}` to choose from", d.name);
+                    let diagnostic = Diagnostic::new(Code::E0705, message)
+                        .label(d.ty_span, format!("`{name}` must be the first dimension, and only that"))
+                        .label(batch.span, "subsampled here")
+                        .help("transpose the data, or leave `minibatch` out");
+                    self.report(diagnostic);
+                }
+            }
+            if !rows {
+                let d = Diagnostic::new(Code::E0705, format!("no datum has rows of `{name}`"))
+                    .label(batch.span, "subsampled here")
+                    .help("name the first size of the observed data");
+                self.report(d);
+                continue;
+            }
+            self.check_rows(batch.size, &name, batch.span);
+        }
+    }
+
+    fn check_rows(&mut self, size: SizeId, name: &str, batch: crate::source::Span) {
+        let fixed = data_only(&self.program);
+        let mut wanted: IndexVec<ExprId, bool> = self.program.exprs.iter().map(|_| false).collect();
+        let mut roots: Vec<ExprId> = Vec::new();
+        let observations: Vec<(ExprId, DistExpr)> = self.model.observations.iter().map(|o| (o.value, o.dist.clone())).collect();
+        for (value, dist) in &observations {
+            roots.push(*value);
+            roots.extend(dist.args());
+        }
+        for site in &self.model.sites {
+            roots.extend(site.dist.args());
+        }
+        for step in &self.model.steps {
+            if let Step::Factor(e) = step {
+                roots.push(*e);
+            }
+        }
+        for guide in &self.program.guides {
+            for step in &guide.steps {
+                if let GuideStep::Explicit { dist, .. } = step {
+                    roots.extend(dist.args());
+                }
+            }
+        }
+        let mut stack = roots;
+        while let Some(e) = stack.pop() {
+            if !wanted[e] {
+                wanted[e] = true;
+                if !fixed[e] {
+                    stack.extend(self.program.operands(e));
+                }
+            }
+        }
+        let ids: Vec<ExprId> = self.program.exprs.indices().collect();
+        for e in ids {
+            if !wanted[e] || fixed[e] {
+                continue;
+            }
+            if let Err(what) = self.rows_kept(e, size) {
+                let expr = &self.program.exprs[e];
+                let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
+                    .label(expr.span, "needs all rows at once")
+                    .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                    .help("remove `minibatch`, or move the operation to the data");
+                self.report(d);
+            }
+        }
+        // Local latents must have their rows first, as data have.
+        let sites: Vec<Site> = self.model.sites.iter().cloned().collect();
+        for site in sites {
+            let Some(at) = site.ty.shape.iter().position(|s| s.mentions(size)) else { continue };
+            if at != 0 || site.ty.shape[0].as_name() != Some(size) || site.ty.shape[1..].iter().any(|s| s.mentions(size)) {
+                let d = Diagnostic::new(Code::E0705, format!("`{}` has no rows of `{name}` to choose from", site.name))
+                    .label(site.span, format!("`{name}` must be the first dimension, and only that"))
+                    .label(batch, "subsampled here")
+                    .help("put the dimension first, or leave `minibatch` out");
+                self.report(d);
+            }
+        }
+        // Families that join sites or rows cannot be subsampled.
+        let guides = self.program.guides.clone();
+        for guide in &guides {
+            for step in &guide.steps {
+                let GuideStep::Family { family: Family::FullRank, sites, span } = step else { continue };
+                if let Some(&local) = sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size))) {
+                    let site = self.model.sites[local].name.clone();
+                    let d = Diagnostic::new(Code::E0704, format!("`full_rank` mixes the rows of `{name}` in `{site}`"))
+                        .label(*span, "correlates all rows")
+                        .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                        .help(format!("give it a family of its own: `{site} ~ mean_field`"));
+                    self.report(d);
+                }
+            }
+        }
+    }
+
+    /// Whether row `i` of `e` needs only row `i` of what it is computed from; otherwise what to call the operation.
+    fn rows_kept(&self, e: ExprId, size: SizeId) -> Result<(), String> {
+        let program = &self.program;
+        let described = |e: ExprId| match &program.exprs[e].kind {
+            ExprKind::Call { def, .. } => format!("`{}`", def.name),
+            _ => "this index".to_string(),
+        };
+        let out = row_axis(program, e, size).map_err(|()| described(e))?;
+        let operands = program.operands(e);
+        let axes: Vec<Option<usize>> = operands
+            .iter()
+            .map(|&o| row_axis(program, o, size).map_err(|()| described(e)))
+            .collect::<Result<_, _>>()?;
+        if axes.iter().all(Option::is_none) {
+            return match (&program.exprs[e].kind, out) {
+                // `range(N)`, `zeros([N])`: positions of rows, not rows.
+                (ExprKind::Call { .. }, Some(_)) => Err(described(e)),
+                _ => Ok(()),
+            };
+        }
+        let rank = |e: ExprId| program.ty(e).shape.len();
+        let kept = match &program.exprs[e].kind {
+            ExprKind::Call { def, attrs, .. } => match def.rows {
+                Rows::Elementwise => operands
+                    .iter()
+                    .zip(&axes)
+                    .all(|(&o, axis)| axis.is_none_or(|a| out == Some(a + rank(e) - rank(o)))),
+                Rows::ReducesAxes => axes[0].is_some_and(|a| !attrs.ints.contains(&(a as i64))),
+                Rows::Leading => {
+                    let per_row = !matches!(def.name, "dense" | "layer_norm") || rank(operands[0]) >= 2;
+                    per_row && axes[0] == Some(0) && axes[1..].iter().all(Option::is_none) && out == Some(0)
+                }
+                Rows::MatMul => {
+                    let (a, b) = (operands[0], operands[1]);
+                    match (axes[0], axes[1]) {
+                        (Some(x), None) => x + 1 < rank(a) && out.is_some(),
+                        (None, Some(y)) => rank(b) >= 2 && y + 2 != rank(b) && out.is_some(),
+                        (Some(x), Some(y)) => x == y && x + 2 < rank(a) && y + 2 < rank(b),
+                        (None, None) => true,
+                    }
+                }
+                Rows::Mixes => match def.name {
+                    // Rows stay rows when the first dimension is untouched.
+                    "reshape" => axes[0] == Some(0) && out == Some(0),
+                    "transpose" | "stack" => out.is_some(),
+                    _ => false,
+                },
+            },
+            ExprKind::Index { base, indices } => {
+                let base_axis = row_axis(program, *base, size).map_err(|()| "this index".to_string())?;
+                let mut dim = 0;
+                let mut whole = true;
+                for ix in indices {
+                    if matches!(ix, Ix::New) {
+                        continue;
+                    }
+                    if base_axis == Some(dim) && !matches!(ix, Ix::All) {
+                        whole = false;
+                    }
+                    dim += 1;
+                }
+                whole && (base_axis.is_none() || out.is_some())
+            }
+            _ => true,
+        };
+        if kept { Ok(()) } else { Err(described(e)) }
+    }
+}

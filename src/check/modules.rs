@@ -1,0 +1,219 @@
+//! The modules of a program: the file itself, the library modules and files it uses, and what each makes visible.
+
+use super::nearest::nearest;
+use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::index::{Idx, IndexVec};
+use crate::index_type;
+use crate::source::{FileId, Sources, Span};
+use crate::syntax::ast::{self, ItemKind, UseFrom};
+use crate::syntax::parse::parse_module;
+use std::collections::HashMap;
+
+index_type!(
+    /// A module of the program.
+    ModuleId, "module"
+);
+
+/// The standard library: name and text of each module, embedded in the binary.
+pub const LIBRARY: &[(&str, &str)] = &[("bnn", include_str!("../../stdlib/bnn.bayes"))];
+
+/// One parsed file.
+#[derive(Debug)]
+pub struct Module {
+    /// The file.
+    pub file: FileId,
+    /// Its items.
+    pub ast: ast::Module,
+    /// Modules by the name that this one uses them under.
+    pub uses: HashMap<String, ModuleId>,
+    /// Single names brought in: name → (module, name there).
+    pub names: HashMap<String, (ModuleId, String)>,
+    /// The functions, layers, nets and submodels by name: position among the items.
+    pub functions: HashMap<String, usize>,
+}
+
+/// All modules, the root first.
+#[derive(Debug, Default)]
+pub struct Modules {
+    list: IndexVec<ModuleId, Module>,
+}
+
+/// Reads a file that a `use` names: `(path as written, folder of the using file)` → shown name, path, text.
+pub type Loader<'a> = dyn FnMut(&str, Option<&std::path::Path>) -> Result<(String, std::path::PathBuf, String), String> + 'a;
+
+/// The name, kind word and syntax of a function-like item.
+pub fn function_of(kind: &ItemKind) -> Option<(&'static str, &ast::Function)> {
+    match kind {
+        ItemKind::Fn(f) => Some(("fn", f)),
+        ItemKind::Layer(f) => Some(("layer", f)),
+        ItemKind::Net(f) => Some(("net", f)),
+        ItemKind::Submodel(f) => Some(("model", f)),
+        _ => None,
+    }
+}
+
+impl Modules {
+    /// The file that was asked for.
+    pub fn root(&self) -> ModuleId {
+        ModuleId::new(0)
+    }
+    /// One module.
+    pub fn get(&self, id: ModuleId) -> &Module {
+        &self.list[id]
+    }
+    /// All modules, the root first.
+    pub fn iter(&self) -> impl Iterator<Item = (ModuleId, &Module)> {
+        self.list.iter_enumerated()
+    }
+    /// The function-like item `name` of module `id`, looked up there and among the names it brings in.
+    pub fn function(&self, id: ModuleId, name: &str) -> Option<(ModuleId, &ast::Item)> {
+        let module = &self.list[id];
+        if let Some(&at) = module.functions.get(name) {
+            return Some((id, &module.ast.items[at]));
+        }
+        let (from, there) = module.names.get(name)?;
+        let at = *self.list[*from].functions.get(there)?;
+        Some((*from, &self.list[*from].ast.items[at]))
+    }
+
+    /// Parses the root and everything that it uses, each file once.
+    pub fn load(root: FileId, sources: &mut Sources, loader: &mut Loader<'_>, diags: &mut Diagnostics) -> Modules {
+        let mut modules = Modules::default();
+        let mut by_key: HashMap<String, ModuleId> = HashMap::new();
+        let mut open: Vec<(String, Span)> = Vec::new();
+        let key = sources.file(root).path.as_ref().map_or_else(|| "<root>".to_string(), |p| p.display().to_string());
+        let mut cx = Load { modules: &mut modules, by_key: &mut by_key, open: &mut open, sources, loader, diags };
+        cx.module(root, key);
+        modules
+    }
+}
+
+struct Load<'a, 'b> {
+    modules: &'a mut Modules,
+    by_key: &'a mut HashMap<String, ModuleId>,
+    open: &'a mut Vec<(String, Span)>,
+    sources: &'a mut Sources,
+    loader: &'a mut Loader<'b>,
+    diags: &'a mut Diagnostics,
+}
+
+impl Load<'_, '_> {
+    fn module(&mut self, file: FileId, key: String) -> ModuleId {
+        let text = self.sources.file(file).text.clone();
+        let ast = parse_module(file, &text, self.diags);
+        let mut functions: HashMap<String, usize> = HashMap::new();
+        for (at, item) in ast.items.iter().enumerate() {
+            let Some((_, f)) = function_of(&item.kind) else { continue };
+            if let Some(&first) = functions.get(&f.name.name) {
+                let (_, other) = function_of(&ast.items[first].kind).expect("indexed as a function");
+                self.diags.push(
+                    Diagnostic::new(Code::E0204, format!("`{}` is defined twice", f.name.name))
+                        .label(f.name.span, "defined again here")
+                        .label(other.name.span, "first defined here")
+                        .help("rename one of them"),
+                );
+            } else {
+                functions.insert(f.name.name.clone(), at);
+            }
+        }
+        let wanted: Vec<ast::Use> =
+            ast.items.iter().filter_map(|i| if let ItemKind::Use(u) = &i.kind { Some(u.clone()) } else { None }).collect();
+        let id = self.modules.list.push(Module { file, ast, uses: HashMap::new(), names: HashMap::new(), functions });
+        self.by_key.insert(key, id);
+        for item in wanted {
+            self.use_item(id, &item);
+        }
+        id
+    }
+
+    fn use_item(&mut self, user: ModuleId, item: &ast::Use) {
+        let (name, span, target) = match &item.from {
+            UseFrom::Library(ident) => (ident.name.clone(), ident.span, self.library(ident)),
+            UseFrom::File { path, span } => {
+                let stem = std::path::Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
+                (stem, *span, self.file(user, path, *span))
+            }
+        };
+        let Some(target) = target else { return };
+        if item.names.is_empty() {
+            self.modules.list[user].uses.insert(name, target);
+            return;
+        }
+        for wanted in &item.names {
+            let there = &self.modules.list[target].functions;
+            if there.contains_key(&wanted.name) {
+                let entry = (target, wanted.name.clone());
+                self.modules.list[user].names.insert(wanted.name.clone(), entry);
+            } else {
+                let near = nearest(&wanted.name, there.keys().map(String::as_str)).map(str::to_string);
+                let mut d = Diagnostic::new(Code::E0801, format!("`{name}` has no `{}`", wanted.name))
+                    .label(wanted.span, "not found there")
+                    .label(span, format!("looked for in `{name}`"));
+                if let Some(near) = near {
+                    d = d.help(format!("`{name}` has `{near}`")).fix(wanted.span, near);
+                }
+                self.diags.push(d);
+            }
+        }
+    }
+
+    fn library(&mut self, ident: &ast::Ident) -> Option<ModuleId> {
+        let key = format!("<{}>", ident.name);
+        if let Some(&id) = self.by_key.get(&key) {
+            return Some(id);
+        }
+        let Some((_, text)) = LIBRARY.iter().find(|(n, _)| *n == ident.name) else {
+            let names: Vec<&str> = LIBRARY.iter().map(|(n, _)| *n).collect();
+            let mut d = Diagnostic::new(Code::E0801, format!("the standard library has no module `{}`", ident.name))
+                .label(ident.span, "no such module");
+            d = match nearest(&ident.name, names.iter().copied()) {
+                Some(near) => d.help(format!("there is `{near}`")).fix(ident.span, near),
+                None => d.help(format!("its modules are `{}`; a file is used as `use \"file.bayes\"`", names.join("`, `"))),
+            };
+            self.diags.push(d);
+            return None;
+        };
+        let file = self.sources.add(key.clone(), None, *text);
+        Some(self.module(file, key))
+    }
+
+    fn file(&mut self, user: ModuleId, path: &str, span: Span) -> Option<ModuleId> {
+        let folder = self.sources.file(self.modules.list[user].file).folder().map(std::path::Path::to_path_buf);
+        let (name, full, text) = match (self.loader)(path, folder.as_deref()) {
+            Ok(found) => found,
+            Err(reason) => {
+                self.diags.push(
+                    Diagnostic::new(Code::E0801, format!("cannot read `{path}`: {reason}"))
+                        .label(span, "used here")
+                        .help("the path is relative to the file that uses it"),
+                );
+                return None;
+            }
+        };
+        let key = full.display().to_string();
+        if let Some(at) = self.open.iter().position(|(k, _)| *k == key) {
+            let mut d = Diagnostic::new(Code::E0802, format!("`{name}` uses itself")).label(span, "this closes the circle");
+            for (_, place) in &self.open[at..] {
+                d = d.label(*place, "by way of this");
+            }
+            self.diags.push(d.help("move what both need into a third file"));
+            return None;
+        }
+        if let Some(&id) = self.by_key.get(&key) {
+            if id == self.modules.root() {
+                self.diags.push(
+                    Diagnostic::new(Code::E0802, format!("`{name}` is the program itself"))
+                        .label(span, "this closes the circle")
+                        .help("move what both need into a third file"),
+                );
+                return None;
+            }
+            return Some(id);
+        }
+        self.open.push((key.clone(), span));
+        let file = self.sources.add(name, Some(full), text);
+        let id = self.module(file, key);
+        self.open.pop();
+        Some(id)
+    }
+}

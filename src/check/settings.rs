@@ -1,0 +1,439 @@
+//! Settings of `infer` blocks: which ones an algorithm has, what values they take.
+
+use super::checker::{Checker, R};
+use super::nearest::nearest;
+use super::size::SizeId;
+use crate::diag::{Code, Diagnostic};
+use crate::infer::optim::Rule;
+use crate::infer::schedule::{Schedule, Shape};
+use crate::source::Span;
+use crate::syntax::ast::{self, ExprKind as Syntax, UnaryOp};
+
+/// An inference algorithm of the language.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algorithm {
+    /// Stochastic variational inference.
+    Svi,
+    /// One that the language describes and that is not built yet: refused when a run asks for it.
+    Later(&'static str),
+}
+
+impl Algorithm {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Svi => "svi",
+            Algorithm::Later(name) => name,
+        }
+    }
+    /// The algorithm called `name`.
+    pub fn from_name(name: &str) -> Option<Algorithm> {
+        const LATER: &[&str] = &["nuts", "map", "laplace", "pathfinder", "smc", "sgld"];
+        if name == "svi" { Some(Algorithm::Svi) } else { LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)) }
+    }
+}
+
+/// Every algorithm's name.
+pub const ALGORITHMS: &[&str] = &["svi", "nuts", "map", "laplace", "pathfinder", "smc", "sgld"];
+
+/// How long svi runs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Length {
+    /// Steps of the optimizer.
+    Steps(usize),
+    /// Passes over the data.
+    Epochs(usize),
+}
+
+/// Rows that a step looks at.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Minibatch {
+    /// The subsampled size.
+    pub size: SizeId,
+    /// The number of rows of a step.
+    pub rows: usize,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// Number type of the tape.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrecisionChoice {
+    /// f32 for networks trained on minibatches, f64 for everything else.
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+/// How the KL divergence from the prior is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KlChoice {
+    /// In closed form where there is one, by Monte Carlo elsewhere.
+    Auto,
+    /// In closed form everywhere; an error where there is none.
+    Closed,
+    /// By Monte Carlo everywhere.
+    MonteCarlo,
+}
+
+/// Settings of svi with their defaults.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SviSettings {
+    /// How long it runs.
+    pub length: Length,
+    /// The rows of a step; all of them when `None`.
+    pub minibatch: Option<Minibatch>,
+    /// Draws from the guide in each step.
+    pub particles: usize,
+    /// The rule of the optimizer.
+    pub optimizer: Rule,
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// The course of the learning rate.
+    pub schedule: Schedule,
+    /// Largest global norm of a gradient.
+    pub clip: Option<f64>,
+    /// How the KL divergence is found.
+    pub kl: KlChoice,
+    /// The number of steps over which the weight of the KL divergence rises linearly to 1; 0 for none.
+    pub anneal_kl: usize,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Number type.
+    pub precision: PrecisionChoice,
+    /// Draws from the fitted guide for the summary.
+    pub draws: usize,
+}
+
+impl Default for SviSettings {
+    fn default() -> Self {
+        Self {
+            length: Length::Steps(10_000),
+            minibatch: None,
+            particles: 1,
+            optimizer: Rule::adam(),
+            learning_rate: 1e-2,
+            schedule: Schedule::default(),
+            clip: None,
+            kl: KlChoice::Auto,
+            anneal_kl: 0,
+            seed: 0,
+            precision: PrecisionChoice::Auto,
+            draws: 1000,
+        }
+    }
+}
+
+/// An infer block.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Infer {
+    /// Its name: its own, or that of its algorithm.
+    pub name: String,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// The settings; those of svi are the defaults for other algorithms.
+    pub svi: SviSettings,
+    /// Where it stands; `None` for the default.
+    pub span: Option<Span>,
+}
+
+/// Settings of svi in the order of the reference.
+const SVI: &[&str] = &[
+    "steps", "epochs", "minibatch", "particles", "optimizer", "schedule", "warmup_steps", "clip", "kl", "anneal_kl",
+    "seed", "precision", "draws", "elbo", "estimator", "stop", "restarts", "reparam",
+];
+/// Settings of the samplers, which are checked by name only until they are built.
+const SAMPLERS: &[&str] = &[
+    "chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "steps", "optimizer", "restarts",
+    "precision", "minibatch", "epochs",
+];
+
+impl<'p> Checker<'p> {
+    /// Checks one infer block.
+    pub(super) fn infer(&mut self, algorithm: &ast::Ident, name: Option<&ast::Ident>, settings: &[ast::Setting], span: Span) -> R<()> {
+        let Some(kind) = Algorithm::from_name(&algorithm.name) else {
+            let mut d = Diagnostic::new(Code::E0707, format!("no algorithm is called `{}`", algorithm.name)).label(algorithm.span, "unknown algorithm");
+            d = match nearest(&algorithm.name, ALGORITHMS.iter().copied()) {
+                Some(near) => d.help(format!("there is `{near}`")).fix(algorithm.span, near),
+                None => d.help(format!("the algorithms are `{}`", ALGORITHMS.join("`, `"))),
+            };
+            return Err(self.report(d));
+        };
+        let known = if kind == Algorithm::Svi { SVI } else { SAMPLERS };
+        let mut svi = SviSettings::default();
+        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut failed = false;
+        for setting in settings {
+            let name = setting.name.name.as_str();
+            if !known.contains(&name) {
+                let mut d = Diagnostic::new(Code::E0701, format!("`{}` has no setting `{name}`", algorithm.name)).label(setting.name.span, "unknown setting");
+                d = match nearest(name, known.iter().copied()) {
+                    Some(near) => d.help(format!("there is `{near}`")).fix(setting.name.span, near),
+                    None => d.help(format!("its settings are `{}`", known.join("`, `"))),
+                };
+                self.report(d);
+                failed = true;
+                continue;
+            }
+            if let Some((_, before)) = seen.iter().find(|(n, _)| *n == name) {
+                let d = Diagnostic::new(Code::E0204, format!("`{name}` is set twice")).label(setting.span, "set again here").label(*before, "first set here").help("remove one of them");
+                self.report(d);
+                failed = true;
+                continue;
+            }
+            seen.push((name, setting.span));
+            if kind == Algorithm::Svi && self.svi_setting(&mut svi, setting).is_err() {
+                failed = true;
+            }
+        }
+        let at = |n: &str| seen.iter().find(|(name, _)| *name == n).map(|(_, s)| *s);
+        if let (Some(steps), Some(epochs)) = (at("steps"), at("epochs")) {
+            let d = Diagnostic::new(Code::E0703, "`steps` and `epochs` both say how long to run").label(epochs, "epochs here").label(steps, "steps here").help("keep one of them");
+            self.report(d);
+            failed = true;
+        }
+        if failed {
+            return Err(super::checker::Reported);
+        }
+        let own = name.map_or_else(|| algorithm.name.clone(), |n| n.name.clone());
+        self.program.infers.push(Infer { name: own, algorithm: kind, svi, span: Some(span) });
+        Ok(())
+    }
+
+    fn svi_setting(&mut self, svi: &mut SviSettings, setting: &ast::Setting) -> R<()> {
+        let value = &setting.value;
+        match setting.name.name.as_str() {
+            "steps" => svi.length = Length::Steps(self.count(setting, 1)?),
+            "epochs" => svi.length = Length::Epochs(self.count(setting, 1)?),
+            "particles" => svi.particles = self.count(setting, 1)?,
+            "draws" => svi.draws = self.count(setting, 2)?,
+            "seed" => svi.seed = self.count(setting, 0)? as u64,
+            "clip" => svi.clip = Some(self.positive(setting, value)?),
+            "anneal_kl" => svi.anneal_kl = self.count(setting, 0)?,
+            "warmup_steps" => svi.schedule.warmup = self.count(setting, 0)? as u64,
+            "minibatch" => {
+                let Some(subject) = &setting.subject else {
+                    return Err(self.error(Code::E0702, "`minibatch` needs the size that it subsamples", setting.span, "which size?", "write `minibatch N = 64`"));
+                };
+                let rows = self.count(setting, 1)?;
+                let Some(size) = self.known_size(&subject.name) else {
+                    let names: Vec<String> = self.program.sizes.iter().map(|s| s.name.clone()).collect();
+                    let mut d = Diagnostic::new(Code::E0201, format!("no size is called `{}`", subject.name)).label(subject.span, "unknown size");
+                    d = match nearest(&subject.name, names.iter().map(String::as_str)) {
+                        Some(near) => d.help(format!("there is a size `{near}`")).fix(subject.span, near.to_string()),
+                        None => d.help(format!("the sizes are `{}`", names.join("`, `"))),
+                    };
+                    return Err(self.report(d));
+                };
+                if let Some(n) = self.program.sizes[size].value.filter(|&n| rows > n) {
+                    let message = format!("a minibatch of {rows} is larger than `{}`, which is {n}", subject.name);
+                    return Err(self.error(Code::E0703, message, setting.span, "too many rows", &format!("use at most {n}")));
+                }
+                svi.minibatch = Some(Minibatch { size, rows, span: setting.span });
+            }
+            "optimizer" => {
+                let (rule, rate) = self.optimizer(value)?;
+                svi.optimizer = rule;
+                svi.learning_rate = rate;
+            }
+            "schedule" => svi.schedule.shape = self.schedule(value)?,
+            "kl" => {
+                svi.kl = match self.choice(setting, &["auto", "closed", "monte_carlo"])? {
+                    0 => KlChoice::Auto,
+                    1 => KlChoice::Closed,
+                    _ => KlChoice::MonteCarlo,
+                };
+            }
+            "precision" => {
+                svi.precision = match self.choice(setting, &["auto", "f32", "f64"])? {
+                    0 => PrecisionChoice::Auto,
+                    1 => PrecisionChoice::F32,
+                    _ => PrecisionChoice::F64,
+                };
+            }
+            "elbo" => self.only(setting, &["elbo"], &["iwae", "renyi", "tail_adaptive"])?,
+            "estimator" => self.only(setting, &["auto", "reparam"], &["flipout", "local_reparam", "score", "exact"])?,
+            "reparam" => self.only(setting, &["auto", "centered"], &["noncentered"])?,
+            other => {
+                let message = format!("`{other}` is not supported yet");
+                return Err(self.error(Code::E0404, message, setting.span, "this setting", "remove it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self, e: &ast::Expr) -> Option<f64> {
+        match &e.kind {
+            Syntax::Int(n) => Some(*n as f64),
+            Syntax::Real(x) => Some(*x),
+            Syntax::Paren(inner) => self.number(inner),
+            Syntax::Unary(UnaryOp::Neg, inner) => self.number(inner).map(|x| -x),
+            Syntax::Binary(op, a, b) => {
+                let (a, b) = (self.number(a)?, self.number(b)?);
+                Some(match op {
+                    ast::BinaryOp::Add => a + b,
+                    ast::BinaryOp::Sub => a - b,
+                    ast::BinaryOp::Mul => a * b,
+                    ast::BinaryOp::Div => a / b,
+                    ast::BinaryOp::Pow => a.powf(b),
+                    _ => return None,
+                })
+            }
+            _ => None,
+        }
+    }
+    fn count(&mut self, setting: &ast::Setting, least: usize) -> R<usize> {
+        let name = &setting.name.name;
+        match self.number(&setting.value) {
+            Some(x) if x.fract() == 0.0 && x >= least as f64 && x <= 1e15 => Ok(x as usize),
+            _ => Err(self.error(
+                Code::E0702,
+                format!("`{name}` must be a whole number of at least {least}"),
+                setting.value.span,
+                "not such a number",
+                &format!("write for example `{name} = {}`", least.max(100)),
+            )),
+        }
+    }
+    fn positive(&mut self, setting: &ast::Setting, value: &ast::Expr) -> R<f64> {
+        match self.number(value) {
+            Some(x) if x > 0.0 && x.is_finite() => Ok(x),
+            _ => {
+                let message = format!("`{}` must be a positive number", setting.name.name);
+                Err(self.error(Code::E0702, message, value.span, "not positive", "write for example `1e-3`"))
+            }
+        }
+    }
+    fn word<'e>(&self, e: &'e ast::Expr) -> Option<(&'e str, &'e [ast::Arg])> {
+        match &e.kind {
+            Syntax::Name(n) => Some((n, &[])),
+            Syntax::Call { callee, args } => match &callee.kind {
+                Syntax::Name(n) => Some((n, args)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+    fn choice(&mut self, setting: &ast::Setting, words: &[&str]) -> R<usize> {
+        let word = self.word(&setting.value).filter(|(_, args)| args.is_empty()).map(|(w, _)| w);
+        if let Some(at) = word.and_then(|w| words.iter().position(|x| *x == w)) {
+            return Ok(at);
+        }
+        let message = format!("`{}` must be one of `{}`", setting.name.name, words.join("`, `"));
+        Err(self.error(Code::E0702, message, setting.value.span, "not one of them", &format!("write `{} = {}`", setting.name.name, words[0])))
+    }
+    /// Accepts the words `now`, refuses the words `later` as not built yet and everything else as unknown.
+    fn only(&mut self, setting: &ast::Setting, now: &[&str], later: &[&str]) -> R<()> {
+        let name = setting.name.name.clone();
+        match self.word(&setting.value) {
+            Some((w, [])) if now.contains(&w) => Ok(()),
+            Some((w, _)) if later.contains(&w) => {
+                let message = format!("`{name} = {w}` is not supported yet");
+                Err(self.error(Code::E0404, message, setting.value.span, "this choice", &format!("write `{name} = {}`", now[0])))
+            }
+            _ => {
+                let all: Vec<&str> = now.iter().chain(later).copied().collect();
+                let message = format!("`{name}` must be one of `{}`", all.join("`, `"));
+                Err(self.error(Code::E0702, message, setting.value.span, "not one of them", &format!("write `{name} = {}`", now[0])))
+            }
+        }
+    }
+
+    /// Numbers of a call such as `adam(1e-3, beta1 = 0.9)`, by parameter; `None` where not given.
+    fn numbers(&mut self, name: &str, args: &[ast::Arg], params: &[&str]) -> R<Vec<Option<f64>>> {
+        let mut values = vec![None; params.len()];
+        for (position, arg) in args.iter().enumerate() {
+            let at = match &arg.name {
+                None if position < params.len() => position,
+                None => {
+                    let message = format!("`{name}` takes at most {} arguments", params.len());
+                    return Err(self.error(Code::E0210, message, arg.value.span, "one too many", &format!("it takes `{}`", params.join("`, `"))));
+                }
+                Some(n) => match params.iter().position(|p| *p == n.name) {
+                    Some(at) => at,
+                    None => return Err(self.unknown_argument(name, n, params)),
+                },
+            };
+            let Some(x) = self.number(&arg.value) else {
+                return Err(self.error(Code::E0702, format!("`{}` of `{name}` must be a number", params[at]), arg.value.span, "not a number", "write for example `1e-3`"));
+            };
+            values[at] = Some(x);
+        }
+        Ok(values)
+    }
+    fn optimizer(&mut self, e: &ast::Expr) -> R<(Rule, f64)> {
+        const NAMES: &[&str] = &["adam", "adamw", "sgd", "rmsprop"];
+        let Some((name, args)) = self.word(e) else {
+            return Err(self.error(Code::E0702, "this is not an optimizer", e.span, "not an optimizer", "write for example `adam(1e-3)`"));
+        };
+        let (name, args) = (name.to_string(), args.to_vec());
+        let fraction = |x: Option<f64>, default: f64| x.unwrap_or(default);
+        let (rule, rate, ok) = match name.as_str() {
+            "adam" => {
+                let v = self.numbers(&name, &args, &["learning_rate", "beta1", "beta2", "epsilon"])?;
+                let (beta1, beta2, epsilon) = (fraction(v[1], 0.9), fraction(v[2], 0.999), fraction(v[3], 1e-8));
+                (Rule::Adam { beta1, beta2, epsilon }, v[0], in_unit(beta1) && in_unit(beta2) && epsilon > 0.0)
+            }
+            "adamw" => {
+                let v = self.numbers(&name, &args, &["learning_rate", "weight_decay", "beta1", "beta2", "epsilon"])?;
+                let (decay, beta1, beta2, epsilon) = (fraction(v[1], 0.01), fraction(v[2], 0.9), fraction(v[3], 0.999), fraction(v[4], 1e-8));
+                (Rule::AdamW { beta1, beta2, epsilon, weight_decay: decay }, v[0], in_unit(beta1) && in_unit(beta2) && epsilon > 0.0 && decay >= 0.0)
+            }
+            "sgd" => {
+                let v = self.numbers(&name, &args, &["learning_rate", "momentum"])?;
+                let momentum = fraction(v[1], 0.0);
+                (Rule::Sgd { momentum, nesterov: false }, v[0], in_unit(momentum))
+            }
+            "rmsprop" => {
+                let v = self.numbers(&name, &args, &["learning_rate", "decay", "epsilon", "momentum"])?;
+                let (decay, epsilon, momentum) = (fraction(v[1], 0.9), fraction(v[2], 1e-8), fraction(v[3], 0.0));
+                (Rule::RmsProp { decay, epsilon, momentum }, v[0], in_unit(decay) && in_unit(momentum) && epsilon > 0.0)
+            }
+            "ivon" => return Err(self.error(Code::E0404, "`ivon` is not supported yet", e.span, "this optimizer", "use `adam(1e-3)`")),
+            other => {
+                let mut d = Diagnostic::new(Code::E0702, format!("no optimizer is called `{other}`")).label(e.span, "unknown optimizer");
+                d = match nearest(other, NAMES.iter().copied()) {
+                    Some(near) => d.help(format!("there is `{near}`")),
+                    None => d.help(format!("the optimizers are `{}`", NAMES.join("`, `"))),
+                };
+                return Err(self.report(d));
+            }
+        };
+        let rate = rate.unwrap_or(1e-3);
+        if !ok || !(rate > 0.0 && rate.is_finite()) {
+            return Err(self.error(Code::E0702, format!("the numbers of `{name}` are out of range"), e.span, "rates are positive, decays lie in 0..1", "write for example `adam(1e-3)`"));
+        }
+        Ok((rule, rate))
+    }
+    fn schedule(&mut self, e: &ast::Expr) -> R<Shape> {
+        const NAMES: &[&str] = &["constant", "cosine", "one_cycle"];
+        let word = self.word(e).map(|(w, args)| (w.to_string(), args.to_vec()));
+        match word.as_ref().map(|(w, a)| (w.as_str(), a)) {
+            Some(("constant", args)) if args.is_empty() => Ok(Shape::Constant),
+            Some(("one_cycle", args)) if args.is_empty() => Ok(Shape::one_cycle()),
+            Some(("cosine", args)) => {
+                let v = self.numbers("cosine", args, &["final_fraction"])?;
+                let final_fraction = v[0].unwrap_or(0.0);
+                if !(0.0..=1.0).contains(&final_fraction) {
+                    return Err(self.error(Code::E0702, "`final_fraction` lies in 0..1", e.span, "out of range", "write for example `cosine(0.1)`"));
+                }
+                Ok(Shape::Cosine { final_fraction })
+            }
+            other => {
+                let name = other.map_or("", |(w, _)| w).to_string();
+                let mut d = Diagnostic::new(Code::E0702, "this is not a schedule").label(e.span, "unknown schedule");
+                d = match nearest(&name, NAMES.iter().copied()) {
+                    Some(near) => d.help(format!("there is `{near}`")),
+                    None => d.help(format!("the schedules are `{}`", NAMES.join("`, `"))),
+                };
+                Err(self.report(d))
+            }
+        }
+    }
+}
+
+fn in_unit(x: f64) -> bool {
+    (0.0..1.0).contains(&x)
+}

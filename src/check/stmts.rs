@@ -1,0 +1,598 @@
+//! Statements of functions, layers, nets, models, submodels and `generate`.
+
+use super::checker::{Binding, Checker, Context, R, Reported, Val};
+use super::size::Size;
+use super::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Target};
+
+/// How a block ended.
+enum Flow {
+    Next,
+    Return(Val),
+}
+
+impl<'p> Checker<'p> {
+    /// The statements of a body; the value it returns, if it returns one.
+    pub(super) fn body(&mut self, block: &'p ast::Block) -> R<Option<Val>> {
+        match self.block(block)? {
+            Flow::Return(val) => Ok(Some(val)),
+            Flow::Next => Ok(None),
+        }
+    }
+    /// Checks every statement, so that each mistake is reported; fails when one of them failed.
+    fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
+        let mut failed = false;
+        for (at, stmt) in block.stmts.iter().enumerate() {
+            match self.stmt(stmt) {
+                Ok(Flow::Next) => {}
+                Ok(Flow::Return(val)) => {
+                    if let Some(next) = block.stmts.get(at + 1) {
+                        return Err(self.error(Code::E0405, "nothing is reached after `return`", next.span, "never reached", "remove it"));
+                    }
+                    return if failed { Err(Reported) } else { Ok(Flow::Return(val)) };
+                }
+                Err(Reported) => failed = true,
+            }
+        }
+        if failed { Err(Reported) } else { Ok(Flow::Next) }
+    }
+
+    fn stmt(&mut self, stmt: &'p ast::Stmt) -> R<Flow> {
+        let (doc, span) = (stmt.doc.clone(), stmt.span);
+        match &stmt.kind {
+            StmtKind::Let { target, value, keep } => self.let_stmt(target, value, *keep, doc)?,
+            StmtKind::Sample { target, ty, dist, keep } => self.sample(target, ty.as_ref(), dist, *keep, doc, span)?,
+            StmtKind::Param { name, ty, init } => self.param(name, ty.as_ref(), init.as_ref(), span)?,
+            StmtKind::Observe { value, dist } => {
+                self.only_in_model(span, "observe")?;
+                let e = self.array(value)?;
+                let d = self.dist(dist)?;
+                let name = self.describe(value);
+                self.observe(e, None, d, name, span)?;
+            }
+            StmtKind::Factor(e) => {
+                self.only_in_model(span, "factor")?;
+                let e = self.array(e)?;
+                self.model.steps.push(Step::Factor(e));
+            }
+            StmtKind::If { cond, then, otherwise } => {
+                let c = self.scalar(cond)?;
+                let Some(value) = self.const_value(c) else {
+                    if self.generic {
+                        // Opaque parameters: both branches must be well formed.
+                        self.scope.frames.push(Default::default());
+                        let first = self.block(then);
+                        self.scope.frames.pop();
+                        if let Some(block) = otherwise {
+                            self.scope.frames.push(Default::default());
+                            let second = self.block(block);
+                            self.scope.frames.pop();
+                            second?;
+                        }
+                        return first;
+                    }
+                    return Err(self.error(
+                        Code::E0402,
+                        "the condition of `if` must be known at compile time",
+                        cond.span,
+                        "this depends on values",
+                        "choose by values with `where(c, a, b)`",
+                    ));
+                };
+                let branch = if value != 0.0 { Some(then) } else { otherwise.as_ref() };
+                if let Some(block) = branch {
+                    return self.block(block);
+                }
+            }
+            StmtKind::Return(e) => {
+                if matches!(self.context, Context::Generate) || self.calls.is_empty() {
+                    return Err(self.error(Code::E0405, "`return` stands outside a function", span, "nothing to return from", "remove it; `keep` reports a value"));
+                }
+                return Ok(Flow::Return(self.expr(e)?));
+            }
+            StmtKind::For { .. } => {
+                return Err(self.error(
+                    Code::E0404,
+                    "`for` is not supported yet",
+                    span,
+                    "this loop",
+                    "write it over whole arrays: slices such as `x[1..]`, `cumsum`, `range`",
+                ));
+            }
+            StmtKind::Declare { name, .. } => {
+                let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
+                return Err(self.error(Code::E0404, message, span, "this declaration", "draw the whole array: `x: real[T] ~ …`"));
+            }
+            StmtKind::Assign { name, .. } => {
+                let message = format!("elements of `{}` cannot be set", name.name);
+                return Err(self.error(Code::E0404, message, span, "not supported yet", "build the whole array with `concat`, `stack` or `where`"));
+            }
+            StmtKind::Expr(e) => match (&e.kind, self.context) {
+                (Syntax::Name(name), Context::Generate) => {
+                    let value = self.array(e)?;
+                    self.program.generate.reported.push(Kept { name: name.clone(), doc, value });
+                }
+                _ => {
+                    return Err(self.error(
+                        Code::E0405,
+                        "an expression alone does nothing",
+                        span,
+                        "its value is lost",
+                        "bind it: `x = …`, or report it: `keep x = …`",
+                    ));
+                }
+            },
+        }
+        Ok(Flow::Next)
+    }
+
+    fn only_in_model(&mut self, span: Span, word: &str) -> R<()> {
+        if self.context == Context::Model {
+            return Ok(());
+        }
+        let message = format!("`{word}` cannot stand in {}", self.context_word());
+        Err(self.error(Code::E0405, message, span, "only models have a density", "move it into the `model`"))
+    }
+    pub(super) fn context_word(&self) -> &'static str {
+        match self.context {
+            Context::Item => "an item",
+            Context::Model => "a model",
+            Context::Guide => "a guide",
+            Context::Generate => "`generate`",
+            Context::Function => "a `fn`",
+            Context::Layer => "a `layer` or `net`",
+        }
+    }
+    /// The text of an expression, for naming what has no name.
+    pub(super) fn describe(&self, e: &ast::Expr) -> String {
+        super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::expr(e))
+    }
+
+    pub(super) fn let_stmt(&mut self, target: &Pattern, value: &ast::Expr, keep: bool, doc: Option<String>) -> R<()> {
+        let result = self.expr(value).and_then(|val| match val {
+            Val::Dist(_) | Val::Option(_) | Val::Shape(_) => self.as_array(&val, value.span).map(Val::Array),
+            other => Ok(other),
+        });
+        let val = match result {
+            Ok(val) => val,
+            Err(e) => {
+                self.poison(target);
+                return Err(e);
+            }
+        };
+        match target {
+            Pattern::Name(name) => {
+                if let Some(&site) = self.site_values.get(&format!("{}{}", self.prefix, name.name)) {
+                    let first = self.model.sites[site].span;
+                    let d = Diagnostic::new(Code::E0204, format!("`{}` is a site already", name.name))
+                        .label(name.span, "bound again here")
+                        .label(first, "drawn here")
+                        .help("only deterministic values can be bound again: choose another name");
+                    return Err(self.report(d));
+                }
+                if keep || self.context == Context::Generate {
+                    self.keep(name, doc, &val, value.span, keep)?;
+                }
+                self.bind(name, Binding::Val(val));
+            }
+            Pattern::Tuple(names, span) => {
+                let parts = match val {
+                    Val::Tuple(parts) if parts.len() == names.len() => parts,
+                    Val::Tuple(parts) => {
+                        self.poison(target);
+                        let message = format!("{} names for {} values", names.len(), parts.len());
+                        return Err(self.error(Code::E0403, message, *span, "these names", "name every value"));
+                    }
+                    _ => {
+                        self.poison(target);
+                        let message = format!("{} names for one value", names.len());
+                        return Err(self.error(Code::E0403, message, value.span, "this is one value", "give it one name"));
+                    }
+                };
+                for (name, part) in names.iter().zip(parts) {
+                    if keep || self.context == Context::Generate {
+                        self.keep(name, doc.clone(), &part, value.span, keep)?;
+                    }
+                    self.bind(name, Binding::Val(part));
+                }
+            }
+        }
+        Ok(())
+    }
+    fn poison(&mut self, target: &Pattern) {
+        let names = match target {
+            Pattern::Name(name) => std::slice::from_ref(name),
+            Pattern::Tuple(names, _) => names,
+        };
+        for name in names {
+            self.bind(name, Binding::Poison);
+        }
+    }
+    /// Reports a deterministic value for every draw.
+    fn keep(&mut self, name: &ast::Ident, doc: Option<String>, val: &Val, span: Span, keep: bool) -> R<()> {
+        let value = self.as_array(val, span)?;
+        let kept = Kept { name: format!("{}{}", self.prefix, name.name), doc, value };
+        match self.context {
+            Context::Model => self.model.kept.push(kept),
+            Context::Generate => self.program.generate.reported.push(kept),
+            _ if keep => {
+                let message = format!("`keep` cannot stand in {}", self.context_word());
+                return Err(self.error(Code::E0405, message, name.span, "reported from here", "keep it in the `model`"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sample(
+        &mut self,
+        target: &'p Target,
+        ty: Option<&ast::Type>,
+        dist: &'p ast::Expr,
+        keep: bool,
+        doc: Option<String>,
+        span: Span,
+    ) -> R<()> {
+        let path = match target {
+            Target::Path(path) => path,
+            Target::Element(path, _) => {
+                let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
+                return Err(self.error(Code::E0404, message, path.span, "an element", "draw the whole array: `x: real[T] ~ …`"));
+            }
+            Target::Tuple(_, span) => {
+                return Err(self.error(Code::E0405, "a model draws one site at a time", *span, "several names", "write one statement for each"));
+            }
+            Target::Rest(span) => {
+                return Err(self.error(Code::E0405, "`_` stands for what is left in a guide", *span, "not in a guide", "name the site"));
+            }
+        };
+        if !matches!(self.context, Context::Model | Context::Generate) {
+            let message = format!("`~` cannot stand in {}", self.context_word());
+            let help = if self.context == Context::Layer { "make it a submodel: `model name(…) { … }`" } else { "a `fn` is deterministic" };
+            return Err(self.error(Code::E0405, message, span, "a random value", help));
+        }
+        let [name] = &path.parts[..] else {
+            return Err(self.error(Code::E0405, "a site has a plain name", path.span, "a dotted name", "only guides name the sites of submodels"));
+        };
+        let full = format!("{}{}", self.prefix, name.name);
+
+        // A submodel?
+        if let Some((home, function)) = self.submodel(dist) {
+            return self.sample_submodel(name, ty, home, function, dist, keep, doc, span);
+        }
+
+        let declared = match ty {
+            Some(ty) => self.type_of(ty).map(|t| Some((t, ty.span))),
+            None => Ok(None),
+        };
+        let d = self.dist(dist);
+        let (declared, d) = match (declared, d) {
+            (Ok(declared), Ok(d)) => (declared, d),
+            _ => {
+                self.bind(name, Binding::Poison);
+                return Err(Reported);
+            }
+        };
+        if self.context == Context::Generate {
+            return self.generate_draw(name, declared, d, doc);
+        }
+        // Data of the root file, named in the model itself, are observed.
+        if self.prefix.is_empty()
+            && self.scope.module == self.modules.root()
+            && self.lookup_local(&name.name).is_none_or(|(b, _)| matches!(b, Binding::Poison))
+            && let Some(id) = self.program.data_named(&name.name)
+        {
+            if let Some((ty, ty_span)) = &declared {
+                let have = self.program.data[id].ty.clone();
+                if ty.shape.len() != have.shape.len() || !ty.shape.iter().zip(&have.shape).all(|(a, b)| self.agree(a, b)) {
+                    let (want, is) = (self.type_text(ty), self.type_text(&have));
+                    let d = Diagnostic::new(Code::E0503, format!("`{}` is declared {is}, not {want}", name.name))
+                        .label(*ty_span, format!("{want} here"))
+                        .label(self.program.data[id].ty_span, format!("{is} here"))
+                        .help("leave the type out: data have theirs already");
+                    return Err(self.report(d));
+                }
+            }
+            let ty = self.program.data[id].ty.clone();
+            let e = self.push(ExprKind::Data(id), ty, name.span);
+            return self.observe(e, Some(id), d, name.name.clone(), span);
+        }
+        if let Some(&site) = self.site_values.get(&full) {
+            let first = self.model.sites[site].span;
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn twice"))
+                .label(name.span, "drawn again here")
+                .label(first, "first drawn here")
+                .help("a site has one distribution; another term of the density is a `factor`");
+            return Err(self.report(d));
+        }
+        if let Some((Binding::Val(val), place)) = self.lookup_local(&name.name)
+            && !matches!(val, Val::Option(_) | Val::Dist(_))
+        {
+            let d = Diagnostic::new(Code::E0504, format!("`{}` has a value already", name.name))
+                .label(name.span, "drawn here")
+                .label(*place, "bound here")
+                .help(format!("to give a computed value a density write `observe {} ~ …` or `factor …`", name.name));
+            return Err(self.report(d));
+        }
+        let ty = match self.site_type(&d, declared, &full) {
+            Ok(ty) => ty,
+            Err(e) => {
+                self.bind(name, Binding::Poison);
+                return Err(e);
+            }
+        };
+        if ty.elem != Elem::Real {
+            self.bind(name, Binding::Poison);
+            let message = format!("`{full}` is discrete: summing it out is not supported yet");
+            return Err(self.error(
+                Code::E0505,
+                message,
+                d.span(),
+                "draws are whole numbers",
+                "sum it out by hand: `Mixture(weights, [D, …])`, or observe it",
+            ));
+        }
+        let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
+        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None };
+        let id = self.model.sites.push(site);
+        self.model.steps.push(Step::Site(id));
+        self.site_values.insert(full, id);
+        self.bind(name, Binding::Val(Val::Array(value)));
+        if keep {
+            let help = "sites are reported anyway: leave `keep` out";
+            self.report(Diagnostic::new(Code::W0001, "`keep` has no effect on a site").label(span, "a site").help(help));
+        }
+        Ok(())
+    }
+
+    /// The submodel that `dist` calls, if it calls one.
+    fn submodel(&self, dist: &ast::Expr) -> Option<(super::modules::ModuleId, &'p ast::Function)> {
+        let callee = match &dist.kind {
+            Syntax::Call { callee, .. } => callee,
+            Syntax::Pipe(_, right) => match &right.kind {
+                Syntax::Call { callee, .. } => callee,
+                _ => right,
+            },
+            Syntax::Paren(inner) => return self.submodel(inner),
+            _ => return None,
+        };
+        let modules = self.modules;
+        let (module, name) = match &callee.kind {
+            Syntax::Name(name) => (self.scope.module, name),
+            Syntax::Field(base, name) => match &base.kind {
+                Syntax::Name(module) => (*modules.get(self.scope.module).uses.get(module)?, &name.name),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let (home, item) = modules.function(module, name)?;
+        match &item.kind {
+            ast::ItemKind::Submodel(f) => Some((home, f)),
+            _ => None,
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn sample_submodel(
+        &mut self,
+        name: &ast::Ident,
+        ty: Option<&ast::Type>,
+        home: super::modules::ModuleId,
+        function: &'p ast::Function,
+        dist: &'p ast::Expr,
+        keep: bool,
+        doc: Option<String>,
+        span: Span,
+    ) -> R<()> {
+        if self.context == Context::Generate {
+            return Err(self.error(Code::E0404, "`generate` cannot call a submodel yet", span, "a submodel", "draw from distributions"));
+        }
+        let prefix = format!("{}{}.", self.prefix, name.name);
+        if let Some((_, &site)) = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix)) {
+            let first = self.model.sites[site].span;
+            let d = Diagnostic::new(Code::E0504, format!("`{}` is drawn twice", name.name))
+                .label(name.span, "drawn again here")
+                .label(first, "its sites exist already")
+                .help("choose another name");
+            return Err(self.report(d));
+        }
+        // Arguments are evaluated under the caller's prefix, the body under the callee's.
+        let (args, first): (&[ast::Arg], Option<super::checker::Given<'_>>) = match &dist.kind {
+            Syntax::Call { args, .. } => (args, None),
+            Syntax::Pipe(left, right) => {
+                let value = self.expr(left)?;
+                let first = Some(super::checker::Given::Val(value, left.span));
+                match &right.kind {
+                    Syntax::Call { args, .. } => (args, first),
+                    _ => (&[], first),
+                }
+            }
+            _ => (&[], None),
+        };
+        let outer = std::mem::replace(&mut self.pending_prefix, Some(prefix.clone()));
+        let result = self.instantiate(home, function, args, first, dist.span, Context::Model);
+        self.pending_prefix = outer;
+        let value = match result {
+            Ok(value) => value,
+            Err(e) => {
+                self.bind(name, Binding::Poison);
+                return Err(e);
+            }
+        };
+        if let Some(ty) = ty {
+            let declared = self.type_of(ty)?;
+            let actual = match &value {
+                Some(Val::Array(e)) => Some(self.program.ty(*e).clone()),
+                _ => None,
+            };
+            let fits = actual.as_ref().is_some_and(|a| {
+                a.shape.len() == declared.shape.len() && a.shape.iter().zip(&declared.shape).all(|(x, y)| self.agree(x, y))
+            });
+            if !fits {
+                let have = actual.map_or("nothing".to_string(), |a| self.type_text(&a));
+                let d = Diagnostic::new(Code::E0503, format!("`{}` is declared {}, the submodel gives {have}", name.name, self.type_text(&declared)))
+                    .label(ty.span, "declared here")
+                    .label(dist.span, format!("this gives {have}"))
+                    .help("leave the type out");
+                return Err(self.report(d));
+            }
+        }
+        if keep && let Some(val) = &value {
+            self.keep(name, doc, val, span, true)?;
+        }
+        self.bind(name, Binding::Val(Val::Sub(value.map(Box::new), prefix)));
+        Ok(())
+    }
+
+    /// An observation of `value` by `d`.
+    fn observe(&mut self, value: ExprId, data: Option<DataId>, d: DistExpr, name: String, span: Span) -> R<()> {
+        let ty = self.program.ty(value).clone();
+        if let Some(id) = data {
+            if let Some(&first) = self.observed.get(&id) {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
+                    .label(span, "observed again here")
+                    .label(first, "first observed here")
+                    .help("a datum has one distribution; another term of the density is a `factor`");
+                return Err(self.report(d));
+            }
+            self.observed.insert(id, span);
+        }
+        let value_span = self.program.exprs[value].span;
+        let place = data.map_or(value_span, |id| self.program.data[id].ty_span);
+        if self.dist_elem(&d) == Elem::Int && ty.elem == Elem::Real {
+            let diagnostic = Diagnostic::new(Code::E0506, format!("`{name}` is real, `{}` gives whole numbers", d.name()))
+                .label(d.span(), "draws are ints")
+                .label(place, "declared real here")
+                .help(format!("declare it `int{}`", if ty.shape.is_empty() { String::new() } else { self.program.shape_text(&ty.shape) }))
+                .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
+            return Err(self.report(diagnostic));
+        }
+        let batch = self.batch_shape(&d)?;
+        let event = self.event_shape(&d);
+        self.fits(&d, &batch, event.as_deref(), &ty.shape, place, &name)?;
+        if let Some(id) = data {
+            self.check_observed_range(id, &d, span)?;
+        }
+        self.model.steps.push(Step::Observe(self.model.observations.len()));
+        self.model.observations.push(Observation { name, data, value, dist: d, span });
+        Ok(())
+    }
+    /// An observation that the declared range shows to be outside the support.
+    fn check_observed_range(&mut self, id: DataId, d: &DistExpr, span: Span) -> R<()> {
+        let decl = self.program.data[id].clone();
+        let Some(range) = &decl.range else { return Ok(()) };
+        let Syntax::Range { end: Some(end), closed, .. } = &range.kind else { return Ok(()) };
+        let DistExpr::Row { def, args, .. } = d else { return Ok(()) };
+        let row = crate::dist::get(*def);
+        let outcomes: Size = match row.support {
+            crate::dist::SupportKind::Boolean => 2.into(),
+            crate::dist::SupportKind::IntegerRange if row.name == "Categorical" => {
+                let shape = &self.program.ty(args[0]).shape;
+                match shape.last() {
+                    Some(k) => k.clone(),
+                    None => return Ok(()),
+                }
+            }
+            _ => return Ok(()),
+        };
+        if !matches!(end.kind, Syntax::Int(_) | Syntax::Name(_)) {
+            return Ok(());
+        }
+        let before = self.diags.clone();
+        let Ok(size) = self.size_expr(end) else {
+            *self.diags = before;
+            return Ok(());
+        };
+        let size = if *closed { size.add(&1.into()).unwrap_or(size) } else { size };
+        let (given, taken) = (self.fixed(&size).as_number(), self.fixed(&outcomes).as_number());
+        if let (Some(given), Some(taken)) = (given, taken)
+            && given > taken
+        {
+            let d = Diagnostic::new(Code::E0506, format!("`{}` has {given} values, `{}` gives {taken}", decl.name, row.name))
+                .label(span, format!("outcomes 0 to {}", taken - 1))
+                .label(decl.ty_span, format!("declared `in` {given} values"))
+                .help("give the distribution as many outcomes as the data have");
+            return Err(self.report(d));
+        }
+        Ok(())
+    }
+
+    fn generate_draw(&mut self, name: &ast::Ident, declared: Option<(Ty, Span)>, d: DistExpr, doc: Option<String>) -> R<()> {
+        let ty = self.site_type(&d, declared, &name.name)?;
+        let id = self.program.generate.draws.len_id();
+        let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
+        self.program.generate.draws.push(Draw { name: name.name.clone(), ty, dist: d, value });
+        self.program.generate.reported.push(Kept { name: name.name.clone(), doc, value });
+        self.bind(name, Binding::Val(Val::Array(value)));
+        Ok(())
+    }
+
+    /// `param s: real[K] in 0.. = 0.1`
+    fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
+        if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
+            let message = format!("`param` cannot stand in {}", self.context_word());
+            return Err(self.error(Code::E0405, message, span, "a learnable constant", "move it into a model, layer, net or guide"));
+        }
+        let typed = ty.map_or(Ok(Ty::scalar(Elem::Real)), |t| self.type_of(t))?;
+        if typed.elem != Elem::Real {
+            return Err(self.error(Code::E0401, "a `param` is real", span, "not real", "declare it `real[…]`"));
+        }
+        let constraint = match ty.and_then(|t| t.range.as_deref()) {
+            None => Constraint::Real,
+            Some(range) => self.param_constraint(range)?,
+        };
+        let init = init.map(|e| self.array(e)).transpose()?;
+        if let Some(e) = init {
+            let shape = self.program.ty(e).shape.clone();
+            if self.broadcast(&typed.shape, &shape).is_none_or(|s| s.len() != typed.shape.len()) {
+                let (want, have) = (self.program.shape_text(&typed.shape), self.program.shape_text(&shape));
+                return Err(self.error(Code::E0307, format!("the initial value has shape {have}, `{}` is {want}", name.name), span, "shapes differ", "give a number, or an array of the declared shape"));
+            }
+        }
+        let full = match self.layer_path.is_empty() {
+            true => format!("{}{}", self.prefix, name.name),
+            false => format!("{}.{}", self.layer_path.join("."), name.name),
+        };
+        // The parameters of a net are shared by all its calls.
+        if let Some((id, old)) = self.program.params.iter_enumerated().find(|(_, p)| p.name == full) {
+            if old.ty.shape.len() == typed.shape.len() && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b)) {
+                let e = self.push(ExprKind::Param(id), typed, span);
+                self.bind(name, Binding::Val(Val::Array(e)));
+                return Ok(());
+            }
+            let (a, b) = (self.type_text(&old.ty.clone()), self.type_text(&typed));
+            return Err(self.error(Code::E0307, format!("`{full}` is shared, but has shape {a} in one call and {b} in another"), span, "shapes differ", "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call"));
+        }
+        let id = self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
+        let e = self.push(ExprKind::Param(id), typed, span);
+        self.bind(name, Binding::Val(Val::Array(e)));
+        Ok(())
+    }
+    fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
+        if let Syntax::Range { start: Some(start), end, .. } = &range.kind {
+            let low = self.scalar(start)?;
+            let low = self.const_value(low);
+            let high = match end {
+                Some(e) => {
+                    let e = self.scalar(e)?;
+                    Some(self.const_value(e))
+                }
+                None => None,
+            };
+            match (low, high) {
+                (Some(0.0), None) => return Ok(Constraint::Positive),
+                (Some(0.0), Some(Some(1.0))) => return Ok(Constraint::UnitInterval),
+                _ => {}
+            }
+        }
+        Err(self.error(
+            Code::E0404,
+            "this range of a `param` is not supported yet",
+            range.span,
+            "only `0..` and `0..1`",
+            "scale it: `2 * p` with `param p: real in 0..1`",
+        ))
+    }
+}

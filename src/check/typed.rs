@@ -1,0 +1,483 @@
+//! The typed program: what the checker makes of the syntax tree.
+//!
+//! Everything deterministic is one arena of typed expressions that refer only backwards; functions, layers, nets and
+//! submodels are already instantiated where they were called. Sites, observations and factors stand in the order of the
+//! program. Shapes are symbolic ([`Size`]); lowering puts numbers in.
+
+use super::size::{Size, SizeId};
+use crate::builtins::FnDef;
+use crate::dist::{DistId, SupportKind};
+use crate::index::IndexVec;
+use crate::index_type;
+use crate::source::Span;
+use crate::syntax::ast::{self, Elem};
+
+index_type!(
+    /// A typed expression.
+    ExprId, "e"
+);
+index_type!(
+    /// A declared datum.
+    DataId, "data"
+);
+index_type!(
+    /// A latent site of the model.
+    SiteId, "site"
+);
+index_type!(
+    /// A learnable constant of the model or of a guide, layer or net.
+    ParamId, "param"
+);
+index_type!(
+    /// A free variational parameter: `?` in a guide.
+    HoleId, "hole"
+);
+index_type!(
+    /// A random value of the `generate` block.
+    DrawId, "draw"
+);
+
+/// Element type and shape of a value.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Ty {
+    /// The element type.
+    pub elem: Elem,
+    /// The extents.
+    pub shape: Vec<Size>,
+}
+
+impl Ty {
+    /// A scalar.
+    pub fn scalar(elem: Elem) -> Self {
+        Self { elem, shape: Vec::new() }
+    }
+    /// An array.
+    pub fn new(elem: Elem, shape: Vec<Size>) -> Self {
+        Self { elem, shape }
+    }
+}
+
+/// A typed expression.
+#[derive(Clone, Debug)]
+pub struct Expr {
+    /// What it computes.
+    pub kind: ExprKind,
+    /// Its type.
+    pub ty: Ty,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// What an expression computes.
+#[derive(Clone, Debug)]
+pub enum ExprKind {
+    /// A number.
+    Const(f64),
+    /// The value of a size, an int.
+    Size(Size),
+    /// A datum.
+    Data(DataId),
+    /// The value of a latent site.
+    Site(SiteId),
+    /// A learnable constant.
+    Param(ParamId),
+    /// A free variational parameter.
+    Hole(HoleId),
+    /// A random value of `generate`.
+    Draw(DrawId),
+    /// A built-in function.
+    Call {
+        /// Which.
+        def: &'static FnDef,
+        /// Its array arguments.
+        args: Vec<ExprId>,
+        /// Its compile-time arguments.
+        attrs: Attrs,
+    },
+    /// `base[…]`
+    Index {
+        /// What is indexed.
+        base: ExprId,
+        /// One entry per index, in order.
+        indices: Vec<Ix>,
+    },
+}
+
+/// Compile-time arguments of a built-in function; the function's row says what they mean.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Attrs {
+    /// Sizes, for example the shape of `fill`.
+    pub sizes: Vec<Size>,
+    /// Numbers, for example axes or strides.
+    pub ints: Vec<i64>,
+}
+
+/// One index of an array.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Ix {
+    /// A single entry by a scalar int: the dimension disappears.
+    At(ExprId),
+    /// Entries by an int array; several of them go in pairs.
+    Gather(ExprId),
+    /// A contiguous part.
+    Slice {
+        /// First entry.
+        start: Size,
+        /// Number of entries.
+        len: Size,
+    },
+    /// The whole dimension.
+    All,
+    /// A new dimension of size 1.
+    New,
+}
+
+/// A distribution with typed arguments.
+#[derive(Clone, Debug)]
+pub enum DistExpr {
+    /// A row of the table.
+    Row {
+        /// Which.
+        def: DistId,
+        /// Its arguments, one per parameter of the row, defaults filled in.
+        args: Vec<ExprId>,
+        /// Where it was written.
+        span: Span,
+    },
+    /// `Mixture(weights, [D, …])`
+    Mixture {
+        /// Probabilities `[…, K]`.
+        weights: ExprId,
+        /// The components.
+        components: Vec<DistExpr>,
+        /// Where it was written.
+        span: Span,
+    },
+}
+
+impl DistExpr {
+    /// Where it was written.
+    pub fn span(&self) -> Span {
+        match self {
+            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } => *span,
+        }
+    }
+    /// All argument expressions.
+    pub fn args(&self) -> Vec<ExprId> {
+        match self {
+            DistExpr::Row { args, .. } => args.clone(),
+            DistExpr::Mixture { weights, components, .. } => {
+                std::iter::once(*weights).chain(components.iter().flat_map(|c| c.args())).collect()
+            }
+        }
+    }
+    /// The support as the checker sees it.
+    pub fn support(&self) -> SupportKind {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).support,
+            DistExpr::Mixture { components, .. } => {
+                components.first().map_or(SupportKind::Real, DistExpr::support)
+            }
+        }
+    }
+    /// The number of trailing dimensions of one draw.
+    pub fn event_rank(&self) -> usize {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).event_rank,
+            DistExpr::Mixture { components, .. } => components.first().map_or(0, DistExpr::event_rank),
+        }
+    }
+    /// What a message calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).name,
+            DistExpr::Mixture { .. } => "Mixture",
+        }
+    }
+}
+
+/// A size name of the program.
+#[derive(Clone, Debug)]
+pub struct SizeDecl {
+    /// Its name.
+    pub name: String,
+    /// Where it first stands.
+    pub span: Span,
+    /// Its value, when the file or the command line fixes it.
+    pub value: Option<usize>,
+    /// The data expression whose labels it counts: `levels(…)`.
+    pub labels: Option<ast::Expr>,
+    /// True when a `size` item declares it.
+    pub declared: bool,
+}
+
+/// A datum.
+#[derive(Clone, Debug)]
+pub struct DataDecl {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Ty,
+    /// The range of `in`, as written.
+    pub range: Option<ast::Expr>,
+    /// Its default, as written.
+    pub default: Option<ast::Expr>,
+    /// Its doc comment.
+    pub doc: Option<String>,
+    /// The place of its name.
+    pub span: Span,
+    /// The place of its type.
+    pub ty_span: Span,
+}
+
+/// A latent site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its full name: `h1.weight`.
+    pub name: String,
+    /// Its doc comment.
+    pub doc: Option<String>,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its type.
+    pub ty: Ty,
+    /// Its prior.
+    pub dist: DistExpr,
+    /// The expression that stands for its value.
+    pub value: ExprId,
+    /// Fan-in, when the site is the weight of a convolution or a dense layer.
+    pub fan_in: Option<Size>,
+}
+
+/// An observation.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The name of the datum, or the text of the observed expression.
+    pub name: String,
+    /// The datum, when it is a plain one.
+    pub data: Option<DataId>,
+    /// What is observed.
+    pub value: ExprId,
+    /// Its distribution.
+    pub dist: DistExpr,
+    /// Where the statement stands.
+    pub span: Span,
+}
+
+/// A statement of the model that has a density.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A latent site.
+    Site(SiteId),
+    /// An observation, by position in [`Model::observations`].
+    Observe(usize),
+    /// `factor expr`
+    Factor(ExprId),
+}
+
+/// A reported deterministic value.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// Its doc comment.
+    pub doc: Option<String>,
+    /// Its value.
+    pub value: ExprId,
+}
+
+/// The joint density.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// The latent sites.
+    pub sites: IndexVec<SiteId, Site>,
+    /// The observations.
+    pub observations: Vec<Observation>,
+    /// All of them and the factors in order.
+    pub steps: Vec<Step>,
+    /// What is reported besides the sites.
+    pub kept: Vec<Kept>,
+}
+
+/// Where a learnable number may lie, and so how it is made from a free one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Constraint {
+    /// Anywhere.
+    Real,
+    /// Above 0: softplus.
+    Positive,
+    /// Between 0 and 1: sigmoid.
+    UnitInterval,
+    /// A probability vector: softmax over the last dimension.
+    Simplex,
+    /// A lower triangular factor with positive diagonal (softplus on the diagonal).
+    LowerCholesky,
+}
+
+/// A learnable constant.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its full name.
+    pub name: String,
+    /// Its type.
+    pub ty: Ty,
+    /// Where it may lie.
+    pub constraint: Constraint,
+    /// Its initial value, an expression that depends on no site.
+    pub init: Option<ExprId>,
+    /// Fan-in, when it is the weight of a convolution or a dense layer.
+    pub fan_in: Option<Size>,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// A free variational parameter.
+#[derive(Clone, Debug)]
+pub struct Hole {
+    /// Its full name: `w1.loc`.
+    pub name: String,
+    /// The site that it belongs to.
+    pub site: SiteId,
+    /// Which parameter of the family it is.
+    pub param: &'static str,
+    /// Its type.
+    pub ty: Ty,
+    /// Where it may lie.
+    pub constraint: Constraint,
+    /// Its initial value in the constrained space.
+    pub init: Option<ExprId>,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// An automatic family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// Independent normals in unconstrained space.
+    MeanField,
+    /// One normal with a full covariance in unconstrained space.
+    FullRank,
+    /// Point masses.
+    Delta,
+    /// A family that the language describes and that is not built yet: refused when a run asks for it.
+    Later(&'static str),
+}
+
+/// A statement of a guide.
+#[derive(Clone, Debug)]
+pub enum GuideStep {
+    /// An automatic family over some sites.
+    Family {
+        /// Which.
+        family: Family,
+        /// The sites, in the model's order.
+        sites: Vec<SiteId>,
+        /// Where it was written.
+        span: Span,
+    },
+    /// An explicit distribution for one site.
+    Explicit {
+        /// The site.
+        site: SiteId,
+        /// Its distribution; arguments may be holes.
+        dist: DistExpr,
+        /// Where it was written.
+        span: Span,
+    },
+}
+
+/// A variational family for the model.
+#[derive(Clone, Debug)]
+pub struct Guide {
+    /// Its name: its own, or that of its family.
+    pub name: String,
+    /// Its statements.
+    pub steps: Vec<GuideStep>,
+    /// Where it stands; `None` for the default.
+    pub span: Option<Span>,
+}
+
+/// A random value of `generate`.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: Ty,
+    /// Its distribution.
+    pub dist: DistExpr,
+    /// The expression that stands for its value.
+    pub value: ExprId,
+}
+
+/// What is computed for every posterior draw.
+#[derive(Clone, Debug, Default)]
+pub struct Generate {
+    /// The random values, in order.
+    pub draws: IndexVec<DrawId, Draw>,
+    /// Everything that is reported.
+    pub reported: Vec<Kept>,
+}
+
+/// A checked program.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// What the file says about itself.
+    pub doc: Option<String>,
+    /// The size names.
+    pub sizes: IndexVec<SizeId, SizeDecl>,
+    /// The expressions.
+    pub exprs: IndexVec<ExprId, Expr>,
+    /// The data.
+    pub data: IndexVec<DataId, DataDecl>,
+    /// The file constants, as written, in order.
+    pub constants: Vec<(String, ast::Expr)>,
+    /// The learnable constants.
+    pub params: IndexVec<ParamId, Param>,
+    /// The free variational parameters.
+    pub holes: IndexVec<HoleId, Hole>,
+    /// The model that is fitted; `None` for a file without one.
+    pub model: Option<Model>,
+    /// The guides, the default one first.
+    pub guides: Vec<Guide>,
+    /// The infer blocks, the default one first; empty when the file has none.
+    pub infers: Vec<super::settings::Infer>,
+    /// The `generate` block.
+    pub generate: Generate,
+    /// The held-out data, as written.
+    pub evaluate: Vec<ast::Assign>,
+}
+
+impl Program {
+    /// The type of an expression.
+    pub fn ty(&self, id: ExprId) -> &Ty {
+        &self.exprs[id].ty
+    }
+    /// A size as the user would write it.
+    pub fn size_text(&self, size: &Size) -> String {
+        size.display(&|id| self.sizes[id].name.clone())
+    }
+    /// A shape as the user would write it: `[N, 2 * F]`.
+    pub fn shape_text(&self, shape: &[Size]) -> String {
+        format!("[{}]", shape.iter().map(|s| self.size_text(s)).collect::<Vec<_>>().join(", "))
+    }
+    /// The datum called `name`.
+    pub fn data_named(&self, name: &str) -> Option<DataId> {
+        self.data.iter_enumerated().find(|(_, d)| d.name == name).map(|(id, _)| id)
+    }
+    /// The operands of an expression.
+    pub fn operands(&self, id: ExprId) -> Vec<ExprId> {
+        match &self.exprs[id].kind {
+            ExprKind::Call { args, .. } => args.clone(),
+            ExprKind::Index { base, indices } => std::iter::once(*base)
+                .chain(indices.iter().filter_map(|ix| match ix {
+                    Ix::At(e) | Ix::Gather(e) => Some(*e),
+                    _ => None,
+                }))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The 2-D convolution and its two adjoints. Each is bilinear, and the adjoints of any one are the other two, so the
+//! family is closed under differentiation.
+//!
+//!   y[n,o,p,q] = sum over c,r,s of x[n, c, p*stride + r*dilation - pad, …] * w[o, c, r, s], channels in groups
+//!   x [N,C,H,W]   w [O,C/groups,KH,KW]   y [N,O,P,Q],  P = floor((H + before + after - dilation (KH-1) - 1)/stride) + 1
+//!   Source: Dumoulin & Visin 2016, arXiv:1603.07285, ch. 4.
+
+use super::vjp::Vjp;
+use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
+use crate::ir::{DType, Shape};
+
+fn spatial(shape: &Shape) -> [usize; 2] {
+    [shape[2], shape[3]]
+}
+
+/// Cross-correlation; operands `x`, `w`.
+pub(super) struct Conv2d;
+impl Operation for Conv2d {
+    fn name(_: &Op) -> &'static str {
+        "conv2d"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x, w] = exactly(operands)?;
+        attributes!(Op::Conv2d(attrs) = op);
+        Ok(decided(|p| rules::conv2d(x, w, attrs, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Conv2d(attrs) = v.op);
+        let (input, kernel) = (spatial(&v.shape(0)), spatial(&v.shape(1)));
+        if v.needs(0) {
+            let dx = v.g.conv2d_input_grad(v.dy, v.x[1], attrs, input);
+            v.give(0, dx);
+        }
+        if v.needs(1) {
+            let dw = v.g.conv2d_weight_grad(v.x[0], v.dy, attrs, kernel);
+            v.give(1, dw);
+        }
+    }
+}
+
+/// The adjoint in `x`; operands `dy`, `w`. Also the transposed convolution.
+pub(super) struct Conv2dInputGrad;
+impl Operation for Conv2dInputGrad {
+    fn name(_: &Op) -> &'static str {
+        "conv2d_input_grad"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [dy, w] = exactly(operands)?;
+        attributes!(Op::Conv2dInputGrad { attrs, input } = op);
+        Ok(decided(|p| rules::conv2d_input_grad(dy, w, attrs, input, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Conv2dInputGrad { attrs, .. } = v.op);
+        let kernel = spatial(&v.shape(1));
+        if v.needs(0) {
+            let d = v.g.conv2d(v.dy, v.x[1], attrs);
+            v.give(0, d);
+        }
+        if v.needs(1) {
+            let dw = v.g.conv2d_weight_grad(v.dy, v.x[0], attrs, kernel);
+            v.give(1, dw);
+        }
+    }
+}
+
+/// The adjoint in `w`; operands `x`, `dy`.
+pub(super) struct Conv2dWeightGrad;
+impl Operation for Conv2dWeightGrad {
+    fn name(_: &Op) -> &'static str {
+        "conv2d_weight_grad"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x, dy] = exactly(operands)?;
+        attributes!(Op::Conv2dWeightGrad { attrs, kernel } = op);
+        Ok(decided(|p| rules::conv2d_weight_grad(x, dy, attrs, kernel, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Conv2dWeightGrad { attrs, .. } = v.op);
+        let input = spatial(&v.shape(0));
+        if v.needs(0) {
+            let dx = v.g.conv2d_input_grad(v.x[1], v.dy, attrs, input);
+            v.give(0, dx);
+        }
+        if v.needs(1) {
+            let d = v.g.conv2d(v.x[0], v.dy, attrs);
+            v.give(1, d);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Matrix products, Cholesky factors, triangular solves, diagonals and triangles. All work on the last two dimensions.
+
+use super::vjp::Vjp;
+use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
+use crate::ir::{Builder, DType, Shape, ValueId};
+
+fn check_square(operand: &'static str, a: &Shape) -> Result<(), ShapeError> {
+    decided(|p| rules::square(operand, a, p))
+}
+
+/// `op(a) @ op(b)`
+pub(super) struct MatMul;
+impl Operation for MatMul {
+    fn name(_: &Op) -> &'static str {
+        "matmul"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [a, b] = exactly(operands)?;
+        attributes!(&Op::MatMul { ta, tb } = op);
+        Ok(decided(|p| rules::matmul(a, ta, b, tb, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    /// With A = op(a), B = op(b):  dA = dY B',  dB = A' dY, transposed where the operand is.
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::MatMul { ta, tb } = v.op);
+        let (a, b) = (v.x[0], v.x[1]);
+        if v.needs(0) {
+            let da = if ta { v.g.matmul(b, tb, v.dy, true) } else { v.g.matmul(v.dy, false, b, !tb) };
+            v.give_summed(0, da);
+        }
+        if v.needs(1) {
+            let db = if tb { v.g.matmul(v.dy, true, a, ta) } else { v.g.matmul(a, !ta, v.dy, false) };
+            v.give_summed(1, db);
+        }
+    }
+}
+
+/// The lower Cholesky factor.
+pub(super) struct Cholesky;
+impl Operation for Cholesky {
+    fn name(_: &Op) -> &'static str {
+        "cholesky"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [a] = exactly(operands)?;
+        check_square("a", a)?;
+        Ok(a.clone())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    /// The symmetric gradient G with d(sum) = sum(G * dA) for symmetric dA:
+    /// S = L^-T phi(L' dL) L^-1, symmetrized; phi keeps the lower triangle and halves the diagonal.
+    /// Source: Murray 2016, arXiv:1602.07527, eq. 10.
+    fn vjp(v: &mut Vjp) {
+        let l = v.y;
+        let g = &mut *v.g;
+        let dl = g.tril(v.dy, false);
+        let product = g.matmul(l, true, dl, false);
+        let diagonal = g.diagonal(product);
+        let half = g.mul_scalar(diagonal, 0.5);
+        let half = g.diag(half);
+        let strict = g.tril(product, true);
+        let phi = g.add(strict, half);
+        let left = g.solve_triangular(l, phi, true, true);
+        let left = g.matrix_transpose(left);
+        let both = g.solve_triangular(l, left, true, true);
+        let transposed = g.matrix_transpose(both);
+        let sum = g.add(both, transposed);
+        let da = g.mul_scalar(sum, 0.5);
+        v.give(0, da);
+    }
+}
+
+/// `op(l) y = b`
+pub(super) struct SolveTriangular;
+impl Operation for SolveTriangular {
+    fn name(_: &Op) -> &'static str {
+        "solve_triangular"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [l, b] = exactly(operands)?;
+        Ok(decided(|p| rules::solve(l, b, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    /// dB = op(l)^-T dY;  dL = -dB Y' (or -Y dB' when transposed), its triangle only.
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::SolveTriangular { lower, transposed } = v.op);
+        let db = v.g.solve_triangular(v.x[0], v.dy, lower, !transposed);
+        if v.needs(0) {
+            let (left, right) = if transposed { (v.y, db) } else { (db, v.y) };
+            let product = v.g.matmul(left, false, right, true);
+            let triangle = if lower { v.g.tril(product, false) } else { triu(v.g, product) };
+            let dl = v.g.neg(triangle);
+            v.give_summed(0, dl);
+        }
+        if v.needs(1) {
+            v.give_summed(1, db);
+        }
+    }
+}
+
+/// The upper triangle, diagonal included.
+fn triu(g: &mut Builder, a: ValueId) -> ValueId {
+    let below = g.tril(a, true);
+    g.sub(a, below)
+}
+
+/// `y[…, i] = a[…, i, i]`
+pub(super) struct Diagonal;
+impl Operation for Diagonal {
+    fn name(_: &Op) -> &'static str {
+        "diagonal"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [a] = exactly(operands)?;
+        check_square("a", a)?;
+        Ok(a.drop_last(1))
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        let da = v.g.diag(v.dy);
+        v.give(0, da);
+    }
+}
+
+/// `y[…, i, i] = x[…, i]`
+pub(super) struct Diag;
+impl Operation for Diag {
+    fn name(_: &Op) -> &'static str {
+        "diag"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        match x.last() {
+            Some(&n) => Ok(x.concat(&[n])),
+            None => Err(ShapeError::Rank { operand: "x", shape: x.to_vec(), needed: 1 }),
+        }
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        let dx = v.g.diagonal(v.dy);
+        v.give(0, dx);
+    }
+}
+
+/// The lower triangle.
+pub(super) struct Tril;
+impl Operation for Tril {
+    fn name(_: &Op) -> &'static str {
+        "tril"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [a] = exactly(operands)?;
+        if a.rank() < 2 {
+            return Err(ShapeError::Rank { operand: "a", shape: a.to_vec(), needed: 2 });
+        }
+        Ok(a.clone())
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Tril { strict } = v.op);
+        let da = v.g.tril(v.dy, strict);
+        v.give(0, da);
+    }
+}

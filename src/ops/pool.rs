@@ -1,0 +1,101 @@
+//! 2-D pools over `x [N,C,H,W]` and their adjoints. The first cell of a window in row-major order wins a tie.
+
+use super::vjp::Vjp;
+use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
+use crate::ir::{DType, Shape};
+
+/// The largest cell of each window.
+pub(super) struct MaxPool2d;
+impl Operation for MaxPool2d {
+    fn name(_: &Op) -> &'static str {
+        "max_pool2d"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(Op::MaxPool2d(attrs) = op);
+        Ok(decided(|p| rules::pool2d(x, attrs, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::MaxPool2d(attrs) = v.op);
+        let dx = v.g.push(Op::MaxPool2dGrad(attrs), &[v.x[0], v.dy]);
+        v.give(0, dx);
+    }
+}
+
+/// Its adjoint at `x`; operands `x`, `dy`.
+pub(super) struct MaxPool2dGrad;
+impl Operation for MaxPool2dGrad {
+    fn name(_: &Op) -> &'static str {
+        "max_pool2d_grad"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x, dy] = exactly(operands)?;
+        attributes!(Op::MaxPool2dGrad(attrs) = op);
+        let y = decided(|p| rules::pool2d(x, attrs, p))?;
+        match (0..4).find(|&i| dy.get(i) != y.get(i)) {
+            None if dy.rank() == 4 => Ok(x.clone()),
+            Some(i) if dy.rank() == 4 => Err(ShapeError::Mismatch { what: "sizes of the pool", lhs: y[i], rhs: dy[i] }),
+            _ => Err(ShapeError::Rank { operand: "dy", shape: dy.to_vec(), needed: 4 }),
+        }
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        v.refuse(1);
+    }
+}
+
+/// The mean of each window.
+pub(super) struct AvgPool2d;
+impl Operation for AvgPool2d {
+    fn name(_: &Op) -> &'static str {
+        "avg_pool2d"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(Op::AvgPool2d(attrs) = op);
+        Ok(decided(|p| rules::pool2d(x, attrs, p))?.into())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::AvgPool2d(attrs) = v.op);
+        let x = v.shape(0);
+        let dx = v.g.push(Op::AvgPool2dGrad { attrs, input: [x[2], x[3]] }, &[v.dy]);
+        v.give(0, dx);
+    }
+}
+
+/// Its adjoint; operand `dy`.
+pub(super) struct AvgPool2dGrad;
+impl Operation for AvgPool2dGrad {
+    fn name(_: &Op) -> &'static str {
+        "avg_pool2d_grad"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [dy] = exactly(operands)?;
+        attributes!(Op::AvgPool2dGrad { attrs, input } = op);
+        let &[n, c, p, q] = &dy[..] else {
+            return Err(ShapeError::Rank { operand: "dy", shape: dy.to_vec(), needed: 4 });
+        };
+        let x = [n, c, input[0], input[1]];
+        let y = decided(|pending| rules::pool2d(&x, attrs, pending))?;
+        match [p, q].iter().zip(&y[2..]).find(|(a, b)| a != b) {
+            None => Ok(Shape::from(x)),
+            Some((&rhs, &lhs)) => Err(ShapeError::Mismatch { what: "sizes of the pool", lhs, rhs }),
+        }
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::AvgPool2dGrad { attrs, .. } = v.op);
+        let d = v.g.avg_pool2d(v.dy, attrs);
+        v.give(0, d);
+    }
+}

@@ -1,0 +1,210 @@
+//! Operations that move elements without computing: reshape, broadcast, transpose, slice, pad, concat, and the two
+//! identities `stop_gradient` and `to_real`.
+
+use super::vjp::Vjp;
+use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
+use crate::ir::{DType, Shape};
+
+fn same_shape(operands: &[&Shape]) -> Result<Shape, ShapeError> {
+    let [x] = exactly(operands)?;
+    Ok(x.clone())
+}
+
+fn check_axis(x: &Shape, axis: usize) -> Result<(), ShapeError> {
+    if axis < x.rank() { Ok(()) } else { Err(ShapeError::Axis { axis, rank: x.rank() }) }
+}
+
+/// The identity without a gradient.
+pub(super) struct StopGradient;
+impl Operation for StopGradient {
+    fn name(_: &Op) -> &'static str {
+        "stop_gradient"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        same_shape(operands)
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(_: &mut Vjp) {}
+}
+
+/// Ints and booleans as reals. They have no gradient; a real operand (the builder makes none) would.
+pub(super) struct ToReal;
+impl Operation for ToReal {
+    fn name(_: &Op) -> &'static str {
+        "to_real"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        same_shape(operands)
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(v: &mut Vjp) {
+        if v.g.dtype(v.x[0]) == DType::Real {
+            v.give(0, v.dy);
+        }
+    }
+}
+
+/// Another shape for the same elements.
+pub(super) struct Reshape;
+impl Operation for Reshape {
+    fn name(_: &Op) -> &'static str {
+        "reshape"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(Op::Reshape { shape } = op);
+        if x.count() == shape.count() {
+            Ok(shape.clone())
+        } else {
+            Err(ShapeError::Count { from: x.to_vec(), to: shape.to_vec() })
+        }
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        let shape = v.shape(0);
+        let dx = v.g.reshape(v.dy, shape);
+        v.give(0, dx);
+    }
+}
+
+/// Stretched to a shape.
+pub(super) struct Broadcast;
+impl Operation for Broadcast {
+    fn name(_: &Op) -> &'static str {
+        "broadcast"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(Op::Broadcast { shape } = op);
+        let joint = decided(|p| rules::broadcast(x, shape, p))?;
+        if joint == **shape {
+            Ok(shape.clone())
+        } else {
+            Err(ShapeError::Broadcast { lhs: x.to_vec(), rhs: shape.to_vec(), from_last: 0 })
+        }
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        v.give_summed(0, v.dy);
+    }
+}
+
+/// Dimensions permuted.
+pub(super) struct Transpose;
+impl Operation for Transpose {
+    fn name(_: &Op) -> &'static str {
+        "transpose"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(Op::Transpose { perm } = op);
+        if perm.len() != x.rank() {
+            return Err(ShapeError::Rank { operand: "x", shape: x.to_vec(), needed: perm.len() });
+        }
+        if let Some(missing) = (0..x.rank()).find(|i| !perm.contains(i)) {
+            return Err(ShapeError::Axis { axis: missing, rank: x.rank() });
+        }
+        Ok(perm.iter().map(|&p| x[p]).collect::<Vec<_>>().into())
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(Op::Transpose { perm } = v.op);
+        let mut inverse = vec![0; perm.len()];
+        for (to, &from) in perm.iter().enumerate() {
+            inverse[from] = to;
+        }
+        let dx = v.g.transpose(v.dy, &inverse);
+        v.give(0, dx);
+    }
+}
+
+/// A range of one axis.
+pub(super) struct Slice;
+impl Operation for Slice {
+    fn name(_: &Op) -> &'static str {
+        "slice"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(&Op::Slice { axis, start, len } = op);
+        check_axis(x, axis)?;
+        if start + len > x[axis] {
+            return Err(ShapeError::OutOfRange { axis, end: start + len, size: x[axis] });
+        }
+        let mut shape = x.to_vec();
+        shape[axis] = len;
+        Ok(shape.into())
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Slice { axis, start, len } = v.op);
+        let size = v.shape(0)[axis];
+        let dx = v.g.pad(v.dy, axis, start, size - start - len);
+        v.give(0, dx);
+    }
+}
+
+/// Zeros around one axis.
+pub(super) struct Pad;
+impl Operation for Pad {
+    fn name(_: &Op) -> &'static str {
+        "pad"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        attributes!(&Op::Pad { axis, before, after } = op);
+        check_axis(x, axis)?;
+        let mut shape = x.to_vec();
+        shape[axis] += before + after;
+        Ok(shape.into())
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        operands[0]
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Pad { axis, before, .. } = v.op);
+        let len = v.shape(0)[axis];
+        let dx = v.g.slice(v.dy, axis, before, len);
+        v.give(0, dx);
+    }
+}
+
+/// Joined along one axis.
+pub(super) struct Concat;
+impl Operation for Concat {
+    fn name(_: &Op) -> &'static str {
+        "concat"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        attributes!(&Op::Concat { axis } = op);
+        let parts: Vec<&[usize]> = operands.iter().map(|s| &s[..]).collect();
+        Ok(decided(|p| rules::concat(&parts, axis, p))?.into())
+    }
+    fn dtype(_: &Op, operands: &[DType]) -> DType {
+        super::elementwise::join(operands)
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::Concat { axis } = v.op);
+        let mut start = 0;
+        for i in 0..v.x.len() {
+            let len = v.shape(i)[axis];
+            if v.needs(i) {
+                let dx = v.g.slice(v.dy, axis, start, len);
+                v.give(i, dx);
+            }
+            start += len;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Operations without operands: inputs, constants, fills, counting.
+
+use super::vjp::Vjp;
+use super::{Op, Operation, ShapeError, attributes, exactly};
+use crate::ir::{DType, Shape};
+
+/// Reads an input.
+pub(super) struct Input;
+impl Operation for Input {
+    fn name(_: &Op) -> &'static str {
+        "input"
+    }
+    fn shape(_: &Op, _: &[&Shape]) -> Result<Shape, ShapeError> {
+        unreachable!("the graph's list of inputs has the shape")
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        unreachable!("the node of an input has its dtype")
+    }
+    fn vjp(_: &mut Vjp) {}
+}
+
+/// Reads a constant array.
+pub(super) struct Constant;
+impl Operation for Constant {
+    fn name(_: &Op) -> &'static str {
+        "constant"
+    }
+    fn shape(_: &Op, _: &[&Shape]) -> Result<Shape, ShapeError> {
+        unreachable!("the graph's list of constants has the shape")
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        unreachable!("the node of a constant has its dtype")
+    }
+    fn vjp(_: &mut Vjp) {}
+}
+
+/// One number everywhere.
+pub(super) struct Full;
+impl Operation for Full {
+    fn name(_: &Op) -> &'static str {
+        "full"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [] = exactly(operands)?;
+        attributes!(Op::Full { shape, .. } = op);
+        Ok(shape.clone())
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn vjp(_: &mut Vjp) {}
+}
+
+/// `0, 1, …, n - 1`
+pub(super) struct Iota;
+impl Operation for Iota {
+    fn name(_: &Op) -> &'static str {
+        "iota"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [] = exactly(operands)?;
+        attributes!(Op::Iota { n } = op);
+        Ok(Shape::from([*n]))
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Int
+    }
+    fn vjp(_: &mut Vjp) {}
+}
