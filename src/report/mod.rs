@@ -6,9 +6,12 @@
 
 pub mod fit;
 pub mod metrics;
+pub mod numbers;
+pub mod plot;
 pub mod statistics;
 pub mod store;
 pub mod summary;
+pub mod table;
 
 pub use fit::{
     DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision, Quantity, Role,

@@ -1,0 +1,4 @@
+//! Pictures of a fit.
+
+pub mod kde;
+pub mod terminal;
