@@ -33,6 +33,23 @@ macro_rules! codes {
 codes! {
     E0101 "syntax error"
     E0102 "unclosed bracket"
+    E0901 "file not found"
+    E0902 "unreadable or damaged file"
+    E0903 "wrong shape of data"
+    E0904 "wrong element type of data"
+    E0905 "value out of range"
+    E0906 "missing values"
+    E0907 "unknown column or key"
+    E0908 "conflicting sizes"
+    E0909 "size without a value"
+    E0910 "unseen label"
+    E0911 "unsupported format"
+    E0912 "no rows"
+    E0913 "constant column"
+    E0914 "data not given"
+    E0915 "unknown name in a data expression"
+    E0916 "data expression that cannot be evaluated"
+    E0917 "nothing learned in training"
 }
 
 impl Code {
