@@ -11,7 +11,7 @@ use super::size::{DimSpec, SizeOrigin, SizeTable, SizeValue};
 use super::value::{Array, Elem, Labels, Numbers, Value, print_elem, print_number, print_shape};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::source::Span;
-use crate::syntax::ast::{Expr, ExprKind};
+use crate::syntax::ast::{Dim, Expr, ExprKind, Ident, Type};
 use std::sync::Arc;
 
 /// A datum as the program declares it, and where its value comes from.
@@ -28,6 +28,26 @@ pub struct BindRequest<'a> {
     pub range: Option<RangeSpec<'a>>,
     /// Its value.
     pub source: Source<'a>,
+}
+
+impl<'a> BindRequest<'a> {
+    /// The request for `data name: ty = value`; without a value it is required.
+    ///
+    /// `..dims` cannot stand in the type of a datum; `check` refuses it, and here it asks for size 0, which no data has.
+    pub fn of(name: &Ident, ty: &'a Type, value: Option<&'a Expr>) -> BindRequest<'a> {
+        let dim = |dim: &'a Dim| match dim {
+            Dim::Size(size) => DimSpec::of(size),
+            Dim::Spread(_) => DimSpec::Known(0),
+        };
+        BindRequest {
+            name: name.name.clone(),
+            span: name.span,
+            elem: ty.elem,
+            dims: ty.dims.iter().map(dim).collect(),
+            range: ty.range.as_deref().and_then(RangeSpec::of),
+            source: value.map_or(Source::Required, Source::Expr),
+        }
+    }
 }
 
 /// A declared range; its ends may name sizes, constants and other data.

@@ -39,3 +39,6 @@ pub use learned::Learned;
 pub use overrides::{DataArgument, Given};
 pub use size::{DimSpec, SizeOrigin, SizeTable, SizeValue};
 pub use value::{Array, Labels, Table, TextArray, Value};
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,11 @@ macro_rules! codes {
 
 codes! {
     E0101 "syntax error"
-    E0102 "unclosed bracket"
+    E0102 "brackets do not match"
+    E0103 "malformed string"
+    E0104 "number out of range"
+    E0105 "nested too deeply"
+    E0106 "comparisons cannot be chained"
     E0901 "file not found"
     E0902 "unreadable or damaged file"
     E0903 "wrong shape of data"

@@ -1,0 +1,149 @@
+//! What is left of an item when the statement with a slip is taken out.
+
+use super::brackets::ITEM_WORDS;
+use super::lexer::{Token, TokenKind, tokenize};
+use super::slips::nearest;
+use std::ops::Range;
+
+/// `text`, one item as layout left it, without the statement around byte `at`; of the same length. False when it no
+/// longer stands for the item (its header was replaced so that its statements can still be read). The same text when
+/// nothing can be taken out.
+pub(super) fn without(text: &str, at: usize) -> (String, bool) {
+    let tokens = tokenize(text);
+    let blocks = blocks(&tokens);
+    // The innermost block around `at`; its `}` is still part of its last statement.
+    let inside = |b: &&Block| tokens[b.open].end <= at && at <= b.close.map_or(text.len(), |c| tokens[c].start);
+    match blocks.iter().filter(inside).max_by_key(|b| b.open) {
+        Some(block) => in_block(text, &tokens, block, at),
+        None => around_blocks(text, &tokens, &blocks, at),
+    }
+}
+
+/// The tokens of a `{` and its `}`.
+struct Block {
+    open: usize,
+    close: Option<usize>,
+}
+
+fn blocks(tokens: &[Token]) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    let mut stack = Vec::new();
+    for (i, token) in tokens.iter().enumerate() {
+        match token.kind {
+            TokenKind::LBrace => {
+                stack.push(found.len());
+                found.push(Block { open: i, close: None });
+            }
+            TokenKind::RBrace => {
+                if let Some(b) = stack.pop() {
+                    found[b].close = Some(i);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn in_block(text: &str, tokens: &[Token], block: &Block, at: usize) -> (String, bool) {
+    let end = block.close.unwrap_or(tokens.len());
+    let inner = block.open + 1..end;
+    // In a list of settings commas part entries; elsewhere only lines do.
+    let settings = tokens[..block.open].iter().find(|t| !t.kind.is_trivia()).is_some_and(|t| {
+        matches!(t.text(text), "infer" | "evaluate" | "expect")
+    });
+    // The statement that holds `at`, or ends there.
+    let mut first = inner.start;
+    let mut depth = 0usize;
+    let mut last = end;
+    for i in inner.clone() {
+        let token = tokens[i];
+        let ends = depth == 0 && (token.kind == TokenKind::Newline || settings && token.kind == TokenKind::Comma);
+        match token.kind {
+            TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => depth += 1,
+            TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if !ends {
+            continue;
+        }
+        let empty = tokens[first..i].iter().all(|t| t.kind.is_trivia());
+        if token.start >= at && !empty {
+            last = i;
+            break;
+        }
+        if token.start < at || empty {
+            first = i + 1;
+        }
+    }
+    // Doc comments above stay: they do no harm.
+    while first < last && tokens[first].kind.is_trivia() {
+        first += 1;
+    }
+    if first >= last {
+        return (text.to_string(), true);
+    }
+    // A slip in the header of a nested block leaves its body to be read.
+    let nested = (first..last).find(|&i| tokens[i].kind == TokenKind::LBrace);
+    if let Some(brace) = nested
+        && at <= tokens[brace].start
+    {
+        let header = tokens[first].start..tokens[brace].start;
+        if let Some(replaced) = replace(text, header, "if 1 ") {
+            return (replaced, true);
+        }
+    }
+    let comma = settings && tokens.get(last).is_some_and(|t| t.kind == TokenKind::Comma);
+    let stop = if comma { tokens[last].end } else { tokens[last - 1].end };
+    (blank(text, tokens[first].start..stop), true)
+}
+
+/// A slip in the header of an item, or behind its end.
+fn around_blocks(text: &str, tokens: &[Token], blocks: &[Block], at: usize) -> (String, bool) {
+    let outer = blocks.iter().find(|b| b.open == 0 || tokens[b.open - 1].kind != TokenKind::Dot);
+    let Some(outer) = outer else { return (text.to_string(), false) };
+    if let Some(close) = outer.close
+        && at >= tokens[close].end
+    {
+        return (blank(text, tokens[close].end..text.len()), true);
+    }
+    // What the header was meant to be decides how the braces are read.
+    let word = tokens[0].text(text);
+    let Some(meant) = ITEM_WORDS.iter().find(|w| **w == word).copied().or_else(|| nearest(word, &ITEM_WORDS)) else {
+        return (text.to_string(), false);
+    };
+    let stands_for = match meant {
+        "infer" => "infer x ",
+        "evaluate" => "evaluate ",
+        "expect" => "expect ",
+        "use" | "size" | "data" => return (text.to_string(), false),
+        _ => "model ",
+    };
+    let header = tokens[0].start..tokens[outer.open].start;
+    match replace(text, header, stands_for) {
+        Some(replaced) => (replaced, false),
+        None => (text.to_string(), false),
+    }
+}
+
+/// Puts `with` in the place of `range`, blanks behind it, if it fits and is not there yet.
+fn replace(text: &str, range: Range<usize>, with: &str) -> Option<String> {
+    if range.len() + 1 < with.len() || text[range.clone()].trim_end() == with.trim_end() {
+        return None;
+    }
+    let with = with.get(..range.len()).unwrap_or(with);
+    let mut out = text.to_string();
+    out.replace_range(range.clone(), &format!("{with:width$}", width = range.len()));
+    Some(out)
+}
+
+/// Spaces over `range`; newlines stay.
+fn blank(text: &str, range: Range<usize>) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for b in &mut bytes[range] {
+        if *b != b'\n' {
+            *b = b' ';
+        }
+    }
+    String::from_utf8(bytes).expect("whole tokens were replaced by spaces")
+}
