@@ -284,6 +284,25 @@ pub(crate) fn evaluate_at(op: &Op, operands: &[f64]) -> Option<f64> {
     Some(out[0])
 }
 
+/// The result of an operation on arrays, in double precision; not for operations that draw.
+pub(crate) fn evaluate(op: &Op, operands: &[&[f64]], shapes: &[&Shape], result: &Shape) -> Vec<f64> {
+    let kernel = op.kernel(shapes, result);
+    let arena = operands.concat();
+    let mut start = 0;
+    let ranges: Vec<_> = operands
+        .iter()
+        .map(|x| {
+            start += x.len();
+            start - x.len()..start
+        })
+        .collect();
+    let mut out = vec![0.0; result.count()];
+    let mut scratch = vec![0.0; kernel.scratch::<f64>()];
+    let inputs = kernel::Inputs { low: &arena, high: &[], high_start: arena.len(), ranges: &ranges };
+    kernel.run(&inputs, &mut out, &mut scratch, crate::rng::Key::new(0));
+    out
+}
+
 /// The operands' shapes, of which there are exactly `N`.
 fn exactly<'a, const N: usize>(operands: &[&'a Shape]) -> Result<[&'a Shape; N], ShapeError> {
     operands.try_into().map_err(|_| ShapeError::Arity { needed: N, found: operands.len() })
