@@ -164,3 +164,9 @@ pub(super) fn all_last(g: &mut Builder, x: ValueId) -> ValueId {
     let least = g.reduce(Reduction::Min, x, &[last]);
     is_positive(g, least)
 }
+
+/// A new last axis of size 1.
+pub(super) fn expand_last(g: &mut Builder, x: ValueId) -> ValueId {
+    let rank = g.rank(x);
+    g.expand_dim(x, rank)
+}
