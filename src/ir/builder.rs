@@ -451,7 +451,7 @@ unary_methods! {
     floor = Floor;
     /// The smallest integer not below `x`.
     ceil = Ceil;
-    /// The nearest integer, halves away from zero.
+    /// The nearest integer, halves to the even one.
     round = Round;
     /// `ln |Gamma(x)|`
     lgamma = Lgamma;

@@ -10,6 +10,7 @@ mod conv;
 mod elementwise;
 pub mod extent;
 mod gather;
+pub(crate) mod kernel;
 mod linalg;
 mod pool;
 mod random;
@@ -28,6 +29,7 @@ use crate::ir::graph::ConstantId;
 use crate::ir::{DType, InputId, Shape};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 use extent::Pending;
+use kernel::Kernel;
 use vjp::Vjp;
 
 /// What an operation is. Implemented by one unit type per operation; the table ties it to a variant of [`Op`].
@@ -38,6 +40,8 @@ pub(crate) trait Operation {
     fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError>;
     /// What the result's numbers mean.
     fn dtype(op: &Op, operands: &[DType]) -> DType;
+    /// The loops for operands of these shapes.
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel;
     /// Appends the cotangents of the operands that need one. An operand that is given none has derivative zero.
     fn vjp(v: &mut Vjp);
 }
@@ -64,6 +68,9 @@ macro_rules! ops {
             /// What its result's numbers mean.
             pub fn dtype(&self, operands: &[DType]) -> DType {
                 match self { $(Op::$name { .. } => <$home as Operation>::dtype(self, operands),)* }
+            }
+            pub(crate) fn kernel(&self, operands: &[&Shape], result: &Shape) -> Kernel {
+                match self { $(Op::$name { .. } => <$home as Operation>::kernel(self, operands, result),)* }
             }
             pub(crate) fn vjp(&self, v: &mut Vjp) {
                 match self { $(Op::$name { .. } => <$home as Operation>::vjp(v),)* }
@@ -262,6 +269,20 @@ macro_rules! attributes {
     };
 }
 pub(crate) use attributes;
+
+/// The result of an elementwise map at one element, in double precision.
+pub(crate) fn evaluate_at(op: &Op, operands: &[f64]) -> Option<f64> {
+    use crate::kernels::elementwise as maps;
+    let operand = |i: usize| maps::Operand { data: &operands[i..=i], strides: &[] };
+    let mut out = [0.0];
+    match *op {
+        Op::Unary(map) => maps::unary(map, &operands[..1], &mut out),
+        Op::Binary(map) => maps::binary(map, &[], operand(0), operand(1), &mut out),
+        Op::Ternary(map) => maps::ternary(map, &[], operand(0), operand(1), operand(2), &mut out),
+        _ => return None,
+    }
+    Some(out[0])
+}
 
 /// The operands' shapes, of which there are exactly `N`.
 fn exactly<'a, const N: usize>(operands: &[&'a Shape]) -> Result<[&'a Shape; N], ShapeError> {

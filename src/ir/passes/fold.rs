@@ -5,8 +5,8 @@
 //! Values may change in the sign of a zero, never otherwise.
 
 use super::rewrite;
-use crate::ir::graph::{DType, Graph, Node, Shape, ValueId};
 use crate::ir::Builder;
+use crate::ir::graph::{DType, Graph, Node, Shape, ValueId};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 use crate::ops::{Op, Reduction};
 
@@ -182,7 +182,11 @@ fn select_known(g: &mut Builder, node: &Node) -> Option<ValueId> {
     let &[c, a, b] = &node.operands[..] else { return None };
     let taken = match g.as_full(c) {
         Some(c) => {
-            if c != 0.0 { a } else { b }
+            if c != 0.0 {
+                a
+            } else {
+                b
+            }
         }
         None if a == b => a,
         None => return None,

@@ -1,0 +1,192 @@
+//! Maximum and average over windows of an image, and their gradients.
+//!
+//! x [planes, H, W] -> y [planes, P, Q]; planes are images times channels. Padded cells never win a maximum; in an
+//! average they count as zeros or not at all. One-dimensional pooling has height 1.
+use super::{Scalar, threads};
+
+/// The shape of a pooling operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool2dShape {
+    /// Images times channels.
+    pub planes: usize,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Height and width of the window.
+    pub window: [usize; 2],
+    /// Steps between windows.
+    pub stride: [usize; 2],
+    /// Padded cells: [[top, bottom], [left, right]].
+    pub padding: [[usize; 2]; 2],
+    /// Steps between cells of a window.
+    pub dilation: [usize; 2],
+}
+
+impl Pool2dShape {
+    /// Height and width of the output; 0 where the window does not fit.
+    pub fn output(&self) -> [usize; 2] {
+        std::array::from_fn(|axis| {
+            let padded = self.input[axis] + self.padding[axis][0] + self.padding[axis][1];
+            let reach = self.dilation[axis] * (self.window[axis] - 1) + 1;
+            if padded < reach { 0 } else { (padded - reach) / self.stride[axis] + 1 }
+        })
+    }
+
+    /// Elements of x.
+    pub fn x_len(&self) -> usize {
+        self.planes * self.input[0] * self.input[1]
+    }
+
+    /// Elements of y.
+    pub fn y_len(&self) -> usize {
+        let [p, q] = self.output();
+        self.planes * p * q
+    }
+
+    /// The first tap inside the image, one past the last, and the position of tap 0 (which may lie before the image).
+    #[inline(always)]
+    fn taps(&self, axis: usize, output: usize) -> (usize, usize, isize) {
+        let start = (output * self.stride[axis]) as isize - self.padding[axis][0] as isize;
+        let dilation = self.dilation[axis] as isize;
+        let first = if start < 0 { (-start + dilation - 1) / dilation } else { 0 };
+        let room = self.input[axis] as isize - start;
+        let end = if room <= 0 { 0 } else { (room + dilation - 1) / dilation };
+        (first as usize, (end as usize).min(self.window[axis]), start)
+    }
+
+    /// Calls `f` with the positions in the plane of the cells of window (p, q) that lie inside the image.
+    #[inline(always)]
+    fn cells(&self, p: usize, q: usize, mut f: impl FnMut(usize)) {
+        let (r0, r1, top) = self.taps(0, p);
+        let (s0, s1, left) = self.taps(1, q);
+        for r in r0..r1 {
+            let row = (top + (r * self.dilation[0]) as isize) as usize * self.input[1];
+            for s in s0..s1 {
+                f(row + (left + (s * self.dilation[1]) as isize) as usize);
+            }
+        }
+    }
+
+    /// The position of the largest cell of window (p, q): the first one at ties, a NaN before all; `None` for a window
+    /// in the padding.
+    #[inline(always)]
+    fn winner<F: Scalar>(&self, x: &[F], p: usize, q: usize) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        self.cells(p, q, |at| {
+            let wins = match best {
+                None => true,
+                Some(b) => x[at] > x[b] || (x[at].is_nan() && !x[b].is_nan()),
+            };
+            if wins {
+                best = Some(at);
+            }
+        });
+        best
+    }
+
+    /// What the sum over window (p, q) is divided by.
+    #[inline(always)]
+    fn divisor(&self, p: usize, q: usize, count_include_pad: bool) -> usize {
+        if count_include_pad {
+            return self.window[0] * self.window[1];
+        }
+        let (r0, r1, _) = self.taps(0, p);
+        let (s0, s1, _) = self.taps(1, q);
+        (r1.saturating_sub(r0) * s1.saturating_sub(s0)).max(1)
+    }
+
+    /// Calls `f(plane index, plane of out)` for every plane, in parallel.
+    fn over_planes<F: Scalar>(&self, out: &mut [F], len: usize, f: impl Fn(usize, &mut [F]) + Sync) {
+        if len == 0 {
+            return;
+        }
+        let work = self.y_len() * self.window[0] * self.window[1];
+        threads::for_each_chunk(out, len, work, |start, out| {
+            for (i, out) in out.chunks_exact_mut(len).enumerate() {
+                f(start / len + i, out);
+            }
+        });
+    }
+}
+
+/// y = the largest cell of every window; -inf for a window that lies in the padding, NaN when a cell is.
+pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
+    assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
+    let [height, width] = shape.input;
+    let [rows, cols] = shape.output();
+    let halves = shape.window == [2, 2]
+        && shape.stride == [2, 2]
+        && shape.dilation == [1, 1]
+        && shape.padding == [[0, 0], [0, 0]];
+    shape.over_planes(y, rows * cols, |plane, y| {
+        let x = &x[plane * height * width..(plane + 1) * height * width];
+        if halves {
+            let larger = |a: F, b: F| if a > b || a.is_nan() { a } else { b };
+            for (p, y) in y.chunks_exact_mut(cols).enumerate() {
+                let (above, below) = x[2 * p * width..][..2 * width].split_at(width);
+                for ((y, a), b) in y.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)) {
+                    *y = larger(larger(a[0], a[1]), larger(b[0], b[1]));
+                }
+            }
+            return;
+        }
+        for p in 0..rows {
+            for q in 0..cols {
+                y[p * cols + q] = shape.winner(x, p, q).map_or(F::NEG_INFINITY, |at| x[at]);
+            }
+        }
+    });
+}
+
+/// dx = the gradient of sum(dy * max_pool2d(x)): each dy goes to the largest cell of its window, the first one at ties
+/// in row-major order.
+pub fn max_pool2d_grad<F: Scalar>(shape: &Pool2dShape, x: &[F], dy: &[F], dx: &mut [F]) {
+    assert!(x.len() == shape.x_len() && dy.len() == shape.y_len() && dx.len() == x.len(), "planned sizes");
+    let plane_len = shape.input[0] * shape.input[1];
+    let [rows, cols] = shape.output();
+    shape.over_planes(dx, plane_len, |plane, dx| {
+        dx.fill(F::ZERO);
+        let x = &x[plane * plane_len..(plane + 1) * plane_len];
+        let dy = &dy[plane * rows * cols..(plane + 1) * rows * cols];
+        for p in 0..rows {
+            for q in 0..cols {
+                if let Some(at) = shape.winner(x, p, q) {
+                    dx[at] += dy[p * cols + q];
+                }
+            }
+        }
+    });
+}
+
+/// y = the average of every window; with `count_include_pad`, padded cells count as zeros.
+pub fn avg_pool2d<F: Scalar>(shape: &Pool2dShape, count_include_pad: bool, x: &[F], y: &mut [F]) {
+    assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
+    let plane_len = shape.input[0] * shape.input[1];
+    let [rows, cols] = shape.output();
+    shape.over_planes(y, rows * cols, |plane, y| {
+        let x = &x[plane * plane_len..(plane + 1) * plane_len];
+        for p in 0..rows {
+            for q in 0..cols {
+                let mut total = F::ZERO;
+                shape.cells(p, q, |at| total += x[at]);
+                y[p * cols + q] = total / F::from_usize(shape.divisor(p, q, count_include_pad));
+            }
+        }
+    });
+}
+
+/// dx = the gradient of sum(dy * avg_pool2d(x)).
+pub fn avg_pool2d_grad<F: Scalar>(shape: &Pool2dShape, count_include_pad: bool, dy: &[F], dx: &mut [F]) {
+    assert!(dx.len() == shape.x_len() && dy.len() == shape.y_len(), "operands have the planned sizes");
+    let plane_len = shape.input[0] * shape.input[1];
+    let [rows, cols] = shape.output();
+    shape.over_planes(dx, plane_len, |plane, dx| {
+        dx.fill(F::ZERO);
+        let dy = &dy[plane * rows * cols..(plane + 1) * rows * cols];
+        for p in 0..rows {
+            for q in 0..cols {
+                let share = dy[p * cols + q] / F::from_usize(shape.divisor(p, q, count_include_pad));
+                shape.cells(p, q, |at| dx[at] += share);
+            }
+        }
+    });
+}
