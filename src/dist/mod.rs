@@ -17,12 +17,20 @@ mod support;
 
 mod bernoulli;
 mod beta;
+mod binomial;
 mod categorical;
+mod continuous_bernoulli;
+mod dirichlet;
 mod exponential;
 mod gamma;
 mod implicit;
 mod laplace;
+mod logistic;
+mod multinomial;
+mod multivariate_normal;
 mod normal;
+mod ordered;
+mod poisson;
 mod student_t;
 mod uniform;
 
@@ -145,7 +153,184 @@ pub struct DistDef {
     pub kl: &'static [(DistId, KlFn)],
 }
 
-/// The row of `id`.
+impl DistDef {
+    /// What rows leave out: no parameters, no draws, nothing in closed form.
+    const BASE: DistDef = DistDef {
+        name: "",
+        summary: "",
+        formula: "",
+        params: &[],
+        support: SupportKind::Real,
+        dtype: DType::Real,
+        event_rank: 0,
+        log_prob: |_, _, _| unreachable!("every row gives its log_prob"),
+        rsample: Reparam::None,
+        sample: Sampler::Improper,
+        mean: None,
+        variance: None,
+        entropy: None,
+        cdf: None,
+        icdf: None,
+        probs: None,
+        bounds: None,
+        kl: &[],
+    };
+    /// The position of the parameter called `name`.
+    pub fn param(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|p| p.name == name)
+    }
+    /// Whether it integrates to 1; `Flat` and `HalfFlat` do not, and cannot be drawn from.
+    pub fn is_proper(&self) -> bool {
+        !matches!(self.sample, Sampler::Improper)
+    }
+    /// Whether draws are ints.
+    pub fn is_discrete(&self) -> bool {
+        self.dtype != DType::Real
+    }
+    /// Whether a draw can carry the gradient of the parameters.
+    pub fn is_reparameterized(&self) -> bool {
+        !matches!(self.rsample, Reparam::None)
+    }
+    /// The batch shape of parameters of these shapes, in order; `None` when they do not fit together.
+    pub fn batch_shape(&self, params: &[Shape]) -> Option<Shape> {
+        assert_eq!(params.len(), self.params.len(), "{} takes {} parameters", self.name, self.params.len());
+        let batches = self.params.iter().zip(params).map(|(def, shape)| shape.drop_last(def.event_rank));
+        batches.into_iter().try_fold(Shape::scalar(), |acc, batch| acc.broadcast(&batch))
+    }
+    /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
+    /// parameters, so it cannot be told apart for families whose parameters are all scalars.
+    pub fn event_shape(&self, params: &[Shape]) -> Shape {
+        let widest = self.params.iter().zip(params).filter(|(def, _)| def.event_rank > 0).next_back();
+        match widest {
+            Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
+            _ => Shape::scalar(),
+        }
+    }
+}
+
+macro_rules! dists {
+    ($($(#[$meta:meta])* $id:ident = $($path:ident)::+,)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Row { $($id,)* }
+        impl DistId {
+            $($(#[$meta])* pub const $id: DistId = DistId(Row::$id as u32);)*
+        }
+        static ROWS: &[&DistDef] = &[$(&$($path)::+,)*];
+    };
+}
+
+// Rows of one name stand together, the form that positional arguments mean first.
+dists! {
+    // real
+    /// Normal(loc, scale)
+    NORMAL = normal::NORMAL,
+    /// Laplace(loc, scale)
+    LAPLACE = laplace::LAPLACE,
+    /// StudentT(df, loc, scale)
+    STUDENT_T = student_t::STUDENT_T,
+    /// Cauchy(loc, scale)
+    CAUCHY = student_t::CAUCHY,
+    /// Logistic(loc, scale)
+    LOGISTIC = logistic::LOGISTIC,
+    /// Gumbel(loc, scale)
+    GUMBEL = logistic::GUMBEL,
+    /// Flat()
+    FLAT = uniform::FLAT,
+    // positive
+    /// HalfNormal(scale)
+    HALF_NORMAL = normal::HALF_NORMAL,
+    /// LogNormal(loc, scale)
+    LOG_NORMAL = normal::LOG_NORMAL,
+    /// HalfStudentT(df, scale)
+    HALF_STUDENT_T = student_t::HALF_STUDENT_T,
+    /// HalfCauchy(scale)
+    HALF_CAUCHY = student_t::HALF_CAUCHY,
+    /// Exponential(rate)
+    EXPONENTIAL = exponential::EXPONENTIAL,
+    /// Weibull(concentration, scale)
+    WEIBULL = exponential::WEIBULL,
+    /// Pareto(concentration, scale)
+    PARETO = exponential::PARETO,
+    /// Gamma(concentration, rate)
+    GAMMA = gamma::GAMMA,
+    /// InverseGamma(concentration, scale)
+    INVERSE_GAMMA = gamma::INVERSE_GAMMA,
+    /// ChiSquared(df)
+    CHI_SQUARED = gamma::CHI_SQUARED,
+    /// HalfFlat()
+    HALF_FLAT = uniform::HALF_FLAT,
+    // intervals
+    /// Uniform(lower, upper)
+    UNIFORM = uniform::UNIFORM,
+    /// Beta(alpha, beta)
+    BETA = beta::BETA,
+    /// ContinuousBernoulli(probs)
+    CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
+    /// ContinuousBernoulli(logits)
+    CONTINUOUS_BERNOULLI_LOGITS = continuous_bernoulli::LOGITS,
+    // discrete
+    /// Bernoulli(probs)
+    BERNOULLI_PROBS = bernoulli::PROBS,
+    /// Bernoulli(logits)
+    BERNOULLI_LOGITS = bernoulli::LOGITS,
+    /// Categorical(probs)
+    CATEGORICAL_PROBS = categorical::PROBS,
+    /// Categorical(logits)
+    CATEGORICAL_LOGITS = categorical::LOGITS,
+    /// OrderedLogistic(eta, cutpoints)
+    ORDERED_LOGISTIC = ordered::LOGISTIC,
+    /// Binomial(total, probs)
+    BINOMIAL_PROBS = binomial::PROBS,
+    /// Binomial(total, logits)
+    BINOMIAL_LOGITS = binomial::LOGITS,
+    /// BetaBinomial(total, alpha, beta)
+    BETA_BINOMIAL = binomial::BETA_BINOMIAL,
+    /// Poisson(rate)
+    POISSON_RATE = poisson::RATE,
+    /// Poisson(log_rate)
+    POISSON_LOG_RATE = poisson::LOG_RATE,
+    /// NegativeBinomial(mean, concentration)
+    NEGATIVE_BINOMIAL = poisson::NEGATIVE_BINOMIAL,
+    /// Geometric(probs)
+    GEOMETRIC = poisson::GEOMETRIC,
+    /// DiscreteUniform(lower, upper)
+    DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
+    // vectors
+    /// Multinomial(total, probs)
+    MULTINOMIAL_PROBS = multinomial::PROBS,
+    /// Multinomial(total, logits)
+    MULTINOMIAL_LOGITS = multinomial::LOGITS,
+    /// Dirichlet(concentration)
+    DIRICHLET = dirichlet::DIRICHLET,
+    /// MultivariateNormal(loc, cov)
+    MULTIVARIATE_NORMAL_COV = multivariate_normal::COV,
+    /// MultivariateNormal(loc, scale_tril)
+    MULTIVARIATE_NORMAL_TRIL = multivariate_normal::TRIL,
+    /// MultivariateNormal(loc, precision)
+    MULTIVARIATE_NORMAL_PRECISION = multivariate_normal::PRECISION,
+    /// MultivariateStudentT(df, loc, scale_tril)
+    MULTIVARIATE_STUDENT_T = multivariate_normal::STUDENT_T,
+}
+
+/// All rows, in the order of their ids.
+pub fn rows() -> &'static [&'static DistDef] {
+    ROWS
+}
+/// The row `id`.
 pub fn get(id: DistId) -> &'static DistDef {
-    unreachable!("the table of distributions has {id}")
+    ROWS[crate::index::Idx::index(id)]
+}
+/// The ids of all rows.
+pub fn ids() -> impl Iterator<Item = DistId> {
+    (0..ROWS.len()).map(crate::index::Idx::new)
+}
+/// The rows called `name`, the form that positional arguments mean first; empty when there is no such family.
+pub fn forms(name: &str) -> Vec<DistId> {
+    ids().filter(|&id| get(id).name == name).collect()
+}
+/// The names of all families, each once, in the order of the table.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = ROWS.iter().map(|row| row.name).collect();
+    names.dedup();
+    names
 }
