@@ -13,6 +13,7 @@ pub mod guides;
 pub mod minibatch;
 pub mod modules;
 pub mod nearest;
+pub mod print;
 pub mod settings;
 pub mod size;
 mod stmts;

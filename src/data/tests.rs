@@ -299,7 +299,10 @@ fn sizes_from_items_labels_and_later_data() {
     let o = bound(&files, "data w: real[N] = fill([N], 0.5)");
     assert!(o.one(Code::E0909).help.as_ref().unwrap().contains("--size N=10"));
     // Labels of numbers sort as numbers and keep their spelling.
-    let o = bound(&[("t.csv", "id\n10\n007\n2\n")], "size I = levels(csv(\"t.csv\").id)\ndata i: int[N] in 0..I = codes(csv(\"t.csv\").id, I)");
+    let o = bound(
+        &[("t.csv", "id\n10\n007\n2\n")],
+        "size I = levels(csv(\"t.csv\").id)\ndata i: int[N] in 0..I = codes(csv(\"t.csv\").id, I)",
+    );
     assert_eq!(o.labels("I"), ["2", "007", "10"]);
     assert_eq!(o.values("i"), [2.0, 1.0, 0.0]);
     let o = bound(&files, "size A = B\nsize B = A\ndata x: real[A] = csv(\"t.csv\").x");
@@ -309,11 +312,16 @@ fn sizes_from_items_labels_and_later_data() {
 #[test]
 fn ranges_are_checked_elementwise() {
     let files = [("t.csv", "n,k,x\n5,5,0\n3,4,1\n")];
-    let program = |range: &str| format!("data k: int[N] in {range} = csv(\"t.csv\").k\ndata n: int[N] = csv(\"t.csv\").n");
+    let program =
+        |range: &str| format!("data k: int[N] in {range} = csv(\"t.csv\").k\ndata n: int[N] = csv(\"t.csv\").n");
     assert_eq!(bound(&files, &program("0..6")).values("k"), [5.0, 4.0]);
     let o = bound(&files, &program("0..=n"));
     let d = o.one(Code::E0905);
-    assert_eq!(d.message, "`k` is 4 outside its range `0..=3`: row 1, column `k` (`".to_string() + &d.message[d.message.find("(`").unwrap() + 2..]);
+    assert_eq!(
+        d.message,
+        "`k` is 4 outside its range `0..=3`: row 1, column `k` (`".to_string()
+            + &d.message[d.message.find("(`").unwrap() + 2..]
+    );
     let o = bound(&files, &program("0..5"));
     assert!(o.one(Code::E0905).help.as_ref().unwrap().contains("..="));
     let o = bound(&files, "data x: real[N] in 0..1 = csv(\"t.csv\").x");

@@ -51,7 +51,12 @@ fn explore() {
         "model (\n",
         "model {{\n}\n",
         "infer svi {\n  steps = 10 epochs = 3\n}\n",
-        "model { x = 'a' + 'b\\c' \n y = f(1, x = 2 3)\n}", "data x: real[", "x = 3 3", "x = ", "model { x = (1, }", "data x: real[N] in 3\nguide\ninfer\nmodel x\nuse\nexpect\nmodel f(x: real)\nevaluate x = 3\nfn f {}",
+        "model { x = 'a' + 'b\\c' \n y = f(1, x = 2 3)\n}",
+        "data x: real[",
+        "x = 3 3",
+        "x = ",
+        "model { x = (1, }",
+        "data x: real[N] in 3\nguide\ninfer\nmodel x\nuse\nexpect\nmodel f(x: real)\nevaluate x = 3\nfn f {}",
         "model {\n  for t in 1..T\n    y[t] ~ Normal(0, 1)\n  if x\n y = 3\n observe x = 3\n factor\n return\n param 3\n keep x + 1\n x[3] ~\n x.y = 3\n}",
         "model {\n  z ~ Normal(0 1)\n  q = f(a b)\n  r = [1 2]\n  t = a[1 2]\n  (a b) = 3\n  (a) = 3\n  1 = x\n  f(x) = 3\n f(x) ~ Normal(0, 1)\n x + y ~ Normal(0, 1)\n}",
     ];
@@ -60,6 +65,8 @@ fn explore() {
         for s in said(p) {
             println!("  >> {s}");
         }
-        if p.len() < 30 || p.contains("levels") || p.contains("1..T {") { println!("{}", draw(p)); }
+        if p.len() < 30 || p.contains("levels") || p.contains("1..T {") {
+            println!("{}", draw(p));
+        }
     }
 }

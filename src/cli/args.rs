@@ -1,0 +1,522 @@
+//! The grammar of the command line, with its help.
+
+use crate::check::settings::PrecisionChoice;
+use crate::data::DataArgument;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A probabilistic programming language for people who want uncertainty from their models.
+#[derive(Parser, Debug)]
+#[command(
+    name = "bayesc",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  bayesc check model.bayes               is the program right? (no data needed)
+  bayesc run model.bayes                 fit it, print the posterior, write model.fit/
+  bayesc summary model.fit               the table again
+  bayesc explain E0301                   what a message means
+  bayesc doc Gamma                       what a distribution or function is
+
+`bayesc COMMAND --help` shows the options of a command with examples.
+Exit codes: 0 done, 1 program wrong, 2 command line wrong, 3 data or files, 4 inference failed, 5 an `expect` line does
+not hold, 130 interrupted."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Colours in the output; `NO_COLOR` in the environment means never.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a command prints on stdout.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    #[value(alias = "table")]
+    Text,
+    /// One JSON document, with the messages under the key `diagnostics`.
+    Json,
+}
+
+/// What `summary` prints.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SummaryFormat {
+    /// A table for people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// One JSON document: the content of summary.json under the key `summary`.
+    Json,
+    /// One line for each element.
+    Csv,
+}
+
+/// A number type.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrecisionArg {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+impl From<PrecisionArg> for PrecisionChoice {
+    fn from(p: PrecisionArg) -> PrecisionChoice {
+        match p {
+            PrecisionArg::F32 => PrecisionChoice::F32,
+            PrecisionArg::F64 => PrecisionChoice::F64,
+        }
+    }
+}
+
+/// A step of the compiler whose result can be printed.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The syntax tree, as canonical text.
+    Ast,
+    /// The typed program: every function instantiated, every shape found.
+    Typed,
+    /// The graph of the objective, with numbers for sizes (needs data).
+    Graph,
+    /// The graph with its gradient (needs data).
+    Adjoint,
+    /// What is executed in which order, and where values live (needs data).
+    Plan,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Check a program; data are not needed.
+    Check(Check),
+    /// Print what a step of the compiler makes of a program.
+    Emit(Emit),
+    /// The long story of a message, with a wrong and a repaired program.
+    Explain(Explain),
+    /// The reference of a distribution, function or layer.
+    Doc(Doc),
+    /// Posterior predictive draws for new data.
+    #[command(hide = true, disable_help_flag = true)]
+    Predict(Later),
+    /// One HTML page.
+    #[command(hide = true, disable_help_flag = true)]
+    Report(Later),
+    /// Several fits side by side.
+    #[command(hide = true, disable_help_flag = true)]
+    Compare(Later),
+    /// NUTS judges a guide.
+    #[command(hide = true, disable_help_flag = true)]
+    Audit(Later),
+    /// Simulation-based calibration.
+    #[command(hide = true, disable_help_flag = true)]
+    Sbc(Later),
+    /// The plate diagram.
+    #[command(hide = true, disable_help_flag = true)]
+    Graph(Later),
+    /// The canonical layout.
+    #[command(hide = true, disable_help_flag = true)]
+    Fmt(Later),
+    /// A new project.
+    #[command(hide = true, disable_help_flag = true)]
+    New(Later),
+    /// A language server.
+    #[command(hide = true, disable_help_flag = true)]
+    Lsp(Later),
+}
+
+/// The arguments of a command that is not built yet.
+#[derive(Args, Debug)]
+pub struct Later {
+    /// Anything.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// A program and what is fixed before it is checked.
+#[derive(Args, Debug)]
+pub struct ProgramArgs {
+    /// The program.
+    #[arg(value_name = "MODEL.bayes")]
+    pub path: PathBuf,
+    /// Fix a size of the program (repeatable).
+    #[arg(long = "size", value_name = "NAME=NUMBER", value_parser = parse_size)]
+    pub sizes: Vec<(String, usize)>,
+    /// Take this model of the file, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Change a setting of the infer block, for example `steps=100` (repeatable).
+    #[arg(long = "set", value_name = "SETTING=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+/// The data that a program is run on.
+#[derive(Args, Debug, Default)]
+pub struct DataArgs {
+    /// Give a datum from a file, or all data from a JSON file (repeatable).
+    #[arg(long = "data", value_name = "NAME=FILE[:KEY] | FILE.json", value_parser = DataArgument::parse)]
+    pub data: Vec<DataArgument>,
+}
+
+/// `--format` for most commands.
+#[derive(Args, Debug)]
+pub struct FormatArgs {
+    /// What stdout gets.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `bayesc run`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc run examples/eight_schools.bayes
+  bayesc run model.bayes --data y=counts.csv:deaths --size K=3
+  bayesc run model.bayes --set steps=2000 --set 'optimizer=adam(1e-2)' --seed 7
+  bayesc run model.bayes --out fits/second --format json > second.json
+
+Ctrl-C stops at the end of the step, saves and reports what there is.")]
+pub struct Run {
+    /// The program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Take this infer block, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub infer: Option<String>,
+    /// Take this guide, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub guide: Option<String>,
+    /// The seed of all randomness.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// The number of threads, one for each core if not given.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// The number type.
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionArg>,
+    /// Where the fit is written, `MODEL.fit` beside the program if not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with an interrupted fit.
+    #[arg(long, hide = true)]
+    pub resume: bool,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Print warnings and errors only.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more on stderr: what was read, a line for every percent of the way.
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// `bayesc check`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc check model.bayes
+  bayesc check model.bayes --explain         shapes, supports and what stands for each site
+  bayesc check model.bayes --size K=20
+  bayesc check model.bayes --format json     the messages for an editor or a script")]
+pub struct Check {
+    /// The program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
+    /// Show shapes, supports, guides and gradient estimators.
+    #[arg(long)]
+    pub explain: bool,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Print warnings and errors only.
+    #[arg(long, short, conflicts_with = "explain")]
+    pub quiet: bool,
+}
+
+/// `bayesc prior`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc prior examples/golf.bayes
+  bayesc prior model.bayes --draws 5000 --seed 3
+  bayesc prior model.bayes --data x=points.csv:x
+  bayesc prior model.bayes --format json > prior.json")]
+pub struct Prior {
+    /// The program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The number of draws.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000, value_parser = parse_draws)]
+    pub draws: usize,
+    /// The seed of all randomness.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// The number of threads, one for each core if not given.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `bayesc summary`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc summary model.fit
+  bayesc summary model.fit --all                 every element of long arrays
+  bayesc summary model.fit --format csv > posterior.csv
+  bayesc summary model.fit --format json | jq .summary.sites.theta.mean")]
+pub struct SummaryArgs {
+    /// The fit directory.
+    #[arg(value_name = "FIT")]
+    pub fit: PathBuf,
+    /// Show long arrays element by element.
+    #[arg(long)]
+    pub all: bool,
+    /// What stdout gets.
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Table)]
+    pub format: SummaryFormat,
+}
+
+/// `bayesc plot`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc plot model.fit                  the course of the ELBO and the density of each short site
+  bayesc plot model.fit loss
+  bayesc plot model.fit density
+  bayesc plot model.fit density --site theta")]
+pub struct Plot {
+    /// The fit directory.
+    #[arg(value_name = "FIT")]
+    pub fit: PathBuf,
+    /// What to plot; everything if not given.
+    #[arg(value_enum, value_name = "WHAT")]
+    pub what: Option<PlotWhat>,
+    /// Only this site (repeatable).
+    #[arg(long = "site", value_name = "NAME")]
+    pub sites: Vec<String>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// A kind of plot.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlotWhat {
+    /// The course of the ELBO.
+    Loss,
+    /// The posterior of each element.
+    Density,
+    /// Not built yet.
+    #[value(hide = true)]
+    Trace,
+    /// Not built yet.
+    #[value(hide = true)]
+    Forest,
+    /// Not built yet.
+    #[value(hide = true)]
+    Kernels,
+    /// Not built yet.
+    #[value(hide = true)]
+    Calibration,
+    /// Not built yet.
+    #[value(hide = true)]
+    Predictive,
+}
+
+/// `bayesc emit`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc emit model.bayes --stage ast
+  bayesc emit model.bayes --stage typed
+  bayesc emit model.bayes --stage graph --data y=counts.csv:deaths
+  bayesc emit model.bayes --stage plan --precision f64")]
+pub struct Emit {
+    /// The program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
+    /// Which step.
+    #[arg(long, value_enum)]
+    pub stage: Stage,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Take this infer block, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub infer: Option<String>,
+    /// Take this guide, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub guide: Option<String>,
+    /// The number type.
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionArg>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `bayesc repl`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc repl
+  bayesc repl examples/golf.bayes        with the definitions of a file")]
+pub struct Repl {
+    /// A program to begin with.
+    #[arg(value_name = "MODEL.bayes")]
+    pub path: Option<PathBuf>,
+}
+
+/// `bayesc explain`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc explain E0301
+  bayesc explain                         all codes")]
+pub struct Explain {
+    /// The code, as the message shows it.
+    #[arg(value_name = "CODE")]
+    pub code: Option<String>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `bayesc doc`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc doc                             everything there is, by family
+  bayesc doc Gamma                       a distribution
+  bayesc doc softmax                     a function
+  bayesc doc bnn.dense                   a layer of the library")]
+pub struct Doc {
+    /// A distribution, function, or layer.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+fn pair(text: &str, form: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("it must have the form {form}"))?;
+    let (name, value) = (name.trim(), value.trim());
+    let starts = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+    if !starts || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return Err(format!("`{name}` is not a name; it must have the form {form}"));
+    }
+    if value.is_empty() {
+        Err(format!("no value after `=`; it must have the form {form}"))
+    } else {
+        Ok((name.into(), value.into()))
+    }
+}
+
+fn parse_size(text: &str) -> Result<(String, usize), String> {
+    let (name, value) = pair(text, "NAME=NUMBER, for example `K=20`")?;
+    let largest = crate::check::size::MAX_SIZE as usize;
+    match value.parse::<usize>() {
+        Ok(n) if (1..=largest).contains(&n) => Ok((name, n)),
+        _ => Err(format!("`{value}` is not a whole number from 1 to {largest}")),
+    }
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    pair(text, "SETTING=VALUE, for example `steps=100`")
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if (1..=4096).contains(&n) => Ok(n),
+        _ => Err("it must be a whole number from 1 to 4096".into()),
+    }
+}
+
+fn parse_draws(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if (2..=10_000_000).contains(&n) => Ok(n),
+        _ => Err("it must be a whole number from 2 to 10000000".into()),
+    }
+}
+
+/// The value of `--color`, looked for before the command line is parsed: help and its errors are coloured too.
+pub fn color_of(arguments: &[OsString]) -> Color {
+    let mut wanted = Color::Auto;
+    let mut words = arguments.iter().skip(1).filter_map(|a| a.to_str());
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix("--color") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('='),
+            None if word == "--" => break,
+            None => None,
+        };
+        if let Some(color) = value.and_then(|v| Color::from_str(v, false).ok()) {
+            wanted = color;
+        }
+    }
+    wanted
+}
+
+/// Whether the command line asks for JSON, as far as can be told when it is wrong.
+pub fn wants_json(arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments.iter().filter_map(|a| a.to_str()).collect();
+    words.contains(&"--format=json") || words.windows(2).any(|w| w == ["--format", "json"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_settings_are_read() {
+        assert_eq!(parse_size("K=20"), Ok(("K".into(), 20)));
+        for wrong in ["K", "K=", "K=0", "K=-1", "K=two", "=3", "2K=3", "K=99999999999999"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_setting("optimizer = adam(1e-3)"), Ok(("optimizer".into(), "adam(1e-3)".into())));
+        assert!(parse_setting("steps").is_err());
+    }
+
+    #[test]
+    fn the_colour_is_found_before_parsing() {
+        let of = |words: &[&str]| color_of(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of(&["bayesc", "check", "--color", "never"]), Color::Never);
+        assert_eq!(of(&["bayesc", "--color=always", "check"]), Color::Always);
+        assert_eq!(of(&["bayesc", "check", "--", "--color=always"]), Color::Auto);
+    }
+}
