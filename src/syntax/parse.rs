@@ -80,7 +80,7 @@ pub fn parse_expression(file: FileId, text: &str, diags: &mut Diagnostics) -> Op
     let ctx = Ctx { file, len: text.len(), repl: true };
     // All of it, even if it looks like several lines.
     let range = layout.items.first().map_or(0, |i| i.range.start)..layout.items.last().map_or(0, |i| i.range.end);
-    let slice = ItemSlice { range, missing_braces: 0, docs: Vec::new() };
+    let slice = ItemSlice::new(range, Vec::new());
     parse_with(&ctx, Rule::only_expr, &layout, &slice, diags, |b, p| b.expr(p))
 }
 
@@ -108,23 +108,28 @@ struct Ctx {
 
 /// Everything that tokens alone can tell. `None` when the text cannot be read at all.
 fn prepare(file: FileId, text: &str, diags: &mut Diagnostics) -> Option<Layout> {
-    let tokens = tokenize(text);
+    let mut tokens = tokenize(text);
     if !depth::check(file, &tokens, diags) {
         return None;
     }
     let slips = slips::in_tokens(file, text, &tokens, diags);
+    for &i in &slips.separators {
+        tokens[i].kind = TokenKind::Newline;
+    }
     let brackets = brackets::check(file, text, &tokens, diags);
     let mut layout = layout(text, &tokens, &brackets);
     slips.repair(&mut layout.text);
     for &at in &slips.hopeless {
-        if let Some(slice) = layout.items.iter().find(|s| s.range.contains(&at)) {
+        if let Some(slice) = layout.items.iter_mut().find(|s| s.range.contains(&at)) {
             let range = slice.range.clone();
             // Two such places in one statement: it is gone already.
             if layout.text.as_bytes()[at] == b' ' {
                 continue;
             }
-            let (repaired, _) = recover::without(&layout.text[range.clone()], at - range.start);
-            layout.text.replace_range(range, &repaired);
+            let rest = recover::without(&layout.text[range.clone()], at - range.start);
+            layout.text.replace_range(range, &rest.text);
+            slice.faithful &= rest.faithful;
+            slice.stand_ins.extend(rest.stand_in);
         }
     }
     Some(layout)
@@ -149,7 +154,8 @@ fn parse_with<T>(
     }
     text.extend(std::iter::repeat_n('}', slice.missing_braces));
     // True as long as what is parsed stands for what was written.
-    let mut faithful = true;
+    let mut faithful = slice.faithful;
+    let mut stand_ins = slice.stand_ins.clone();
     for _ in 0..MAX_ROUNDS {
         let error = match BayesParser::parse(rule, &text) {
             Ok(mut pairs) => {
@@ -170,16 +176,26 @@ fn parse_with<T>(
         };
         let tokens: Vec<Token> = tokenize(&text);
         let scene = Scene { file: ctx.file, base: slice.range.start, len: ctx.len, text: &text, tokens: &tokens, rule };
-        diags.push(slips::explain(&scene, at, tried));
+        let diagnostic = slips::explain(&scene, at, tried);
+        // Nobody wrote what stands in for a header with a slip, which has been reported.
+        let made_up = diagnostic.labels.iter().any(|l| {
+            let (start, end) = (l.span.start as usize, l.span.end as usize);
+            stand_ins.iter().any(|s| start < s.end + slice.range.start && s.start + slice.range.start < end)
+        });
+        if made_up {
+            return None;
+        }
+        diags.push(diagnostic);
         if rule != Rule::only_item {
             return None;
         }
-        let (rest, whole) = recover::without(&text, at);
-        if rest.trim().is_empty() || rest == text {
+        let rest = recover::without(&text, at);
+        if rest.text.trim().is_empty() || rest.text == text {
             return None;
         }
-        faithful &= whole;
-        text = rest;
+        faithful &= rest.faithful;
+        stand_ins.extend(rest.stand_in);
+        text = rest.text;
     }
     None
 }

@@ -22,6 +22,8 @@ const MAX_UNKNOWN: usize = 10;
 pub(super) struct TokenSlips {
     /// Texts of the same length to put in, so that the rest can be parsed.
     edits: Vec<(Range<usize>, String)>,
+    /// Tokens that part two statements like an end of line.
+    pub separators: Vec<usize>,
     /// Places whose statement cannot be parsed.
     pub hopeless: Vec<usize>,
 }
@@ -76,7 +78,11 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 diags.push(
                     error("`;` ends nothing: a statement ends with its line", "not needed").help(help).fix(span, with),
                 );
-                replace(if last { " " } else { "\n" });
+                if last {
+                    replace(" ");
+                } else {
+                    out.separators.push(i);
+                }
             }
             TokenKind::HashComment => {
                 let mark = Span::new(file, token.start, token.start + 1);
@@ -475,6 +481,7 @@ fn known_shape(scene: &Scene, start: usize, found: usize, before: Option<usize>,
     let binds = |k: TokenKind| matches!(k, TokenKind::Assign | TokenKind::Tilde);
     if binds(token.kind)
         && parens == 0
+        && before >= start
         && tried.contains(&Rule::nl)
         && scene.kind(start) != Some(TokenKind::Return)
         && !scene.tokens[start..found].iter().any(|t| binds(t.kind))
