@@ -24,6 +24,46 @@ fn check(text: &str, expect: &[&str]) {
     assert_eq!(said, expect, "{text}");
 }
 
+/// Making all edits that the messages propose gives a program without slips.
+#[test]
+fn fixes_repair_what_they_are_attached_to() {
+    for (text, repaired) in [
+        ("x = 1;", "x = 1"),
+        ("model { x = 1; y = 2 }", "model { x = 1\n y = 2 }"),
+        ("# hi\nx = 1", "// hi\nx = 1"),
+        ("x = a ** 2 && !b || c", "x = a ^ 2 and not b or c"),
+        ("model { x := 1\n y <- 2 }", "model { x = 1\n y = 2 }"),
+        ("model { y == Normal(0, 1)\n z == 3 }", "model { y ~ Normal(0, 1)\n z = 3 }"),
+        ("x = f(1 2)", "x = f(1, 2)"),
+        ("modle { kep x = 1 }", "model { keep x = 1 }"),
+        ("infer svi { minibach N = 64 }", "infer svi { minibatch N = 64 }"),
+        ("infer svi { steps: 64 }", "infer svi { steps = 64 }"),
+        ("x = 'a'", "x = \"a\""),
+        ("let x = 3", "x = 3"),
+        ("x: real[N]", "data x: real[N]"),
+        ("model { x: real = 3 }", "model { x = 3 }"),
+        ("x = 2\u{a0}× 3 − 1", "x = 2 * 3 - 1"),
+        ("use priors.horseshoe", "use priors.{horseshoe}"),
+        ("x = (1]", "x = (1)"),
+        ("model { if x = 1 { y = 2 } }", "model { if x == 1 { y = 2 } }"),
+    ] {
+        let mut sources = Sources::default();
+        let file = sources.add("m.bayes", None, text);
+        let mut diags = Diagnostics::new();
+        parse_module(file, text, &mut diags);
+        let mut fixes: Vec<_> = diags.iter().filter_map(|d| d.fix.clone()).collect();
+        assert!(!fixes.is_empty(), "{text}: {diags:#?}");
+        fixes.sort_by_key(|f| std::cmp::Reverse(f.span));
+        let mut fixed = text.to_string();
+        for fix in fixes {
+            fixed.replace_range(fix.span.range(), &fix.replacement);
+        }
+        let words = |t: &str| t.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&fixed), words(repaired));
+        check(&fixed, &[]);
+    }
+}
+
 #[test]
 fn a_bracket_unclosed_at_a_semicolon() {
     check(

@@ -148,7 +148,10 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 }
             }
             TokenKind::Unknown => {
-                let again = i > 0 && tokens[i - 1].kind == TokenKind::Unknown && tokens[i - 1].end == token.start;
+                let again = i > 0
+                    && tokens[i - 1].kind == TokenKind::Unknown
+                    && tokens[i - 1].end == token.start
+                    && tokens[i - 1].text(text) == token.text(text);
                 if !again {
                     unknown += 1;
                 }
