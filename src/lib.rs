@@ -5,12 +5,14 @@
 #![warn(missing_docs)]
 
 pub mod diag;
+pub mod driver;
 pub mod index;
 pub mod rng;
 pub mod source;
 
 pub mod syntax;
 
+pub mod builtins;
 pub mod check;
 
 pub mod ir;

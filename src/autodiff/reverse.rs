@@ -74,12 +74,7 @@ fn active(g: &Builder, n: usize, wrt: &[ValueId]) -> Vec<bool> {
     active
 }
 
-fn sweep(
-    g: &mut Builder,
-    n: usize,
-    active: &[bool],
-    cotangents: &mut [Option<ValueId>],
-) -> Result<(), NoGradient> {
+fn sweep(g: &mut Builder, n: usize, active: &[bool], cotangents: &mut [Option<ValueId>]) -> Result<(), NoGradient> {
     for id in (0..n).rev().map(ValueId::new) {
         let Some(dy) = cotangents[id.index()].filter(|_| active[id.index()]) else { continue };
         let node = &g.graph().nodes[id];

@@ -21,7 +21,8 @@ fn matmul(cx: &mut CallCx<'_, '_>) -> Checked {
     if !cx.agree(inner_x, inner_y) {
         let (left, right) = (cx.size_text(inner_x), cx.size_text(inner_y));
         let message = format!("cannot multiply {} by {}", cx.shape_text(&x), cx.shape_text(&y));
-        let mut error = cx.error_with(Code::E0302, message).label(cx.span(), format!("inner sizes differ: {left} and {right}"));
+        let mut error =
+            cx.error_with(Code::E0302, message).label(cx.span(), format!("inner sizes differ: {left} and {right}"));
         error = cx.blame(error, a);
         error = cx.blame(error, b);
         let swapped = y.len() >= 2 && x.len() >= 2 && cx.agree(&y[y.len() - 1], inner_x);
@@ -90,7 +91,11 @@ fn square(cx: &mut CallCx<'_, '_>, keep: usize) -> Checked {
     let n = shape.len();
     if n < 2 || !cx.agree(&shape[n - 1], &shape[n - 2]) {
         let name = cx.name();
-        return Err(cx.shapes_error(&format!("`{name}` needs a square matrix, found"), &[a], "give it a matrix [N, N]"));
+        return Err(cx.shapes_error(
+            &format!("`{name}` needs a square matrix, found"),
+            &[a],
+            "give it a matrix [N, N]",
+        ));
     }
     Ok(Typed { ty: Ty::new(Elem::Real, shape[..n - 2 + keep].to_vec()), args: vec![a], attrs: Attrs::default() })
 }

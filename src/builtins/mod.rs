@@ -99,7 +99,7 @@ impl std::fmt::Debug for FnDef {
 
 /// All functions, family by family.
 pub fn all() -> impl Iterator<Item = &'static FnDef> {
-    [elementwise::ROWS, reduce::ROWS, shape::ROWS, linalg::ROWS, nn::ROWS].into_iter().flatten()
+    [elementwise::ROWS, reduce::ROWS, shape::ROWS, linalg::ROWS, nn::ROWS].into_iter().flatten().copied()
 }
 
 /// The function called `name`.

@@ -31,7 +31,15 @@ fn pad(cx: &mut CallCx<'_, '_>, at: usize, dims: usize) -> Result<Pad, Box<Diagn
 }
 
 /// The extent of a convolution's result: `floor((n + 2 pad - reach) / stride) + 1`, or `ceil(n / stride)` for `same`.
-fn out_size(cx: &CallCx<'_, '_>, n: &Size, k: &Size, pad: Pad, axis: usize, stride: i64, dilation: i64) -> Result<Size, Box<Diagnostic>> {
+fn out_size(
+    cx: &CallCx<'_, '_>,
+    n: &Size,
+    k: &Size,
+    pad: Pad,
+    axis: usize,
+    stride: i64,
+    dilation: i64,
+) -> Result<Size, Box<Diagnostic>> {
     let large = || Box::new(cx.error("this size is too large"));
     let result = match pad {
         Pad::Same => n.add(&(stride - 1).into()).and_then(|s| s.floor_div(&stride.into())),
@@ -76,7 +84,8 @@ fn conv(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     let dilation = cx.pair(5, dims, 1, 1)?;
     let groups = cx.pair(6, 1, 1, 1)?[0];
     let (xs, ws) = (cx.ty(x).shape, cx.ty(w).shape);
-    let layout = if dims == 2 { ("[N, C, H, W]", "[O, C / groups, KH, KW]") } else { ("[N, C, L]", "[O, C / groups, K]") };
+    let layout =
+        if dims == 2 { ("[N, C, H, W]", "[O, C / groups, KH, KW]") } else { ("[N, C, L]", "[O, C / groups, K]") };
     if xs.len() != dims + 2 {
         return Err(cx.rank_error(0, layout.0));
     }
@@ -87,7 +96,13 @@ fn conv(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     if !cx.agree(&xs[1], &per_group) {
         let message =
             format!("the input has {} channels, the kernel takes {}", cx.size_text(&xs[1]), cx.size_text(&per_group));
-        return Err(channels_error(cx, x, w, message, "make the second size of the kernel the channels of the input divided by `groups`"));
+        return Err(channels_error(
+            cx,
+            x,
+            w,
+            message,
+            "make the second size of the kernel the channels of the input divided by `groups`",
+        ));
     }
     if ws[0].as_number().is_some_and(|o| o % groups != 0) {
         let message = format!("{} filters cannot be split into {groups} groups", cx.size_text(&ws[0]));
@@ -183,7 +198,8 @@ fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
         return Err(cx.rank_error(1, "[C, O / groups, KH, KW]"));
     }
     if !cx.agree(&xs[1], &ws[0]) {
-        let message = format!("the input has {} channels, the kernel takes {}", cx.size_text(&xs[1]), cx.size_text(&ws[0]));
+        let message =
+            format!("the input has {} channels, the kernel takes {}", cx.size_text(&xs[1]), cx.size_text(&ws[0]));
         return Err(channels_error(cx, x, w, message, "make the first size of the kernel the channels of the input"));
     }
     let large = || Box::new(Diagnostic::new(Code::E0301, "this size is too large"));
@@ -198,7 +214,9 @@ fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
         let n = spread.add(&reach).and_then(|s| s.add(&constant.into())).ok_or_else(large)?;
         if n.as_number().is_some_and(|n| n < 1) {
             let message = format!("the result would have size {}", cx.size_text(&n));
-            return Err(Box::new(cx.error_with(Code::E0304, message).label(cx.span(), "nothing is left").help("use less padding")));
+            return Err(Box::new(
+                cx.error_with(Code::E0304, message).label(cx.span(), "nothing is left").help("use less padding"),
+            ));
         }
         shape.push(n);
     }
@@ -234,7 +252,9 @@ fn pool(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     for axis in 0..dims {
         if 2 * cells[axis] > window[axis] {
             let message = format!("the padding {} is more than half of the window {}", cells[axis], window[axis]);
-            return Err(Box::new(cx.error_with(Code::E0304, message).label(cx.span(), "some windows would be empty").help("pad less")));
+            return Err(Box::new(
+                cx.error_with(Code::E0304, message).label(cx.span(), "some windows would be empty").help("pad less"),
+            ));
         }
     }
     let mut shape = xs[..2].to_vec();

@@ -221,7 +221,8 @@ impl CallCx<'_, '_> {
             }
         };
         if pair.iter().any(|&n| n < least || n > 1 << 30) {
-            let message = format!("`{}` must be at least {least}, found {}", self.def.params[at].name, pair[0].min(pair[1]));
+            let message =
+                format!("`{}` must be at least {least}, found {}", self.def.params[at].name, pair[0].min(pair[1]));
             return Err(self.error_at(at, message).help(format!("write {least} or more")).into());
         }
         Ok(pair)
@@ -249,7 +250,10 @@ impl CallCx<'_, '_> {
                 Some(Given::Ast(e)) => self.checker.option_expr(e),
                 _ => None,
             }) else {
-                return Err(self.error_at(axis, "`axis` must be a number").help("write for example `axis = -1`").into());
+                return Err(self
+                    .error_at(axis, "`axis` must be a number")
+                    .help("write for example `axis = -1`")
+                    .into());
             };
             let rank = shape.len() as i64;
             let mut axes = Vec::new();
@@ -271,9 +275,12 @@ impl CallCx<'_, '_> {
                 1 => Ok(vec![0]),
                 _ => {
                     let names = shape.iter().map(|s| self.size_text(s)).collect::<Vec<_>>().join("`, `");
-                    let message = format!("`{}` of {} must say what it runs over", self.def.name, self.shape_text(shape));
+                    let message =
+                        format!("`{}` of {} must say what it runs over", self.def.name, self.shape_text(shape));
                     let help = format!("write `over = …` with one of `{names}`, or `over = all`");
-                    Err(Box::new(Diagnostic::new(Code::E0310, message).label(self.span, "over which dimension?").help(help)))
+                    Err(Box::new(
+                        Diagnostic::new(Code::E0310, message).label(self.span, "over which dimension?").help(help),
+                    ))
                 }
             };
         };
@@ -296,7 +303,8 @@ impl CallCx<'_, '_> {
                     return Err(self.axis_error(over, message, "name one of its sizes, or use `axis`"));
                 }
                 _ => {
-                    let message = format!("`{}` stands more than once in {}", self.size_text(&size), self.shape_text(shape));
+                    let message =
+                        format!("`{}` stands more than once in {}", self.size_text(&size), self.shape_text(shape));
                     return Err(self.axis_error(over, message, "use `axis = 0` or `axis = -1`"));
                 }
             }

@@ -160,7 +160,14 @@ impl<'p> Checker<'p> {
         Reported
     }
     /// Pushes a message with one place.
-    pub(super) fn error(&mut self, code: Code, message: impl Into<String>, span: Span, label: &str, help: &str) -> Reported {
+    pub(super) fn error(
+        &mut self,
+        code: Code,
+        message: impl Into<String>,
+        span: Span,
+        label: &str,
+        help: &str,
+    ) -> Reported {
         let mut d = Diagnostic::new(code, message).label(span, label);
         if !help.is_empty() {
             d = d.help(help);
@@ -170,13 +177,15 @@ impl<'p> Checker<'p> {
     /// Adds where `operand` comes from, with its shape.
     pub(super) fn blame(&self, error: Diagnostic, operand: ExprId) -> Diagnostic {
         let e = &self.program.exprs[operand];
-        let shape = if e.ty.shape.is_empty() { "a number".to_string() } else { format!("this is {}", self.program.shape_text(&e.ty.shape)) };
+        let shape = if e.ty.shape.is_empty() {
+            "a number".to_string()
+        } else {
+            format!("this is {}", self.program.shape_text(&e.ty.shape))
+        };
         let mut error = error.label(e.span, shape);
         let origin = match &e.kind {
             ExprKind::Data(id) => Some((self.program.data[*id].name.clone(), self.program.data[*id].ty_span)),
-            ExprKind::Site(id) => {
-                self.model.sites.get(*id).map(|s| (s.name.clone(), s.span))
-            }
+            ExprKind::Site(id) => self.model.sites.get(*id).map(|s| (s.name.clone(), s.span)),
             _ => None,
         };
         if let Some((name, span)) = origin.filter(|(_, span)| *span != e.span) {
@@ -232,7 +241,13 @@ impl<'p> Checker<'p> {
             Val::Sub(None, prefix) => {
                 let name = prefix.trim_end_matches('.').to_string();
                 let help = format!("use one of its sites, such as `{name}.weight`");
-                Err(self.error(Code::E0205, format!("`{name}` has no value: its submodel returns nothing"), span, "used as a value", &help))
+                Err(self.error(
+                    Code::E0205,
+                    format!("`{name}` has no value: its submodel returns nothing"),
+                    span,
+                    "used as a value",
+                    &help,
+                ))
             }
             Val::Tuple(parts) => {
                 let n = parts.len();
@@ -242,12 +257,20 @@ impl<'p> Checker<'p> {
             Val::Dist(d) => {
                 let name = d.name();
                 let help = format!("draw from it with `x ~ {name}(…)`");
-                Err(self.error(Code::E0205, format!("`{name}` is a distribution, not a value"), span, "used as a value", &help))
+                Err(self.error(
+                    Code::E0205,
+                    format!("`{name}` is a distribution, not a value"),
+                    span,
+                    "used as a value",
+                    &help,
+                ))
             }
             Val::Shape(_) => Err(self.error(Code::E0205, "this is a shape, not a value", span, "used as a value", "")),
             Val::Option(OptionValue::Numbers(n)) if n.len() == 1 => Ok(self.constant(n[0] as f64, Elem::Int, span)),
             Val::Option(OptionValue::Flag(b)) => Ok(self.constant(f64::from(u8::from(*b)), Elem::Bool, span)),
-            Val::Option(_) => Err(self.error(Code::E0205, "this is an option, not a value", span, "used as a value", "")),
+            Val::Option(_) => {
+                Err(self.error(Code::E0205, "this is an option, not a value", span, "used as a value", ""))
+            }
         }
     }
     pub(super) fn given_value(&mut self, given: &Given<'_>) -> R<Val> {
@@ -359,11 +382,15 @@ impl<'p> Checker<'p> {
     /// The message about an unknown name.
     pub(super) fn unknown_name(&mut self, name: &str, span: Span) -> Reported {
         let names = self.visible_names();
-        let mut d = Diagnostic::new(Code::E0201, format!("nothing is called `{name}` here")).label(span, "unknown name");
-        if crate::dist::forms(name).next().is_some() {
+        let mut d =
+            Diagnostic::new(Code::E0201, format!("nothing is called `{name}` here")).label(span, "unknown name");
+        if !crate::dist::forms(name).is_empty() {
             d = d.help(format!("`{name}` is a distribution: call it, as in `x ~ {name}(…)`"));
         } else if builtins::get(name).is_some() {
-            d = d.help(format!("`{name}` is a function: call it, as in `{}`", builtins::get(name).expect("found above").signature));
+            d = d.help(format!(
+                "`{name}` is a function: call it, as in `{}`",
+                builtins::get(name).expect("found above").signature
+            ));
         } else if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
             d = d.help(format!("a value named `{near}` is in scope")).fix(span, near);
         } else {

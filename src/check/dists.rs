@@ -17,7 +17,7 @@ const LATER: &[&str] = &["Truncated", "Censored", "ZeroInflated", "Hurdle", "Tra
 
 /// Whether `name` is a distribution or a wrapper.
 pub(super) fn is_distribution(name: &str) -> bool {
-    WRAPPERS.contains(&name) || LATER.contains(&name) || dist::forms(name).next().is_some()
+    WRAPPERS.contains(&name) || LATER.contains(&name) || !dist::forms(name).is_empty()
 }
 
 /// The element type of a distribution's values.
@@ -39,7 +39,13 @@ impl<'p> Checker<'p> {
                 Some((Binding::Poison, _)) => Err(super::checker::Reported),
                 _ if is_distribution(name) => {
                     let help = format!("give it its arguments: `{}`", signature(name));
-                    Err(self.error(Code::E0209, format!("`{name}` needs arguments"), e.span, "a distribution without arguments", &help))
+                    Err(self.error(
+                        Code::E0209,
+                        format!("`{name}` needs arguments"),
+                        e.span,
+                        "a distribution without arguments",
+                        &help,
+                    ))
                 }
                 Some(_) => Err(self.not_a_distribution(e)),
                 None => Err(self.unknown_distribution(name, e.span)),
@@ -47,12 +53,20 @@ impl<'p> Checker<'p> {
             Syntax::Call { callee, args } => match &callee.kind {
                 Syntax::Name(name) if is_distribution(name) => self.dist_call(name, callee.span, args, e.span),
                 Syntax::Name(name) => {
-                    if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some() {
+                    if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some()
+                    {
                         Err(self.not_a_distribution(e))
                     } else {
                         Err(self.unknown_distribution(name, callee.span))
                     }
                 }
+                Syntax::Field(base, _) => match &base.kind {
+                    Syntax::Name(m) if self.modules.get(self.scope.module).failed.contains(m) => {
+                        Err(super::checker::Reported)
+                    }
+                    // The message of a call says what is wrong with the name.
+                    _ => self.call(callee, args, None, e.span).and_then(|_| Err(self.not_a_distribution(e))),
+                },
                 _ => Err(self.not_a_distribution(e)),
             },
             _ => Err(self.not_a_distribution(e)),
@@ -68,8 +82,12 @@ impl<'p> Checker<'p> {
         )
     }
     fn unknown_distribution(&mut self, name: &str, span: Span) -> super::checker::Reported {
-        let names: Vec<&str> = dist::names().chain(WRAPPERS.iter().copied()).collect();
-        let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`")).label(span, "unknown distribution");
+        if self.modules.get(self.scope.module).failed.contains(name) {
+            return super::checker::Reported;
+        }
+        let names: Vec<&str> = dist::names().into_iter().chain(WRAPPERS.iter().copied()).collect();
+        let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
+            .label(span, "unknown distribution");
         d = match nearest(name, names.iter().copied()) {
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help("`bayesc doc` lists the distributions"),
@@ -91,7 +109,7 @@ impl<'p> Checker<'p> {
         if name == "Mixture" {
             return self.mixture(args, span);
         }
-        let forms: Vec<DistId> = dist::forms(name).collect();
+        let forms = dist::forms(name);
         let def = self.choose_form(name, &forms, args, span)?;
         let row = dist::get(def);
         let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.params.len()];
@@ -112,7 +130,13 @@ impl<'p> Checker<'p> {
             }
             if slots[at].is_some() {
                 let param = row.params[at].name;
-                return Err(self.error(Code::E0204, format!("`{param}` is given twice"), arg.value.span, "given again here", "leave one out"));
+                return Err(self.error(
+                    Code::E0204,
+                    format!("`{param}` is given twice"),
+                    arg.value.span,
+                    "given again here",
+                    "leave one out",
+                ));
             }
             slots[at] = Some(&arg.value);
         }
@@ -147,7 +171,8 @@ impl<'p> Checker<'p> {
         let has = |id: DistId, n: &str| dist::get(id).params.iter().any(|p| p.name == n);
         for n in &named {
             if !forms.iter().any(|&f| has(f, &n.name)) {
-                let mut all: Vec<&str> = forms.iter().flat_map(|&f| dist::get(f).params.iter().map(|p| p.name)).collect();
+                let mut all: Vec<&str> =
+                    forms.iter().flat_map(|&f| dist::get(f).params.iter().map(|p| p.name)).collect();
                 all.dedup();
                 return Err(self.unknown_argument(name, n, &all));
             }
@@ -160,7 +185,13 @@ impl<'p> Checker<'p> {
             None => {
                 let list = named.iter().map(|n| format!("`{}`", n.name)).collect::<Vec<_>>().join(" and ");
                 let help = format!("its signature is `{}`", signature(name));
-                Err(self.error(Code::E0501, format!("{list} exclude each other"), span, "too many parameterizations", &help))
+                Err(self.error(
+                    Code::E0501,
+                    format!("{list} exclude each other"),
+                    span,
+                    "too many parameterizations",
+                    &help,
+                ))
             }
         }
     }
@@ -178,7 +209,9 @@ impl<'p> Checker<'p> {
             let need = if param.event_rank == 1 { "a vector" } else { "a matrix" };
             let shape = if ty.shape.is_empty() { "a number".to_string() } else { self.program.shape_text(&ty.shape) };
             let message = format!("`{}` of `{}` must be {need}", param.name, row.name);
-            let d = Diagnostic::new(Code::E0306, message).label(e.span, format!("this is {shape}")).help("`fill([K], x)` makes a vector");
+            let d = Diagnostic::new(Code::E0306, message)
+                .label(e.span, format!("this is {shape}"))
+                .help("`fill([K], x)` makes a vector");
             return Err(self.report(d));
         }
         if let Some(value) = self.const_value(value) {
@@ -216,13 +249,31 @@ impl<'p> Checker<'p> {
                 .map(|a| &a.value)
         };
         let (Some(weights), Some(list)) = (find("weights", 0), find("components", 1)) else {
-            return Err(self.error(Code::E0209, "`Mixture` needs weights and components", span, "an argument is missing", help));
+            return Err(self.error(
+                Code::E0209,
+                "`Mixture` needs weights and components",
+                span,
+                "an argument is missing",
+                help,
+            ));
         };
         if let Some(extra) = args.get(2) {
-            return Err(self.error(Code::E0210, "`Mixture` takes two arguments", extra.value.span, "one too many", help));
+            return Err(self.error(
+                Code::E0210,
+                "`Mixture` takes two arguments",
+                extra.value.span,
+                "one too many",
+                help,
+            ));
         }
         let Syntax::Array(parts) = &list.kind else {
-            return Err(self.error(Code::E0501, "the components must be a list of distributions", list.span, "not a list", help));
+            return Err(self.error(
+                Code::E0501,
+                "the components must be a list of distributions",
+                list.span,
+                "not a list",
+                help,
+            ));
         };
         let weights_id = self.array(weights);
         let components: Vec<R<DistExpr>> = parts.iter().map(|p| self.dist(p)).collect();
@@ -328,11 +379,9 @@ impl<'p> Checker<'p> {
                 if row.event_rank == 0 {
                     return Some(Vec::new());
                 }
-                let (_, &arg) = row
-                    .params
-                    .iter()
-                    .zip(args)
-                    .find(|(p, a)| p.event_rank >= row.event_rank && !matches!(self.program.exprs[**a].kind, ExprKind::Hole(_)))?;
+                let (_, &arg) = row.params.iter().zip(args).find(|(p, a)| {
+                    p.event_rank >= row.event_rank && !matches!(self.program.exprs[**a].kind, ExprKind::Hole(_))
+                })?;
                 let shape = &self.program.ty(arg).shape;
                 Some(shape[shape.len() - row.event_rank..].to_vec())
             }
@@ -354,16 +403,23 @@ impl<'p> Checker<'p> {
         let Some((ty, ty_span)) = declared else {
             let Some(event) = event else {
                 let help = format!("declare it: `{name}: real[…] ~ {}(…)`", d.name());
-                return Err(self.error(Code::E0503, format!("the shape of `{name}` is not known"), d.span(), "this does not say the shape", &help));
+                return Err(self.error(
+                    Code::E0503,
+                    format!("the shape of `{name}` is not known"),
+                    d.span(),
+                    "this does not say the shape",
+                    &help,
+                ));
             };
             return Ok(Ty::new(elem, batch.into_iter().chain(event).collect()));
         };
         if elem != ty.elem && !(ty.elem == Elem::Int && elem == Elem::Bool) {
             let (want, have) = (super::functions::elem_word(ty.elem), super::functions::elem_word(elem));
-            let diagnostic = Diagnostic::new(Code::E0401, format!("`{name}` is declared {want}, but `{}` gives {have}", d.name()))
-                .label(ty_span, format!("declared {want} here"))
-                .label(d.span(), format!("draws are {have}"))
-                .help(format!("declare it `{have}`"));
+            let diagnostic =
+                Diagnostic::new(Code::E0401, format!("`{name}` is declared {want}, but `{}` gives {have}", d.name()))
+                    .label(ty_span, format!("declared {want} here"))
+                    .label(d.span(), format!("draws are {have}"))
+                    .help(format!("declare it `{have}`"));
             return Err(self.report(diagnostic));
         }
         self.fits(d, &batch, event.as_deref(), &ty.shape, ty_span, name)?;
@@ -391,11 +447,14 @@ impl<'p> Checker<'p> {
         }
         let right: Vec<Size> = batch.iter().chain(event.unwrap_or_default()).cloned().collect();
         let (have, want) = (self.program.shape_text(shape), self.program.shape_text(&right));
-        let mut diagnostic = Diagnostic::new(Code::E0503, format!("`{name}` has shape {have}, `{}` gives {want}", d.name()))
-            .label(d.span(), format!("this has shape {want}"))
-            .label(shape_span, format!("`{name}` is {have}"));
+        let mut diagnostic =
+            Diagnostic::new(Code::E0503, format!("`{name}` has shape {have}, `{}` gives {want}", d.name()))
+                .label(d.span(), format!("this has shape {want}"))
+                .label(shape_span, format!("`{name}` is {have}"));
         for arg in d.args() {
-            if self.program.ty(arg).shape.len() > shape.len() || (!self.program.ty(arg).shape.is_empty() && want != have) {
+            if self.program.ty(arg).shape.len() > shape.len()
+                || (!self.program.ty(arg).shape.is_empty() && want != have)
+            {
                 diagnostic = self.blame(diagnostic, arg);
                 break;
             }
@@ -414,7 +473,7 @@ pub fn signature(name: &str) -> String {
     if name == "Mixture" {
         return "Mixture(weights, [D, …])".to_string();
     }
-    let rows: Vec<&DistDef> = dist::forms(name).map(dist::get).collect();
+    let rows: Vec<&DistDef> = dist::forms(name).into_iter().map(dist::get).collect();
     let Some(first) = rows.first() else { return name.to_string() };
     let params: Vec<String> = (0..first.params.len())
         .map(|at| {

@@ -87,7 +87,13 @@ impl<'p> Checker<'p> {
             return Ok(id);
         }
         let shape = self.program.shape_text(&self.program.ty(id).shape.clone());
-        Err(self.error(Code::E0306, format!("a number is needed, found {shape}"), e.span, "this is an array", "index it or reduce it"))
+        Err(self.error(
+            Code::E0306,
+            format!("a number is needed, found {shape}"),
+            e.span,
+            "this is an array",
+            "index it or reduce it",
+        ))
     }
     fn literal(&self, e: ExprId) -> Option<f64> {
         match self.program.exprs[e].kind {
@@ -177,7 +183,9 @@ impl<'p> Checker<'p> {
             if let Some(&site) = self.site_values.get(&format!("{}{path}", self.prefix)) {
                 return Ok(Val::Array(self.site_expr(site, whole.span)));
             }
-            if let Some((Binding::Val(Val::Sub(_, prefix)), _)) = dotted(base).and_then(|b| self.lookup_local(&b).cloned()) {
+            if let Some((Binding::Val(Val::Sub(_, prefix)), _)) =
+                dotted(base).and_then(|b| self.lookup_local(&b).cloned())
+            {
                 let full = format!("{prefix}{}", field.name);
                 if let Some(&site) = self.site_values.get(&full) {
                     return Ok(Val::Array(self.site_expr(site, whole.span)));
@@ -185,7 +193,8 @@ impl<'p> Checker<'p> {
             }
             let names: Vec<String> = self.site_values.keys().cloned().collect();
             let near = nearest(&path, names.iter().map(String::as_str)).map(str::to_string);
-            let mut d = Diagnostic::new(Code::E0201, format!("nothing is called `{path}` here")).label(whole.span, "unknown name");
+            let mut d = Diagnostic::new(Code::E0201, format!("nothing is called `{path}` here"))
+                .label(whole.span, "unknown name");
             let root = path.split('.').next().unwrap_or_default().to_string();
             let siblings: Vec<&String> = names.iter().filter(|n| n.starts_with(&format!("{root}."))).collect();
             d = match (near, siblings.is_empty()) {
@@ -199,7 +208,13 @@ impl<'p> Checker<'p> {
             return Err(self.report(d));
         }
         self.expr(base)?;
-        Err(self.error(Code::E0205, format!("this value has no field `{}`", field.name), field.span, "no such field", "only submodels have sites to name"))
+        Err(self.error(
+            Code::E0205,
+            format!("this value has no field `{}`", field.name),
+            field.span,
+            "no such field",
+            "only submodels have sites to name",
+        ))
     }
 
     // --- operators ---------------------------------------------------------------------------------------------
@@ -229,7 +244,13 @@ impl<'p> Checker<'p> {
     fn membership(&mut self, x: &ast::Expr, range: &ast::Expr, span: Span) -> R<ExprId> {
         let value = self.array(x)?;
         let Syntax::Range { start, end, closed } = &range.kind else {
-            return Err(self.error(Code::E0403, "`in` needs a range", range.span, "not a range", "write for example `x in 0..10`"));
+            return Err(self.error(
+                Code::E0403,
+                "`in` needs a range",
+                range.span,
+                "not a range",
+                "write for example `x in 0..10`",
+            ));
         };
         let mut result = None;
         if let Some(start) = start {
@@ -247,15 +268,28 @@ impl<'p> Checker<'p> {
         }
         match result {
             Some(e) => Ok(e),
-            None => Err(self.error(Code::E0403, "this range has no ends", range.span, "everything lies in it", "give it an end: `0..`")),
+            None => Err(self.error(
+                Code::E0403,
+                "this range has no ends",
+                range.span,
+                "everything lies in it",
+                "give it an end: `0..`",
+            )),
         }
     }
     fn array_literal(&mut self, parts: &[ast::Expr], span: Span) -> R<ExprId> {
         if parts.is_empty() {
-            return Err(self.error(Code::E0403, "an array needs at least one element", span, "this is empty", "`zeros([N])` makes an array of zeros"));
+            return Err(self.error(
+                Code::E0403,
+                "an array needs at least one element",
+                span,
+                "this is empty",
+                "`zeros([N])` makes an array of zeros",
+            ));
         }
         let parts: Vec<R<(Val, Span)>> = parts.iter().map(|p| self.expr(p).map(|v| (v, p.span))).collect();
-        let mut given: Vec<Given<'_>> = parts.into_iter().map(|p| p.map(|(v, s)| Given::Val(v, s))).collect::<R<_>>()?;
+        let mut given: Vec<Given<'_>> =
+            parts.into_iter().map(|p| p.map(|(v, s)| Given::Val(v, s))).collect::<R<_>>()?;
         let first = given.remove(0);
         self.call_builtin(&shape::STACK, vec![Some(first)], given, span)
     }
@@ -268,17 +302,39 @@ impl<'p> Checker<'p> {
         match &right.kind {
             Syntax::Call { callee, args } => self.call(callee, args, Some(first), span),
             Syntax::Name(_) | Syntax::Field(..) => self.call(right, &[], Some(first), span),
-            _ => Err(self.error(Code::E0403, "`|>` needs a function on its right", right.span, "not a function", "write for example `x |> relu`")),
+            _ => Err(self.error(
+                Code::E0403,
+                "`|>` needs a function on its right",
+                right.span,
+                "not a function",
+                "write for example `x |> relu`",
+            )),
         }
     }
     /// A call by name of a function of the program, a built-in one, or a distribution; `first` comes from `|>`.
-    pub(super) fn call(&mut self, callee: &ast::Expr, args: &[ast::Arg], first: Option<Given<'_>>, span: Span) -> R<Val> {
+    pub(super) fn call(
+        &mut self,
+        callee: &ast::Expr,
+        args: &[ast::Arg],
+        first: Option<Given<'_>>,
+        span: Span,
+    ) -> R<Val> {
         match &callee.kind {
             Syntax::Name(name) => {
                 if let Some((Binding::Val(Val::Dist(_)), _)) = self.lookup_local(name) {
-                    return Err(self.error(Code::E0205, format!("`{name}` is a whole distribution already"), span, "called here", &format!("use it as it is: `x ~ {name}`")));
+                    return Err(self.error(
+                        Code::E0205,
+                        format!("`{name}` is a whole distribution already"),
+                        span,
+                        "called here",
+                        &format!("use it as it is: `x ~ {name}`"),
+                    ));
                 }
-                if self.modules.function(self.scope.module, name).is_some() {
+                let user = self.modules.function(self.scope.module, name);
+                // A submodel has no place in an expression, so it does not hide the function of the same name.
+                let hidden = user.is_some_and(|(_, i)| matches!(i.kind, ast::ItemKind::Submodel(_)))
+                    && builtins::get(name).is_some();
+                if user.is_some() && !hidden {
                     return self.call_function(self.scope.module, name, args, first, span);
                 }
                 if let Some(def) = builtins::get(name) {
@@ -289,7 +345,13 @@ impl<'p> Checker<'p> {
                     let mut all: Vec<ast::Arg> = Vec::new();
                     if first.is_some() {
                         let help = format!("write `{name}(…)` with all its arguments");
-                        return Err(self.error(Code::E0403, "a distribution cannot stand after `|>`", span, "in this call", &help));
+                        return Err(self.error(
+                            Code::E0403,
+                            "a distribution cannot stand after `|>`",
+                            span,
+                            "in this call",
+                            &help,
+                        ));
                     }
                     all.extend_from_slice(args);
                     return self.dist_call(name, callee.span, &all, span).map(Val::Dist);
@@ -317,6 +379,11 @@ impl<'p> Checker<'p> {
                     return Err(self.report(d));
                 }
                 if let Syntax::Name(module) = &base.kind
+                    && self.modules.get(self.scope.module).failed.contains(module)
+                {
+                    return Err(super::checker::Reported);
+                }
+                if let Syntax::Name(module) = &base.kind
                     && super::modules::LIBRARY.iter().any(|(n, _)| n == module)
                 {
                     let d = Diagnostic::new(Code::E0201, format!("`{module}` is not in scope"))
@@ -324,12 +391,27 @@ impl<'p> Checker<'p> {
                         .help(format!("add `use {module}` at the top of the file"));
                     return Err(self.report(d));
                 }
-                Err(self.error(Code::E0202, "only a function can be called", callee.span, "not a function", "write the function's name"))
+                Err(self.error(
+                    Code::E0202,
+                    "only a function can be called",
+                    callee.span,
+                    "not a function",
+                    "write the function's name",
+                ))
             }
-            _ => Err(self.error(Code::E0202, "only a function can be called", callee.span, "not a function", "write the function's name")),
+            _ => Err(self.error(
+                Code::E0202,
+                "only a function can be called",
+                callee.span,
+                "not a function",
+                "write the function's name",
+            )),
         }
     }
     fn unknown_function(&mut self, name: &str, span: Span) -> super::checker::Reported {
+        if self.modules.get(self.scope.module).failed.contains(name) {
+            return super::checker::Reported;
+        }
         if DATA_FUNCTIONS.contains(&name) {
             return self.error(
                 Code::E0403,
@@ -341,7 +423,8 @@ impl<'p> Checker<'p> {
         }
         let user: Vec<String> = self.modules.get(self.scope.module).functions.keys().cloned().collect();
         let names = user.iter().map(String::as_str).chain(builtins::all().map(|f| f.name)).chain(crate::dist::names());
-        let mut d = Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
+        let mut d =
+            Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
         d = match nearest(name, names) {
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help(format!("define it: `fn {name}(x: real) -> real {{ … }}`")),
@@ -360,7 +443,8 @@ impl<'p> Checker<'p> {
         let mut bound: Vec<Option<Given<'a>>> = vec![None; def.params.len()];
         let mut extra = Vec::new();
         let mut position = 0;
-        let positional = first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
+        let positional =
+            first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
         for (name, given) in positional {
             let at = match name {
                 None => {
@@ -402,8 +486,14 @@ impl<'p> Checker<'p> {
         }
         Ok((bound, extra))
     }
-    pub(super) fn unknown_argument(&mut self, function: &str, name: &ast::Ident, names: &[&str]) -> super::checker::Reported {
-        let mut d = Diagnostic::new(Code::E0208, format!("`{function}` has no argument `{}`", name.name)).label(name.span, "unknown argument");
+    pub(super) fn unknown_argument(
+        &mut self,
+        function: &str,
+        name: &ast::Ident,
+        names: &[&str],
+    ) -> super::checker::Reported {
+        let mut d = Diagnostic::new(Code::E0208, format!("`{function}` has no argument `{}`", name.name))
+            .label(name.span, "unknown argument");
         d = match nearest(&name.name, names.iter().copied()) {
             Some(near) => d.help(format!("it has `{near}`")).fix(name.span, near),
             None if names.is_empty() => d.help("it takes no arguments"),
@@ -421,7 +511,9 @@ impl<'p> Checker<'p> {
         if used > ty.shape.len() {
             let shape = self.program.shape_text(&ty.shape);
             let message = format!("{used} indices for {} dimensions", ty.shape.len());
-            let d = Diagnostic::new(Code::E0309, message).label(span, format!("this has shape {shape}")).help("leave the last indices out");
+            let d = Diagnostic::new(Code::E0309, message)
+                .label(span, format!("this has shape {shape}"))
+                .help("leave the last indices out");
             return Err(self.report(d));
         }
         let mut dims = ty.shape.iter();
@@ -442,7 +534,8 @@ impl<'p> Checker<'p> {
                 Index::At(e) => {
                     let dim = dims.next().expect("counted above").clone();
                     if let Syntax::Range { start, end, closed } = &e.kind {
-                        let (start, len) = self.slice_bounds(start.as_deref(), end.as_deref(), *closed, &dim, e.span)?;
+                        let (start, len) =
+                            self.slice_bounds(start.as_deref(), end.as_deref(), *closed, &dim, e.span)?;
                         out.push(len.clone());
                         ixs.push(Ix::Slice { start, len });
                         continue;
@@ -450,7 +543,13 @@ impl<'p> Checker<'p> {
                     let at = self.array(e)?;
                     let at_ty = self.program.ty(at).clone();
                     if at_ty.elem != Elem::Int {
-                        return Err(self.error(Code::E0401, "an index must be an int", e.span, "not an int", "declare the data as `int[…]`, or use `floor`"));
+                        return Err(self.error(
+                            Code::E0401,
+                            "an index must be an int",
+                            e.span,
+                            "not an int",
+                            "declare the data as `int[…]`, or use `floor`",
+                        ));
                     }
                     if at_ty.shape.is_empty() {
                         self.check_constant_index(at, &dim, e.span)?;
@@ -466,7 +565,9 @@ impl<'p> Checker<'p> {
                                 let shape = shape.clone();
                                 if !fits || !shape.iter().zip(&at_ty.shape).all(|(a, b)| self.agree(a, b)) {
                                     let d = Diagnostic::new(Code::E0301, "index arrays of different shapes");
-                                    let d = self.blame(d.label(span, "they go in pairs"), at).help("give all of them the same shape");
+                                    let d = self
+                                        .blame(d.label(span, "they go in pairs"), at)
+                                        .help("give all of them the same shape");
                                     return Err(self.report(d));
                                 }
                             }
@@ -502,7 +603,14 @@ impl<'p> Checker<'p> {
         }
         Ok(())
     }
-    fn slice_bounds(&mut self, start: Option<&ast::Expr>, end: Option<&ast::Expr>, closed: bool, dim: &Size, span: Span) -> R<(Size, Size)> {
+    fn slice_bounds(
+        &mut self,
+        start: Option<&ast::Expr>,
+        end: Option<&ast::Expr>,
+        closed: bool,
+        dim: &Size,
+        span: Span,
+    ) -> R<(Size, Size)> {
         let start = start.map_or(Ok(Size::from(0)), |e| self.size_expr(e))?;
         let mut end = end.map_or(Ok(dim.clone()), |e| self.size_expr(e))?;
         if closed {
@@ -511,7 +619,10 @@ impl<'p> Checker<'p> {
         let length = end.sub(&start);
         let bad = |s: &Size| s.as_number().is_some_and(|n| n < 0);
         let room = dim.sub(&end);
-        if bad(&start) || length.as_ref().is_none_or(|l| l.as_number().is_some_and(|n| n < 1)) || room.as_ref().is_none_or(bad) {
+        if bad(&start)
+            || length.as_ref().is_none_or(|l| l.as_number().is_some_and(|n| n < 1))
+            || room.as_ref().is_none_or(bad)
+        {
             let n = self.program.size_text(dim);
             return Err(self.error(
                 Code::E0309,
@@ -528,7 +639,9 @@ impl<'p> Checker<'p> {
 
     /// A size expression.
     pub(super) fn size_expr(&mut self, e: &ast::Expr) -> R<Size> {
-        let too_large = |this: &mut Self| this.error(Code::E0308, "this size is too large", e.span, "too large", "use smaller sizes");
+        let too_large = |this: &mut Self| {
+            this.error(Code::E0308, "this size is too large", e.span, "too large", "use smaller sizes")
+        };
         let size = match &e.kind {
             Syntax::Int(n) => Size::from(*n),
             Syntax::Paren(inner) => self.size_expr(inner)?,
@@ -536,7 +649,9 @@ impl<'p> Checker<'p> {
                 Some((Binding::Size(size), _)) => size,
                 Some((Binding::Val(val), _)) => self.val_as_size(&val, e.span)?,
                 Some((Binding::Poison, _)) => return Err(super::checker::Reported),
-                Some(_) => return Err(self.error(Code::E0308, format!("`{name}` is not a size"), e.span, "not a size", "")),
+                Some(_) => {
+                    return Err(self.error(Code::E0308, format!("`{name}` is not a size"), e.span, "not a size", ""));
+                }
                 None => self.global_size(name, e.span)?,
             },
             Syntax::Binary(op, a, b) => {
@@ -547,12 +662,26 @@ impl<'p> Checker<'p> {
                     BinaryOp::Mul => a.mul(&b),
                     BinaryOp::Div => a.floor_div(&b),
                     _ => {
-                        return Err(self.error(Code::E0308, "sizes know only `+ - * /`", e.span, "not a size", "`/` rounds down in sizes"));
+                        return Err(self.error(
+                            Code::E0308,
+                            "sizes know only `+ - * /`",
+                            e.span,
+                            "not a size",
+                            "`/` rounds down in sizes",
+                        ));
                     }
                 };
                 result.ok_or(()).or_else(|()| Err(too_large(self)))?
             }
-            _ => return Err(self.error(Code::E0308, "this is not a size", e.span, "not a size", "a size is a name, a number or arithmetic over them")),
+            _ => {
+                return Err(self.error(
+                    Code::E0308,
+                    "this is not a size",
+                    e.span,
+                    "not a size",
+                    "a size is a name, a number or arithmetic over them",
+                ));
+            }
         };
         if size.as_number().is_some_and(|n| n.abs() > MAX_SIZE) {
             return Err(too_large(self));
@@ -598,7 +727,13 @@ impl<'p> Checker<'p> {
         {
             return Ok(n.into());
         }
-        Err(self.error(Code::E0308, "this is not a size", span, "a value, not a size", "a size is a name, a number or arithmetic over them"))
+        Err(self.error(
+            Code::E0308,
+            "this is not a size",
+            span,
+            "a value, not a size",
+            "a size is a name, a number or arithmetic over them",
+        ))
     }
     /// A shape: `[N, 2 * K]`, the name of a `shape` parameter, or a single size.
     pub(super) fn shape_expr(&mut self, e: &ast::Expr) -> R<Vec<Size>> {
@@ -673,7 +808,13 @@ impl<'p> Checker<'p> {
                 ast::Dim::Size(e) => {
                     let size = self.size_expr(e)?;
                     if size.as_number().is_some_and(|n| n < 1) {
-                        return Err(self.error(Code::E0308, "a size must be at least 1", e.span, "this is less", "leave the dimension out"));
+                        return Err(self.error(
+                            Code::E0308,
+                            "a size must be at least 1",
+                            e.span,
+                            "this is less",
+                            "leave the dimension out",
+                        ));
                     }
                     shape.push(size);
                 }
@@ -681,7 +822,13 @@ impl<'p> Checker<'p> {
                     Some((Binding::Val(Val::Shape(sizes)), _)) => shape.extend(sizes),
                     _ => {
                         let help = format!("declare it as a parameter: `{}: shape`", name.name);
-                        return Err(self.error(Code::E0308, format!("`{}` is not a shape", name.name), name.span, "not a shape", &help));
+                        return Err(self.error(
+                            Code::E0308,
+                            format!("`{}` is not a shape", name.name),
+                            name.span,
+                            "not a shape",
+                            &help,
+                        ));
                     }
                 },
             }

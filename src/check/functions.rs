@@ -29,7 +29,13 @@ impl<'p> Checker<'p> {
         match (kind, self.context) {
             ("model", _) => {
                 let help = format!("draw from it: `h ~ {name}(…)`");
-                return Err(self.error(Code::E0405, format!("`{name}` is a submodel: its value is random"), span, "called as a function", &help));
+                return Err(self.error(
+                    Code::E0405,
+                    format!("`{name}` is a submodel: its value is random"),
+                    span,
+                    "called as a function",
+                    &help,
+                ));
             }
             ("layer" | "net", Context::Function | Context::Item) => {
                 return Err(self.error(
@@ -133,7 +139,8 @@ impl<'p> Checker<'p> {
         let params = &function.params;
         let mut bound: Vec<Option<Given<'_>>> = vec![None; params.len()];
         let mut position = 0;
-        let all = first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
+        let all =
+            first.into_iter().map(|g| (None, g)).chain(args.iter().map(|a| (a.name.as_ref(), Given::Ast(&a.value))));
         for (name, given) in all {
             let at = match name {
                 None => {
@@ -149,10 +156,11 @@ impl<'p> Checker<'p> {
                 },
             };
             if at >= params.len() {
-                let d = Diagnostic::new(Code::E0210, format!("`{}` takes {} arguments", function.name.name, params.len()))
-                    .label(given.span(), "one too many")
-                    .label(function.name.span, "defined here")
-                    .help("leave it out");
+                let d =
+                    Diagnostic::new(Code::E0210, format!("`{}` takes {} arguments", function.name.name, params.len()))
+                        .label(given.span(), "one too many")
+                        .label(function.name.span, "defined here")
+                        .help("leave it out");
                 return Err(self.report(d));
             }
             if let Some(before) = &bound[at] {
@@ -168,10 +176,11 @@ impl<'p> Checker<'p> {
         for (param, given) in params.iter().zip(&bound) {
             let Some(given) = given else {
                 if param.default.is_none() {
-                    let d = Diagnostic::new(Code::E0209, format!("`{}` needs `{}`", function.name.name, param.name.name))
-                        .label(span, "an argument is missing")
-                        .label(param.name.span, "this parameter has no default")
-                        .help(format!("add `{} = …`", param.name.name));
+                    let d =
+                        Diagnostic::new(Code::E0209, format!("`{}` needs `{}`", function.name.name, param.name.name))
+                            .label(span, "an argument is missing")
+                            .label(param.name.span, "this parameter has no default")
+                            .help(format!("add `{} = …`", param.name.name));
                     return Err(self.report(d));
                 }
                 continue;
@@ -205,11 +214,23 @@ impl<'p> Checker<'p> {
             },
             ParameterKind::Shape(_) => match given {
                 Given::Ast(e) => Ok(Binding::Val(Val::Shape(self.shape_expr(e)?))),
-                Given::Val(..) => Err(self.error(Code::E0308, "this is not a shape", span, "not a shape", "write for example `[N, K]`")),
+                Given::Val(..) => Err(self.error(
+                    Code::E0308,
+                    "this is not a shape",
+                    span,
+                    "not a shape",
+                    "write for example `[N, K]`",
+                )),
             },
             ParameterKind::Dist(_) => match given {
                 Given::Ast(e) => Ok(Binding::Val(Val::Dist(self.dist(e)?))),
-                Given::Val(..) => Err(self.error(Code::E0507, "this is not a distribution", span, "not a distribution", "write for example `Normal(0, 1)`")),
+                Given::Val(..) => Err(self.error(
+                    Code::E0507,
+                    "this is not a distribution",
+                    span,
+                    "not a distribution",
+                    "write for example `Normal(0, 1)`",
+                )),
             },
             ParameterKind::Option(_) => {
                 let option = match given {
@@ -220,7 +241,13 @@ impl<'p> Checker<'p> {
                     Some(option) => Ok(Binding::Val(Val::Option(option))),
                     None => {
                         let message = format!("`{}` must be known at compile time", param.name.name);
-                        Err(self.error(Code::E0402, message, span, "not known at compile time", "write a word, a number, a pair or a condition"))
+                        Err(self.error(
+                            Code::E0402,
+                            message,
+                            span,
+                            "not known at compile time",
+                            "write a word, a number, a pair or a condition",
+                        ))
                     }
                 }
             }
@@ -275,10 +302,13 @@ impl<'p> Checker<'p> {
             if !self.agree(&wanted, size) {
                 let (want, have) = (self.program.size_text(&wanted), self.program.size_text(size));
                 let shape = self.program.shape_text(&actual.shape);
-                let d = Diagnostic::new(Code::E0307, format!("`{}` needs size {want} in dimension {at}, found {have}", name.name))
-                    .label(span, format!("this has shape {shape}"))
-                    .label(e.span, format!("{want} is asked for here"))
-                    .help("pass an array of the declared shape");
+                let d = Diagnostic::new(
+                    Code::E0307,
+                    format!("`{}` needs size {want} in dimension {at}, found {have}", name.name),
+                )
+                .label(span, format!("this has shape {shape}"))
+                .label(e.span, format!("{want} is asked for here"))
+                .help("pass an array of the declared shape");
                 return Err(self.report(d));
             }
         }
@@ -318,11 +348,23 @@ impl<'p> Checker<'p> {
                 }
             }
             (Return::One(ty), _) => {
-                return Err(self.error(Code::E0307, "one value is declared", ty.span, "but a tuple is returned", "declare `-> (…, …)`"));
+                return Err(self.error(
+                    Code::E0307,
+                    "one value is declared",
+                    ty.span,
+                    "but a tuple is returned",
+                    "declare `-> (…, …)`",
+                ));
             }
             (Return::Tuple(types, span), _) => {
                 let message = format!("{} values are declared", types.len());
-                return Err(self.error(Code::E0307, message, *span, "but something else is returned", "return a tuple of that length"));
+                return Err(self.error(
+                    Code::E0307,
+                    message,
+                    *span,
+                    "but something else is returned",
+                    "return a tuple of that length",
+                ));
             }
         }
         Ok(Some(value))
@@ -433,7 +475,7 @@ impl<'p> Checker<'p> {
                 ParameterKind::Dist(span) => {
                     let zero = self.constant(0.0, Elem::Real, *span);
                     let one = self.constant(1.0, Elem::Real, *span);
-                    let def = crate::dist::forms("Normal").next().expect("the table has Normal");
+                    let def = crate::dist::DistId::NORMAL;
                     Binding::Val(Val::Dist(DistExpr::Row { def, args: vec![zero, one], span: *span }))
                 }
                 ParameterKind::Shape(span) => {

@@ -27,7 +27,9 @@ pub fn family(name: &str) -> Option<Family> {
 /// One automatic family over all sites of `model`, as `guide mean_field` says.
 pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) -> Guide {
     let sites: Vec<SiteId> = model.sites.indices().collect();
-    let at = span.unwrap_or_else(|| model.sites.iter().next().map_or(Span::new(crate::source::FileId::new(0), 0, 0), |s| s.span));
+    let at = span.unwrap_or_else(|| {
+        model.sites.iter().next().map_or(Span::new(crate::source::FileId::new(0), 0, 0), |s| s.span)
+    });
     let steps = if sites.is_empty() { Vec::new() } else { vec![GuideStep::Family { family, sites, span: at }] };
     Guide { name: name.to_string(), steps, span }
 }
@@ -52,7 +54,7 @@ impl<'p> Checker<'p> {
                 let Some(family) = self.family_of(e) else {
                     return Err(self.unknown_family(e));
                 };
-                let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::expr(e));
+                let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e));
                 let built = automatic(&self.model, family, &name, Some(e.span));
                 self.program.guides.push(built);
                 Ok(())
@@ -83,10 +85,13 @@ impl<'p> Checker<'p> {
         }
         .unwrap_or_default();
         let names = ["mean_field", "full_rank", "delta"];
-        let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`")).label(e.span, "unknown family");
+        let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`"))
+            .label(e.span, "unknown family");
         d = match nearest(&name, names.into_iter().chain(LATER.iter().copied())) {
             Some(near) => d.help(format!("there is `{near}`")).fix(e.span, near),
-            None => d.help("the families are `mean_field`, `full_rank` and `delta`; `guide { … }` gives one for each site"),
+            None => {
+                d.help("the families are `mean_field`, `full_rank` and `delta`; `guide { … }` gives one for each site")
+            }
         };
         self.report(d)
     }
@@ -104,12 +109,22 @@ impl<'p> Checker<'p> {
     fn guide_stmt(&mut self, stmt: &'p ast::Stmt, all: &HashMap<String, SiteId>, steps: &mut Vec<GuideStep>) -> R<()> {
         match &stmt.kind {
             StmtKind::Let { target, value, keep: false } => self.let_stmt(target, value, false, None),
-            StmtKind::Param { .. } => {
-                Err(self.error(Code::E0404, "`param` in a guide is not supported yet", stmt.span, "a learnable constant", "a hole `?` is a free parameter"))
-            }
+            StmtKind::Param { .. } => Err(self.error(
+                Code::E0404,
+                "`param` in a guide is not supported yet",
+                stmt.span,
+                "a learnable constant",
+                "a hole `?` is a free parameter",
+            )),
             StmtKind::Sample { target, ty, dist, .. } => {
                 if let Some(ty) = ty {
-                    return Err(self.error(Code::E0405, "a guide does not declare types", ty.span, "the site has its type in the model", "leave it out"));
+                    return Err(self.error(
+                        Code::E0405,
+                        "a guide does not declare types",
+                        ty.span,
+                        "the site has its type in the model",
+                        "leave it out",
+                    ));
                 }
                 let sites = self.guide_targets(target, all, steps)?;
                 if let Some(family) = self.family_of(dist) {
@@ -181,7 +196,8 @@ impl<'p> Checker<'p> {
             inside.sort();
             return Ok(inside);
         }
-        let mut d = Diagnostic::new(Code::E0603, format!("`{name}` is not a latent site of the model")).label(path.span, "not a site");
+        let mut d = Diagnostic::new(Code::E0603, format!("`{name}` is not a latent site of the model"))
+            .label(path.span, "not a site");
         let kept = self.model.kept.iter().any(|k| k.name == name);
         d = match nearest(&name, all.keys().map(String::as_str)) {
             Some(near) => d.help(format!("there is a site `{near}`")).fix(path.span, near.to_string()),
@@ -205,20 +221,28 @@ impl<'p> Checker<'p> {
         let s = self.model.sites[site].clone();
         let (prior, guide) = (s.dist.support(), d.support());
         if !covers(prior, guide) {
-            let diagnostic = Diagnostic::new(Code::E0604, format!("`{}` is {}, `{}` is {}", s.name, prior.words(), d.name(), guide.words()))
-                .label(d.span(), format!("this is {}", guide.words()))
-                .label(s.dist.span(), format!("the prior `{}` is {}", s.dist.name(), prior.words()))
-                .help(match prior {
-                    SupportKind::Positive | SupportKind::NonNegative => "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space",
-                    SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
-                    _ => "use `mean_field`, which works in unconstrained space",
-                });
+            let diagnostic = Diagnostic::new(
+                Code::E0604,
+                format!("`{}` is {}, `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
+            )
+            .label(d.span(), format!("this is {}", guide.words()))
+            .label(s.dist.span(), format!("the prior `{}` is {}", s.dist.name(), prior.words()))
+            .help(match prior {
+                SupportKind::Positive | SupportKind::NonNegative => {
+                    "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
+                }
+                SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
+                _ => "use `mean_field`, which works in unconstrained space",
+            });
             return Err(self.report(diagnostic));
         }
         if !reparameterizable(&d) {
-            let diagnostic = Diagnostic::new(Code::E0404, format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()))
-                .label(d.span(), "not reparameterizable")
-                .help("use `mean_field`, or a location-scale family");
+            let diagnostic = Diagnostic::new(
+                Code::E0404,
+                format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()),
+            )
+            .label(d.span(), "not reparameterizable")
+            .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }
         let batch = self.batch_shape(&d)?;
@@ -228,7 +252,14 @@ impl<'p> Checker<'p> {
     }
 
     /// A hole as argument `param` of the distribution for `site`.
-    pub(super) fn hole(&mut self, site: SiteId, row: &'static DistDef, param: &'static ParamDef, init: Option<&ast::Expr>, span: Span) -> R<ExprId> {
+    pub(super) fn hole(
+        &mut self,
+        site: SiteId,
+        row: &'static DistDef,
+        param: &'static ParamDef,
+        init: Option<&ast::Expr>,
+        span: Span,
+    ) -> R<ExprId> {
         let s = self.model.sites[site].clone();
         let constraint = match param.support {
             SupportKind::Real => Constraint::Real,
@@ -275,7 +306,13 @@ impl<'p> Checker<'p> {
                     if !fits {
                         let need = param.support.words();
                         let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
-                        return Err(self.error(Code::E0502, message, e.span, "this initial value", "start inside the range"));
+                        return Err(self.error(
+                            Code::E0502,
+                            message,
+                            e.span,
+                            "this initial value",
+                            "start inside the range",
+                        ));
                     }
                 }
                 Some(value)
@@ -284,7 +321,8 @@ impl<'p> Checker<'p> {
         };
         let name = format!("{}.{}", s.name, param.name);
         let ty = Ty::new(Elem::Real, shape);
-        let id = self.program.holes.push(Hole { name, site, param: param.name, ty: ty.clone(), constraint, init, span });
+        let id =
+            self.program.holes.push(Hole { name, site, param: param.name, ty: ty.clone(), constraint, init, span });
         Ok(self.push(ExprKind::Hole(id), ty, span))
     }
 
@@ -308,8 +346,10 @@ impl<'p> Checker<'p> {
         }
         let missing: Vec<SiteId> = self.model.sites.indices().filter(|s| !first.contains_key(s)).collect();
         if !missing.is_empty() {
-            let names = missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}")).label(span, "this guide");
+            let names =
+                missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
+            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
+                .label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }
@@ -346,7 +386,7 @@ fn covers(prior: SupportKind, guide: SupportKind) -> bool {
 }
 fn reparameterizable(d: &DistExpr) -> bool {
     match d {
-        DistExpr::Row { def, .. } => dist::get(*def).rsample.is_some(),
+        DistExpr::Row { def, .. } => dist::get(*def).is_reparameterized(),
         DistExpr::Mixture { .. } => false,
     }
 }

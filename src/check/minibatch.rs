@@ -56,7 +56,10 @@ impl<'p> Checker<'p> {
             for (_, d) in self.program.data.iter_enumerated().map(|(i, d)| (i, d.clone())).collect::<Vec<_>>() {
                 let Some(at) = d.ty.shape.iter().position(|s| s.mentions(batch.size)) else { continue };
                 rows = true;
-                if at != 0 || d.ty.shape[0].as_name() != Some(batch.size) || d.ty.shape[1..].iter().any(|s| s.mentions(batch.size)) {
+                if at != 0
+                    || d.ty.shape[0].as_name() != Some(batch.size)
+                    || d.ty.shape[1..].iter().any(|s| s.mentions(batch.size))
+                {
                     let message = format!("`{}` has no rows of `{name}` to choose from", d.name);
                     let diagnostic = Diagnostic::new(Code::E0705, message)
                         .label(d.ty_span, format!("`{name}` must be the first dimension, and only that"))
@@ -80,7 +83,8 @@ impl<'p> Checker<'p> {
         let fixed = data_only(&self.program);
         let mut wanted: IndexVec<ExprId, bool> = self.program.exprs.iter().map(|_| false).collect();
         let mut roots: Vec<ExprId> = Vec::new();
-        let observations: Vec<(ExprId, DistExpr)> = self.model.observations.iter().map(|o| (o.value, o.dist.clone())).collect();
+        let observations: Vec<(ExprId, DistExpr)> =
+            self.model.observations.iter().map(|o| (o.value, o.dist.clone())).collect();
         for (value, dist) in &observations {
             roots.push(*value);
             roots.extend(dist.args());
@@ -127,7 +131,10 @@ impl<'p> Checker<'p> {
         let sites: Vec<Site> = self.model.sites.iter().cloned().collect();
         for site in sites {
             let Some(at) = site.ty.shape.iter().position(|s| s.mentions(size)) else { continue };
-            if at != 0 || site.ty.shape[0].as_name() != Some(size) || site.ty.shape[1..].iter().any(|s| s.mentions(size)) {
+            if at != 0
+                || site.ty.shape[0].as_name() != Some(size)
+                || site.ty.shape[1..].iter().any(|s| s.mentions(size))
+            {
                 let d = Diagnostic::new(Code::E0705, format!("`{}` has no rows of `{name}` to choose from", site.name))
                     .label(site.span, format!("`{name}` must be the first dimension, and only that"))
                     .label(batch, "subsampled here")
@@ -140,7 +147,9 @@ impl<'p> Checker<'p> {
         for guide in &guides {
             for step in &guide.steps {
                 let GuideStep::Family { family: Family::FullRank, sites, span } = step else { continue };
-                if let Some(&local) = sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size))) {
+                if let Some(&local) =
+                    sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size)))
+                {
                     let site = self.model.sites[local].name.clone();
                     let d = Diagnostic::new(Code::E0704, format!("`full_rank` mixes the rows of `{name}` in `{site}`"))
                         .label(*span, "correlates all rows")
@@ -175,10 +184,9 @@ impl<'p> Checker<'p> {
         let rank = |e: ExprId| program.ty(e).shape.len();
         let kept = match &program.exprs[e].kind {
             ExprKind::Call { def, attrs, .. } => match def.rows {
-                Rows::Elementwise => operands
-                    .iter()
-                    .zip(&axes)
-                    .all(|(&o, axis)| axis.is_none_or(|a| out == Some(a + rank(e) - rank(o)))),
+                Rows::Elementwise => {
+                    operands.iter().zip(&axes).all(|(&o, axis)| axis.is_none_or(|a| out == Some(a + rank(e) - rank(o))))
+                }
                 Rows::ReducesAxes => axes[0].is_some_and(|a| !attrs.ints.contains(&(a as i64))),
                 Rows::Leading => {
                     let per_row = !matches!(def.name, "dense" | "layer_norm") || rank(operands[0]) >= 2;

@@ -53,7 +53,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         let ItemKind::Model { name, body } = &item.kind else { continue };
         if fitted != Some(item.span) {
             // Checked like any other, but not fitted.
-            let saved = (cx.program.clone(), std::mem::take(&mut cx.model), cx.site_values.clone(), cx.observed.clone());
+            let saved =
+                (cx.program.clone(), std::mem::take(&mut cx.model), cx.site_values.clone(), cx.observed.clone());
             cx.check_model(name.as_ref(), body);
             (cx.program, cx.model, cx.site_values, cx.observed) = saved;
         }
@@ -72,7 +73,9 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             // A model with mistakes has sites that are not known: its guides would only repeat them.
             ItemKind::Guide(guide) if complete => {
                 if !has_model {
-                    let d = Diagnostic::new(Code::E0804, "a guide needs a model").label(item.span, "no model in this file").help("add a `model { … }`");
+                    let d = Diagnostic::new(Code::E0804, "a guide needs a model")
+                        .label(item.span, "no model in this file")
+                        .help("add a `model { … }`");
                     cx.report(d);
                     continue;
                 }
@@ -110,7 +113,10 @@ impl<'p> Checker<'p> {
                 _ => continue,
             };
             if let Some(&before) = first.get(name.name.as_str()) {
-                let d = Diagnostic::new(Code::E0204, format!("`{}` is defined twice", name.name)).label(name.span, "defined again here").label(before, "first defined here").help("rename one of them");
+                let d = Diagnostic::new(Code::E0204, format!("`{}` is defined twice", name.name))
+                    .label(name.span, "defined again here")
+                    .label(before, "first defined here")
+                    .help("rename one of them");
                 self.report(d);
             }
             first.entry(&name.name).or_insert(name.span);
@@ -125,7 +131,10 @@ impl<'p> Checker<'p> {
             let ItemKind::Size { name, value } = &item.kind else { continue };
             if let Some(id) = self.known_size(&name.name) {
                 let first = self.program.sizes[id].span;
-                let d = Diagnostic::new(Code::E0204, format!("the size `{}` is defined twice", name.name)).label(name.span, "defined again here").label(first, "first defined here").help("rename one of them");
+                let d = Diagnostic::new(Code::E0204, format!("the size `{}` is defined twice", name.name))
+                    .label(name.span, "defined again here")
+                    .label(first, "first defined here")
+                    .help("rename one of them");
                 self.report(d);
                 continue;
             }
@@ -152,7 +161,13 @@ impl<'p> Checker<'p> {
                     self.error(Code::E0308, message, value.span, "a size must be at least 1", "use a larger value");
                 }
                 None => {
-                    self.error(Code::E0308, format!("the value of `{}` is not known", name.name), value.span, "depends on sizes that data give", "use sizes with known values, or `levels(…)`");
+                    self.error(
+                        Code::E0308,
+                        format!("the value of `{}` is not known", name.name),
+                        value.span,
+                        "depends on sizes that data give",
+                        "use sizes with known values, or `levels(…)`",
+                    );
                 }
             }
         }
@@ -197,7 +212,9 @@ impl<'p> Checker<'p> {
     fn pick_model(&mut self, items: &'p [ast::Item], options: &Options) -> Option<crate::source::Span> {
         let models: Vec<(Option<&ast::Ident>, crate::source::Span)> = items
             .iter()
-            .filter_map(|i| if let ItemKind::Model { name, .. } = &i.kind { Some((name.as_ref(), i.span)) } else { None })
+            .filter_map(
+                |i| if let ItemKind::Model { name, .. } = &i.kind { Some((name.as_ref(), i.span)) } else { None },
+            )
             .collect();
         let unnamed: Vec<_> = models.iter().filter(|(n, _)| n.is_none()).collect();
         if unnamed.len() > 1 {
@@ -243,7 +260,9 @@ impl<'p> Checker<'p> {
             for assign in assigns {
                 if self.program.data_named(&assign.name.name).is_none() {
                     let names: Vec<String> = self.program.data.iter().map(|d| d.name.clone()).collect();
-                    let mut d = Diagnostic::new(Code::E0805, format!("`{}` is not a datum of the program", assign.name.name)).label(assign.name.span, "not declared by `data`");
+                    let mut d =
+                        Diagnostic::new(Code::E0805, format!("`{}` is not a datum of the program", assign.name.name))
+                            .label(assign.name.span, "not declared by `data`");
                     d = match nearest::nearest(&assign.name.name, names.iter().map(String::as_str)) {
                         Some(near) => d.help(format!("there is `{near}`")).fix(assign.name.span, near.to_string()),
                         None => d.help(format!("the data are `{}`", names.join("`, `"))),
@@ -252,7 +271,10 @@ impl<'p> Checker<'p> {
                     continue;
                 }
                 if let Some(before) = self.program.evaluate.iter().find(|a| a.name.name == assign.name.name) {
-                    let d = Diagnostic::new(Code::E0204, format!("`{}` is given twice", assign.name.name)).label(assign.name.span, "given again here").label(before.name.span, "first given here").help("remove one of them");
+                    let d = Diagnostic::new(Code::E0204, format!("`{}` is given twice", assign.name.name))
+                        .label(assign.name.span, "given again here")
+                        .label(before.name.span, "first given here")
+                        .help("remove one of them");
                     self.report(d);
                     continue;
                 }

@@ -7,7 +7,7 @@ use crate::index_type;
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, UseFrom};
 use crate::syntax::parse::parse_module;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 index_type!(
     /// A module of the program.
@@ -30,6 +30,8 @@ pub struct Module {
     pub names: HashMap<String, (ModuleId, String)>,
     /// The functions, layers, nets and submodels by name: position among the items.
     pub functions: HashMap<String, usize>,
+    /// Modules and names that could not be found: messages about their use would only repeat that.
+    pub failed: HashSet<String>,
 }
 
 /// All modules, the root first.
@@ -39,7 +41,8 @@ pub struct Modules {
 }
 
 /// Reads a file that a `use` names: `(path as written, folder of the using file)` → shown name, path, text.
-pub type Loader<'a> = dyn FnMut(&str, Option<&std::path::Path>) -> Result<(String, std::path::PathBuf, String), String> + 'a;
+pub type Loader<'a> =
+    dyn FnMut(&str, Option<&std::path::Path>) -> Result<(String, std::path::PathBuf, String), String> + 'a;
 
 /// The name, kind word and syntax of a function-like item.
 pub fn function_of(kind: &ItemKind) -> Option<(&'static str, &ast::Function)> {
@@ -116,9 +119,19 @@ impl Load<'_, '_> {
                 functions.insert(f.name.name.clone(), at);
             }
         }
-        let wanted: Vec<ast::Use> =
-            ast.items.iter().filter_map(|i| if let ItemKind::Use(u) = &i.kind { Some(u.clone()) } else { None }).collect();
-        let id = self.modules.list.push(Module { file, ast, uses: HashMap::new(), names: HashMap::new(), functions });
+        let wanted: Vec<ast::Use> = ast
+            .items
+            .iter()
+            .filter_map(|i| if let ItemKind::Use(u) = &i.kind { Some(u.clone()) } else { None })
+            .collect();
+        let id = self.modules.list.push(Module {
+            file,
+            ast,
+            uses: HashMap::new(),
+            names: HashMap::new(),
+            functions,
+            failed: HashSet::new(),
+        });
         self.by_key.insert(key, id);
         for item in wanted {
             self.use_item(id, &item);
@@ -130,11 +143,17 @@ impl Load<'_, '_> {
         let (name, span, target) = match &item.from {
             UseFrom::Library(ident) => (ident.name.clone(), ident.span, self.library(ident)),
             UseFrom::File { path, span } => {
-                let stem = std::path::Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
+                let stem =
+                    std::path::Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
                 (stem, *span, self.file(user, path, *span))
             }
         };
-        let Some(target) = target else { return };
+        let Some(target) = target else {
+            let failed = &mut self.modules.list[user].failed;
+            failed.extend(item.names.iter().map(|n| n.name.clone()));
+            failed.insert(name);
+            return;
+        };
         if item.names.is_empty() {
             self.modules.list[user].uses.insert(name, target);
             return;
@@ -153,6 +172,7 @@ impl Load<'_, '_> {
                     d = d.help(format!("`{name}` has `{near}`")).fix(wanted.span, near);
                 }
                 self.diags.push(d);
+                self.modules.list[user].failed.insert(wanted.name.clone());
             }
         }
     }
@@ -168,7 +188,9 @@ impl Load<'_, '_> {
                 .label(ident.span, "no such module");
             d = match nearest(&ident.name, names.iter().copied()) {
                 Some(near) => d.help(format!("there is `{near}`")).fix(ident.span, near),
-                None => d.help(format!("its modules are `{}`; a file is used as `use \"file.bayes\"`", names.join("`, `"))),
+                None => {
+                    d.help(format!("its modules are `{}`; a file is used as `use \"file.bayes\"`", names.join("`, `")))
+                }
             };
             self.diags.push(d);
             return None;
@@ -192,7 +214,8 @@ impl Load<'_, '_> {
         };
         let key = full.display().to_string();
         if let Some(at) = self.open.iter().position(|(k, _)| *k == key) {
-            let mut d = Diagnostic::new(Code::E0802, format!("`{name}` uses itself")).label(span, "this closes the circle");
+            let mut d =
+                Diagnostic::new(Code::E0802, format!("`{name}` uses itself")).label(span, "this closes the circle");
             for (_, place) in &self.open[at..] {
                 d = d.label(*place, "by way of this");
             }

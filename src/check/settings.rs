@@ -29,7 +29,11 @@ impl Algorithm {
     /// The algorithm called `name`.
     pub fn from_name(name: &str) -> Option<Algorithm> {
         const LATER: &[&str] = &["nuts", "map", "laplace", "pathfinder", "smc", "sgld"];
-        if name == "svi" { Some(Algorithm::Svi) } else { LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)) }
+        if name == "svi" {
+            Some(Algorithm::Svi)
+        } else {
+            LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l))
+        }
     }
 }
 
@@ -141,20 +145,54 @@ pub struct Infer {
 
 /// Settings of svi in the order of the reference.
 const SVI: &[&str] = &[
-    "steps", "epochs", "minibatch", "particles", "optimizer", "schedule", "warmup_steps", "clip", "kl", "anneal_kl",
-    "seed", "precision", "draws", "elbo", "estimator", "stop", "restarts", "reparam",
+    "steps",
+    "epochs",
+    "minibatch",
+    "particles",
+    "optimizer",
+    "schedule",
+    "warmup_steps",
+    "clip",
+    "kl",
+    "anneal_kl",
+    "seed",
+    "precision",
+    "draws",
+    "elbo",
+    "estimator",
+    "stop",
+    "restarts",
+    "reparam",
 ];
 /// Settings of the samplers, which are checked by name only until they are built.
 const SAMPLERS: &[&str] = &[
-    "chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "steps", "optimizer", "restarts",
-    "precision", "minibatch", "epochs",
+    "chains",
+    "warmup",
+    "draws",
+    "target_accept",
+    "max_depth",
+    "seed",
+    "reparam",
+    "steps",
+    "optimizer",
+    "restarts",
+    "precision",
+    "minibatch",
+    "epochs",
 ];
 
 impl<'p> Checker<'p> {
     /// Checks one infer block.
-    pub(super) fn infer(&mut self, algorithm: &ast::Ident, name: Option<&ast::Ident>, settings: &[ast::Setting], span: Span) -> R<()> {
+    pub(super) fn infer(
+        &mut self,
+        algorithm: &ast::Ident,
+        name: Option<&ast::Ident>,
+        settings: &[ast::Setting],
+        span: Span,
+    ) -> R<()> {
         let Some(kind) = Algorithm::from_name(&algorithm.name) else {
-            let mut d = Diagnostic::new(Code::E0707, format!("no algorithm is called `{}`", algorithm.name)).label(algorithm.span, "unknown algorithm");
+            let mut d = Diagnostic::new(Code::E0707, format!("no algorithm is called `{}`", algorithm.name))
+                .label(algorithm.span, "unknown algorithm");
             d = match nearest(&algorithm.name, ALGORITHMS.iter().copied()) {
                 Some(near) => d.help(format!("there is `{near}`")).fix(algorithm.span, near),
                 None => d.help(format!("the algorithms are `{}`", ALGORITHMS.join("`, `"))),
@@ -168,7 +206,8 @@ impl<'p> Checker<'p> {
         for setting in settings {
             let name = setting.name.name.as_str();
             if !known.contains(&name) {
-                let mut d = Diagnostic::new(Code::E0701, format!("`{}` has no setting `{name}`", algorithm.name)).label(setting.name.span, "unknown setting");
+                let mut d = Diagnostic::new(Code::E0701, format!("`{}` has no setting `{name}`", algorithm.name))
+                    .label(setting.name.span, "unknown setting");
                 d = match nearest(name, known.iter().copied()) {
                     Some(near) => d.help(format!("there is `{near}`")).fix(setting.name.span, near),
                     None => d.help(format!("its settings are `{}`", known.join("`, `"))),
@@ -178,7 +217,10 @@ impl<'p> Checker<'p> {
                 continue;
             }
             if let Some((_, before)) = seen.iter().find(|(n, _)| *n == name) {
-                let d = Diagnostic::new(Code::E0204, format!("`{name}` is set twice")).label(setting.span, "set again here").label(*before, "first set here").help("remove one of them");
+                let d = Diagnostic::new(Code::E0204, format!("`{name}` is set twice"))
+                    .label(setting.span, "set again here")
+                    .label(*before, "first set here")
+                    .help("remove one of them");
                 self.report(d);
                 failed = true;
                 continue;
@@ -190,7 +232,10 @@ impl<'p> Checker<'p> {
         }
         let at = |n: &str| seen.iter().find(|(name, _)| *name == n).map(|(_, s)| *s);
         if let (Some(steps), Some(epochs)) = (at("steps"), at("epochs")) {
-            let d = Diagnostic::new(Code::E0703, "`steps` and `epochs` both say how long to run").label(epochs, "epochs here").label(steps, "steps here").help("keep one of them");
+            let d = Diagnostic::new(Code::E0703, "`steps` and `epochs` both say how long to run")
+                .label(epochs, "epochs here")
+                .label(steps, "steps here")
+                .help("keep one of them");
             self.report(d);
             failed = true;
         }
@@ -215,12 +260,19 @@ impl<'p> Checker<'p> {
             "warmup_steps" => svi.schedule.warmup = self.count(setting, 0)? as u64,
             "minibatch" => {
                 let Some(subject) = &setting.subject else {
-                    return Err(self.error(Code::E0702, "`minibatch` needs the size that it subsamples", setting.span, "which size?", "write `minibatch N = 64`"));
+                    return Err(self.error(
+                        Code::E0702,
+                        "`minibatch` needs the size that it subsamples",
+                        setting.span,
+                        "which size?",
+                        "write `minibatch N = 64`",
+                    ));
                 };
                 let rows = self.count(setting, 1)?;
                 let Some(size) = self.known_size(&subject.name) else {
                     let names: Vec<String> = self.program.sizes.iter().map(|s| s.name.clone()).collect();
-                    let mut d = Diagnostic::new(Code::E0201, format!("no size is called `{}`", subject.name)).label(subject.span, "unknown size");
+                    let mut d = Diagnostic::new(Code::E0201, format!("no size is called `{}`", subject.name))
+                        .label(subject.span, "unknown size");
                     d = match nearest(&subject.name, names.iter().map(String::as_str)) {
                         Some(near) => d.help(format!("there is a size `{near}`")).fix(subject.span, near.to_string()),
                         None => d.help(format!("the sizes are `{}`", names.join("`, `"))),
@@ -229,7 +281,13 @@ impl<'p> Checker<'p> {
                 };
                 if let Some(n) = self.program.sizes[size].value.filter(|&n| rows > n) {
                     let message = format!("a minibatch of {rows} is larger than `{}`, which is {n}", subject.name);
-                    return Err(self.error(Code::E0703, message, setting.span, "too many rows", &format!("use at most {n}")));
+                    return Err(self.error(
+                        Code::E0703,
+                        message,
+                        setting.span,
+                        "too many rows",
+                        &format!("use at most {n}"),
+                    ));
                 }
                 svi.minibatch = Some(Minibatch { size, rows, span: setting.span });
             }
@@ -322,7 +380,13 @@ impl<'p> Checker<'p> {
             return Ok(at);
         }
         let message = format!("`{}` must be one of `{}`", setting.name.name, words.join("`, `"));
-        Err(self.error(Code::E0702, message, setting.value.span, "not one of them", &format!("write `{} = {}`", setting.name.name, words[0])))
+        Err(self.error(
+            Code::E0702,
+            message,
+            setting.value.span,
+            "not one of them",
+            &format!("write `{} = {}`", setting.name.name, words[0]),
+        ))
     }
     /// Accepts the words `now`, refuses the words `later` as not built yet and everything else as unknown.
     fn only(&mut self, setting: &ast::Setting, now: &[&str], later: &[&str]) -> R<()> {
@@ -331,12 +395,24 @@ impl<'p> Checker<'p> {
             Some((w, [])) if now.contains(&w) => Ok(()),
             Some((w, _)) if later.contains(&w) => {
                 let message = format!("`{name} = {w}` is not supported yet");
-                Err(self.error(Code::E0404, message, setting.value.span, "this choice", &format!("write `{name} = {}`", now[0])))
+                Err(self.error(
+                    Code::E0404,
+                    message,
+                    setting.value.span,
+                    "this choice",
+                    &format!("write `{name} = {}`", now[0]),
+                ))
             }
             _ => {
                 let all: Vec<&str> = now.iter().chain(later).copied().collect();
                 let message = format!("`{name}` must be one of `{}`", all.join("`, `"));
-                Err(self.error(Code::E0702, message, setting.value.span, "not one of them", &format!("write `{name} = {}`", now[0])))
+                Err(self.error(
+                    Code::E0702,
+                    message,
+                    setting.value.span,
+                    "not one of them",
+                    &format!("write `{name} = {}`", now[0]),
+                ))
             }
         }
     }
@@ -349,7 +425,13 @@ impl<'p> Checker<'p> {
                 None if position < params.len() => position,
                 None => {
                     let message = format!("`{name}` takes at most {} arguments", params.len());
-                    return Err(self.error(Code::E0210, message, arg.value.span, "one too many", &format!("it takes `{}`", params.join("`, `"))));
+                    return Err(self.error(
+                        Code::E0210,
+                        message,
+                        arg.value.span,
+                        "one too many",
+                        &format!("it takes `{}`", params.join("`, `")),
+                    ));
                 }
                 Some(n) => match params.iter().position(|p| *p == n.name) {
                     Some(at) => at,
@@ -357,7 +439,13 @@ impl<'p> Checker<'p> {
                 },
             };
             let Some(x) = self.number(&arg.value) else {
-                return Err(self.error(Code::E0702, format!("`{}` of `{name}` must be a number", params[at]), arg.value.span, "not a number", "write for example `1e-3`"));
+                return Err(self.error(
+                    Code::E0702,
+                    format!("`{}` of `{name}` must be a number", params[at]),
+                    arg.value.span,
+                    "not a number",
+                    "write for example `1e-3`",
+                ));
             };
             values[at] = Some(x);
         }
@@ -366,7 +454,13 @@ impl<'p> Checker<'p> {
     fn optimizer(&mut self, e: &ast::Expr) -> R<(Rule, f64)> {
         const NAMES: &[&str] = &["adam", "adamw", "sgd", "rmsprop"];
         let Some((name, args)) = self.word(e) else {
-            return Err(self.error(Code::E0702, "this is not an optimizer", e.span, "not an optimizer", "write for example `adam(1e-3)`"));
+            return Err(self.error(
+                Code::E0702,
+                "this is not an optimizer",
+                e.span,
+                "not an optimizer",
+                "write for example `adam(1e-3)`",
+            ));
         };
         let (name, args) = (name.to_string(), args.to_vec());
         let fraction = |x: Option<f64>, default: f64| x.unwrap_or(default);
@@ -378,8 +472,13 @@ impl<'p> Checker<'p> {
             }
             "adamw" => {
                 let v = self.numbers(&name, &args, &["learning_rate", "weight_decay", "beta1", "beta2", "epsilon"])?;
-                let (decay, beta1, beta2, epsilon) = (fraction(v[1], 0.01), fraction(v[2], 0.9), fraction(v[3], 0.999), fraction(v[4], 1e-8));
-                (Rule::AdamW { beta1, beta2, epsilon, weight_decay: decay }, v[0], in_unit(beta1) && in_unit(beta2) && epsilon > 0.0 && decay >= 0.0)
+                let (decay, beta1, beta2, epsilon) =
+                    (fraction(v[1], 0.01), fraction(v[2], 0.9), fraction(v[3], 0.999), fraction(v[4], 1e-8));
+                (
+                    Rule::AdamW { beta1, beta2, epsilon, weight_decay: decay },
+                    v[0],
+                    in_unit(beta1) && in_unit(beta2) && epsilon > 0.0 && decay >= 0.0,
+                )
             }
             "sgd" => {
                 let v = self.numbers(&name, &args, &["learning_rate", "momentum"])?;
@@ -391,9 +490,18 @@ impl<'p> Checker<'p> {
                 let (decay, epsilon, momentum) = (fraction(v[1], 0.9), fraction(v[2], 1e-8), fraction(v[3], 0.0));
                 (Rule::RmsProp { decay, epsilon, momentum }, v[0], in_unit(decay) && in_unit(momentum) && epsilon > 0.0)
             }
-            "ivon" => return Err(self.error(Code::E0404, "`ivon` is not supported yet", e.span, "this optimizer", "use `adam(1e-3)`")),
+            "ivon" => {
+                return Err(self.error(
+                    Code::E0404,
+                    "`ivon` is not supported yet",
+                    e.span,
+                    "this optimizer",
+                    "use `adam(1e-3)`",
+                ));
+            }
             other => {
-                let mut d = Diagnostic::new(Code::E0702, format!("no optimizer is called `{other}`")).label(e.span, "unknown optimizer");
+                let mut d = Diagnostic::new(Code::E0702, format!("no optimizer is called `{other}`"))
+                    .label(e.span, "unknown optimizer");
                 d = match nearest(other, NAMES.iter().copied()) {
                     Some(near) => d.help(format!("there is `{near}`")),
                     None => d.help(format!("the optimizers are `{}`", NAMES.join("`, `"))),
@@ -403,7 +511,13 @@ impl<'p> Checker<'p> {
         };
         let rate = rate.unwrap_or(1e-3);
         if !ok || !(rate > 0.0 && rate.is_finite()) {
-            return Err(self.error(Code::E0702, format!("the numbers of `{name}` are out of range"), e.span, "rates are positive, decays lie in 0..1", "write for example `adam(1e-3)`"));
+            return Err(self.error(
+                Code::E0702,
+                format!("the numbers of `{name}` are out of range"),
+                e.span,
+                "rates are positive, decays lie in 0..1",
+                "write for example `adam(1e-3)`",
+            ));
         }
         Ok((rule, rate))
     }
@@ -417,7 +531,13 @@ impl<'p> Checker<'p> {
                 let v = self.numbers("cosine", args, &["final_fraction"])?;
                 let final_fraction = v[0].unwrap_or(0.0);
                 if !(0.0..=1.0).contains(&final_fraction) {
-                    return Err(self.error(Code::E0702, "`final_fraction` lies in 0..1", e.span, "out of range", "write for example `cosine(0.1)`"));
+                    return Err(self.error(
+                        Code::E0702,
+                        "`final_fraction` lies in 0..1",
+                        e.span,
+                        "out of range",
+                        "write for example `cosine(0.1)`",
+                    ));
                 }
                 Ok(Shape::Cosine { final_fraction })
             }

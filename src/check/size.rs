@@ -177,7 +177,8 @@ impl Size {
         }
         let mut out = String::new();
         // Names first, the constant last: `T - 1` rather than `-1 + T`.
-        let ordered = self.terms.iter().filter(|(a, _)| !a.is_empty()).chain(self.terms.iter().filter(|(a, _)| a.is_empty()));
+        let ordered =
+            self.terms.iter().filter(|(a, _)| !a.is_empty()).chain(self.terms.iter().filter(|(a, _)| a.is_empty()));
         for (i, (atoms, &c)) in ordered.enumerate() {
             let magnitude = c.unsigned_abs();
             if i == 0 && c < 0 {

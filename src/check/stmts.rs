@@ -29,7 +29,13 @@ impl<'p> Checker<'p> {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Return(val)) => {
                     if let Some(next) = block.stmts.get(at + 1) {
-                        return Err(self.error(Code::E0405, "nothing is reached after `return`", next.span, "never reached", "remove it"));
+                        return Err(self.error(
+                            Code::E0405,
+                            "nothing is reached after `return`",
+                            next.span,
+                            "never reached",
+                            "remove it",
+                        ));
                     }
                     return if failed { Err(Reported) } else { Ok(Flow::Return(val)) };
                 }
@@ -88,7 +94,13 @@ impl<'p> Checker<'p> {
             }
             StmtKind::Return(e) => {
                 if matches!(self.context, Context::Generate) || self.calls.is_empty() {
-                    return Err(self.error(Code::E0405, "`return` stands outside a function", span, "nothing to return from", "remove it; `keep` reports a value"));
+                    return Err(self.error(
+                        Code::E0405,
+                        "`return` stands outside a function",
+                        span,
+                        "nothing to return from",
+                        "remove it; `keep` reports a value",
+                    ));
                 }
                 return Ok(Flow::Return(self.expr(e)?));
             }
@@ -103,11 +115,23 @@ impl<'p> Checker<'p> {
             }
             StmtKind::Declare { name, .. } => {
                 let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
-                return Err(self.error(Code::E0404, message, span, "this declaration", "draw the whole array: `x: real[T] ~ …`"));
+                return Err(self.error(
+                    Code::E0404,
+                    message,
+                    span,
+                    "this declaration",
+                    "draw the whole array: `x: real[T] ~ …`",
+                ));
             }
             StmtKind::Assign { name, .. } => {
                 let message = format!("elements of `{}` cannot be set", name.name);
-                return Err(self.error(Code::E0404, message, span, "not supported yet", "build the whole array with `concat`, `stack` or `where`"));
+                return Err(self.error(
+                    Code::E0404,
+                    message,
+                    span,
+                    "not supported yet",
+                    "build the whole array with `concat`, `stack` or `where`",
+                ));
             }
             StmtKind::Expr(e) => match (&e.kind, self.context) {
                 (Syntax::Name(name), Context::Generate) => {
@@ -147,7 +171,7 @@ impl<'p> Checker<'p> {
     }
     /// The text of an expression, for naming what has no name.
     pub(super) fn describe(&self, e: &ast::Expr) -> String {
-        super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::expr(e))
+        super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e))
     }
 
     pub(super) fn let_stmt(&mut self, target: &Pattern, value: &ast::Expr, keep: bool, doc: Option<String>) -> R<()> {
@@ -188,7 +212,13 @@ impl<'p> Checker<'p> {
                     _ => {
                         self.poison(target);
                         let message = format!("{} names for one value", names.len());
-                        return Err(self.error(Code::E0403, message, value.span, "this is one value", "give it one name"));
+                        return Err(self.error(
+                            Code::E0403,
+                            message,
+                            value.span,
+                            "this is one value",
+                            "give it one name",
+                        ));
                     }
                 };
                 for (name, part) in names.iter().zip(parts) {
@@ -219,7 +249,13 @@ impl<'p> Checker<'p> {
             Context::Generate => self.program.generate.reported.push(kept),
             _ if keep => {
                 let message = format!("`keep` cannot stand in {}", self.context_word());
-                return Err(self.error(Code::E0405, message, name.span, "reported from here", "keep it in the `model`"));
+                return Err(self.error(
+                    Code::E0405,
+                    message,
+                    name.span,
+                    "reported from here",
+                    "keep it in the `model`",
+                ));
             }
             _ => {}
         }
@@ -239,22 +275,50 @@ impl<'p> Checker<'p> {
             Target::Path(path) => path,
             Target::Element(path, _) => {
                 let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
-                return Err(self.error(Code::E0404, message, path.span, "an element", "draw the whole array: `x: real[T] ~ …`"));
+                return Err(self.error(
+                    Code::E0404,
+                    message,
+                    path.span,
+                    "an element",
+                    "draw the whole array: `x: real[T] ~ …`",
+                ));
             }
             Target::Tuple(_, span) => {
-                return Err(self.error(Code::E0405, "a model draws one site at a time", *span, "several names", "write one statement for each"));
+                return Err(self.error(
+                    Code::E0405,
+                    "a model draws one site at a time",
+                    *span,
+                    "several names",
+                    "write one statement for each",
+                ));
             }
             Target::Rest(span) => {
-                return Err(self.error(Code::E0405, "`_` stands for what is left in a guide", *span, "not in a guide", "name the site"));
+                return Err(self.error(
+                    Code::E0405,
+                    "`_` stands for what is left in a guide",
+                    *span,
+                    "not in a guide",
+                    "name the site",
+                ));
             }
         };
         if !matches!(self.context, Context::Model | Context::Generate) {
             let message = format!("`~` cannot stand in {}", self.context_word());
-            let help = if self.context == Context::Layer { "make it a submodel: `model name(…) { … }`" } else { "a `fn` is deterministic" };
+            let help = if self.context == Context::Layer {
+                "make it a submodel: `model name(…) { … }`"
+            } else {
+                "a `fn` is deterministic"
+            };
             return Err(self.error(Code::E0405, message, span, "a random value", help));
         }
         let [name] = &path.parts[..] else {
-            return Err(self.error(Code::E0405, "a site has a plain name", path.span, "a dotted name", "only guides name the sites of submodels"));
+            return Err(self.error(
+                Code::E0405,
+                "a site has a plain name",
+                path.span,
+                "a dotted name",
+                "only guides name the sites of submodels",
+            ));
         };
         let full = format!("{}{}", self.prefix, name.name);
 
@@ -286,7 +350,9 @@ impl<'p> Checker<'p> {
         {
             if let Some((ty, ty_span)) = &declared {
                 let have = self.program.data[id].ty.clone();
-                if ty.shape.len() != have.shape.len() || !ty.shape.iter().zip(&have.shape).all(|(a, b)| self.agree(a, b)) {
+                if ty.shape.len() != have.shape.len()
+                    || !ty.shape.iter().zip(&have.shape).all(|(a, b)| self.agree(a, b))
+                {
                     let (want, is) = (self.type_text(ty), self.type_text(&have));
                     let d = Diagnostic::new(Code::E0503, format!("`{}` is declared {is}, not {want}", name.name))
                         .label(*ty_span, format!("{want} here"))
@@ -342,7 +408,9 @@ impl<'p> Checker<'p> {
         self.bind(name, Binding::Val(Val::Array(value)));
         if keep {
             let help = "sites are reported anyway: leave `keep` out";
-            self.report(Diagnostic::new(Code::W0001, "`keep` has no effect on a site").label(span, "a site").help(help));
+            self.report(
+                Diagnostic::new(Code::W0001, "`keep` has no effect on a site").label(span, "a site").help(help),
+            );
         }
         Ok(())
     }
@@ -387,7 +455,13 @@ impl<'p> Checker<'p> {
         span: Span,
     ) -> R<()> {
         if self.context == Context::Generate {
-            return Err(self.error(Code::E0404, "`generate` cannot call a submodel yet", span, "a submodel", "draw from distributions"));
+            return Err(self.error(
+                Code::E0404,
+                "`generate` cannot call a submodel yet",
+                span,
+                "a submodel",
+                "draw from distributions",
+            ));
         }
         let prefix = format!("{}{}.", self.prefix, name.name);
         if let Some((_, &site)) = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix)) {
@@ -428,14 +502,18 @@ impl<'p> Checker<'p> {
                 _ => None,
             };
             let fits = actual.as_ref().is_some_and(|a| {
-                a.shape.len() == declared.shape.len() && a.shape.iter().zip(&declared.shape).all(|(x, y)| self.agree(x, y))
+                a.shape.len() == declared.shape.len()
+                    && a.shape.iter().zip(&declared.shape).all(|(x, y)| self.agree(x, y))
             });
             if !fits {
                 let have = actual.map_or("nothing".to_string(), |a| self.type_text(&a));
-                let d = Diagnostic::new(Code::E0503, format!("`{}` is declared {}, the submodel gives {have}", name.name, self.type_text(&declared)))
-                    .label(ty.span, "declared here")
-                    .label(dist.span, format!("this gives {have}"))
-                    .help("leave the type out");
+                let d = Diagnostic::new(
+                    Code::E0503,
+                    format!("`{}` is declared {}, the submodel gives {have}", name.name, self.type_text(&declared)),
+                )
+                .label(ty.span, "declared here")
+                .label(dist.span, format!("this gives {have}"))
+                .help("leave the type out");
                 return Err(self.report(d));
             }
         }
@@ -462,11 +540,15 @@ impl<'p> Checker<'p> {
         let value_span = self.program.exprs[value].span;
         let place = data.map_or(value_span, |id| self.program.data[id].ty_span);
         if self.dist_elem(&d) == Elem::Int && ty.elem == Elem::Real {
-            let diagnostic = Diagnostic::new(Code::E0506, format!("`{name}` is real, `{}` gives whole numbers", d.name()))
-                .label(d.span(), "draws are ints")
-                .label(place, "declared real here")
-                .help(format!("declare it `int{}`", if ty.shape.is_empty() { String::new() } else { self.program.shape_text(&ty.shape) }))
-                .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
+            let diagnostic =
+                Diagnostic::new(Code::E0506, format!("`{name}` is real, `{}` gives whole numbers", d.name()))
+                    .label(d.span(), "draws are ints")
+                    .label(place, "declared real here")
+                    .help(format!(
+                        "declare it `int{}`",
+                        if ty.shape.is_empty() { String::new() } else { self.program.shape_text(&ty.shape) }
+                    ))
+                    .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
             return Err(self.report(diagnostic));
         }
         let batch = self.batch_shape(&d)?;
@@ -510,16 +592,25 @@ impl<'p> Checker<'p> {
         if let (Some(given), Some(taken)) = (given, taken)
             && given > taken
         {
-            let d = Diagnostic::new(Code::E0506, format!("`{}` has {given} values, `{}` gives {taken}", decl.name, row.name))
-                .label(span, format!("outcomes 0 to {}", taken - 1))
-                .label(decl.ty_span, format!("declared `in` {given} values"))
-                .help("give the distribution as many outcomes as the data have");
+            let d = Diagnostic::new(
+                Code::E0506,
+                format!("`{}` has {given} values, `{}` gives {taken}", decl.name, row.name),
+            )
+            .label(span, format!("outcomes 0 to {}", taken - 1))
+            .label(decl.ty_span, format!("declared `in` {given} values"))
+            .help("give the distribution as many outcomes as the data have");
             return Err(self.report(d));
         }
         Ok(())
     }
 
-    fn generate_draw(&mut self, name: &ast::Ident, declared: Option<(Ty, Span)>, d: DistExpr, doc: Option<String>) -> R<()> {
+    fn generate_draw(
+        &mut self,
+        name: &ast::Ident,
+        declared: Option<(Ty, Span)>,
+        d: DistExpr,
+        doc: Option<String>,
+    ) -> R<()> {
         let ty = self.site_type(&d, declared, &name.name)?;
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
@@ -533,7 +624,13 @@ impl<'p> Checker<'p> {
     fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
         if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
             let message = format!("`param` cannot stand in {}", self.context_word());
-            return Err(self.error(Code::E0405, message, span, "a learnable constant", "move it into a model, layer, net or guide"));
+            return Err(self.error(
+                Code::E0405,
+                message,
+                span,
+                "a learnable constant",
+                "move it into a model, layer, net or guide",
+            ));
         }
         let typed = ty.map_or(Ok(Ty::scalar(Elem::Real)), |t| self.type_of(t))?;
         if typed.elem != Elem::Real {
@@ -548,7 +645,13 @@ impl<'p> Checker<'p> {
             let shape = self.program.ty(e).shape.clone();
             if self.broadcast(&typed.shape, &shape).is_none_or(|s| s.len() != typed.shape.len()) {
                 let (want, have) = (self.program.shape_text(&typed.shape), self.program.shape_text(&shape));
-                return Err(self.error(Code::E0307, format!("the initial value has shape {have}, `{}` is {want}", name.name), span, "shapes differ", "give a number, or an array of the declared shape"));
+                return Err(self.error(
+                    Code::E0307,
+                    format!("the initial value has shape {have}, `{}` is {want}", name.name),
+                    span,
+                    "shapes differ",
+                    "give a number, or an array of the declared shape",
+                ));
             }
         }
         let full = match self.layer_path.is_empty() {
@@ -556,16 +659,26 @@ impl<'p> Checker<'p> {
             false => format!("{}.{}", self.layer_path.join("."), name.name),
         };
         // The parameters of a net are shared by all its calls.
-        if let Some((id, old)) = self.program.params.iter_enumerated().find(|(_, p)| p.name == full) {
-            if old.ty.shape.len() == typed.shape.len() && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b)) {
+        let shared = self.program.params.iter_enumerated().find(|(_, p)| p.name == full).map(|(id, p)| (id, p.clone()));
+        if let Some((id, old)) = shared {
+            if old.ty.shape.len() == typed.shape.len()
+                && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
+            {
                 let e = self.push(ExprKind::Param(id), typed, span);
                 self.bind(name, Binding::Val(Val::Array(e)));
                 return Ok(());
             }
             let (a, b) = (self.type_text(&old.ty.clone()), self.type_text(&typed));
-            return Err(self.error(Code::E0307, format!("`{full}` is shared, but has shape {a} in one call and {b} in another"), span, "shapes differ", "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call"));
+            return Err(self.error(
+                Code::E0307,
+                format!("`{full}` is shared, but has shape {a} in one call and {b} in another"),
+                span,
+                "shapes differ",
+                "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call",
+            ));
         }
-        let id = self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
+        let id =
+            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
         let e = self.push(ExprKind::Param(id), typed, span);
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())

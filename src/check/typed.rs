@@ -175,9 +175,7 @@ impl DistExpr {
     pub fn support(&self) -> SupportKind {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).support,
-            DistExpr::Mixture { components, .. } => {
-                components.first().map_or(SupportKind::Real, DistExpr::support)
-            }
+            DistExpr::Mixture { components, .. } => components.first().map_or(SupportKind::Real, DistExpr::support),
         }
     }
     /// The number of trailing dimensions of one draw.

@@ -17,12 +17,20 @@ mod support;
 
 mod bernoulli;
 mod beta;
+mod binomial;
 mod categorical;
+mod continuous_bernoulli;
+mod dirichlet;
 mod exponential;
 mod gamma;
 mod implicit;
 mod laplace;
+mod logistic;
+mod multinomial;
+mod multivariate_normal;
 mod normal;
+mod ordered;
+mod poisson;
 mod student_t;
 mod uniform;
 
@@ -222,6 +230,10 @@ dists! {
     STUDENT_T = student_t::STUDENT_T,
     /// Cauchy(loc, scale)
     CAUCHY = student_t::CAUCHY,
+    /// Logistic(loc, scale)
+    LOGISTIC = logistic::LOGISTIC,
+    /// Gumbel(loc, scale)
+    GUMBEL = logistic::GUMBEL,
     /// Flat()
     FLAT = uniform::FLAT,
     // positive
@@ -252,6 +264,10 @@ dists! {
     UNIFORM = uniform::UNIFORM,
     /// Beta(alpha, beta)
     BETA = beta::BETA,
+    /// ContinuousBernoulli(probs)
+    CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
+    /// ContinuousBernoulli(logits)
+    CONTINUOUS_BERNOULLI_LOGITS = continuous_bernoulli::LOGITS,
     // discrete
     /// Bernoulli(probs)
     BERNOULLI_PROBS = bernoulli::PROBS,
@@ -261,8 +277,39 @@ dists! {
     CATEGORICAL_PROBS = categorical::PROBS,
     /// Categorical(logits)
     CATEGORICAL_LOGITS = categorical::LOGITS,
+    /// OrderedLogistic(eta, cutpoints)
+    ORDERED_LOGISTIC = ordered::LOGISTIC,
+    /// Binomial(total, probs)
+    BINOMIAL_PROBS = binomial::PROBS,
+    /// Binomial(total, logits)
+    BINOMIAL_LOGITS = binomial::LOGITS,
+    /// BetaBinomial(total, alpha, beta)
+    BETA_BINOMIAL = binomial::BETA_BINOMIAL,
+    /// Poisson(rate)
+    POISSON_RATE = poisson::RATE,
+    /// Poisson(log_rate)
+    POISSON_LOG_RATE = poisson::LOG_RATE,
+    /// NegativeBinomial(mean, concentration)
+    NEGATIVE_BINOMIAL = poisson::NEGATIVE_BINOMIAL,
+    /// Geometric(probs)
+    GEOMETRIC = poisson::GEOMETRIC,
     /// DiscreteUniform(lower, upper)
     DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
+    // vectors
+    /// Multinomial(total, probs)
+    MULTINOMIAL_PROBS = multinomial::PROBS,
+    /// Multinomial(total, logits)
+    MULTINOMIAL_LOGITS = multinomial::LOGITS,
+    /// Dirichlet(concentration)
+    DIRICHLET = dirichlet::DIRICHLET,
+    /// MultivariateNormal(loc, cov)
+    MULTIVARIATE_NORMAL_COV = multivariate_normal::COV,
+    /// MultivariateNormal(loc, scale_tril)
+    MULTIVARIATE_NORMAL_TRIL = multivariate_normal::TRIL,
+    /// MultivariateNormal(loc, precision)
+    MULTIVARIATE_NORMAL_PRECISION = multivariate_normal::PRECISION,
+    /// MultivariateStudentT(df, loc, scale_tril)
+    MULTIVARIATE_STUDENT_T = multivariate_normal::STUDENT_T,
 }
 
 /// All rows, in the order of their ids.

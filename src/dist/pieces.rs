@@ -5,7 +5,6 @@
 
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
-use crate::ops::Reduction;
 
 /// `ln(2 pi) / 2`
 pub(super) const HALF_LN_2PI: f64 = 0.918_938_533_204_672_8;
@@ -158,9 +157,8 @@ pub(super) fn stack_last(g: &mut Builder, values: &[ValueId]) -> ValueId {
     g.concat(&parts, rank)
 }
 
-/// Whether all of the last axis holds.
-pub(super) fn all_last(g: &mut Builder, x: ValueId) -> ValueId {
-    let last = g.rank(x) - 1;
-    let least = g.reduce(Reduction::Min, x, &[last]);
-    is_positive(g, least)
+/// A new last axis of size 1.
+pub(super) fn expand_last(g: &mut Builder, x: ValueId) -> ValueId {
+    let rank = g.rank(x);
+    g.expand_dim(x, rank)
 }

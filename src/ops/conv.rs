@@ -5,12 +5,29 @@
 //!   x [N,C,H,W]   w [O,C/groups,KH,KW]   y [N,O,P,Q],  P = floor((H + before + after - dilation (KH-1) - 1)/stride) + 1
 //!   Source: Dumoulin & Visin 2016, arXiv:1603.07285, ch. 4.
 
+use super::kernel::Kernel;
 use super::vjp::Vjp;
-use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
+use super::{ConvAttrs, Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
+use crate::kernels::conv;
 
 fn spatial(shape: &Shape) -> [usize; 2] {
     [shape[2], shape[3]]
+}
+
+/// The kernels of all three, with their index tables.
+fn prepare(x: &Shape, w: &Shape, attrs: &ConvAttrs) -> Box<conv::Conv2d> {
+    Box::new(conv::Conv2d::new(conv::Conv2dShape {
+        batch: x[0],
+        in_channels: x[1],
+        out_channels: w[0],
+        input: spatial(x),
+        kernel: spatial(w),
+        stride: attrs.stride,
+        padding: attrs.pad,
+        dilation: attrs.dilation,
+        groups: attrs.groups,
+    }))
 }
 
 /// Cross-correlation; operands `x`, `w`.
@@ -26,6 +43,10 @@ impl Operation for Conv2d {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::Conv2d(attrs) = op);
+        Kernel::Conv2d(prepare(operands[0], operands[1], attrs))
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Conv2d(attrs) = v.op);
@@ -55,6 +76,10 @@ impl Operation for Conv2dInputGrad {
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
     }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(Op::Conv2dInputGrad { attrs, .. } = op);
+        Kernel::Conv2dInputGrad(prepare(result, operands[1], attrs))
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Conv2dInputGrad { attrs, .. } = v.op);
         let kernel = spatial(&v.shape(1));
@@ -82,6 +107,10 @@ impl Operation for Conv2dWeightGrad {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(Op::Conv2dWeightGrad { attrs, .. } = op);
+        Kernel::Conv2dWeightGrad(prepare(operands[0], result, attrs))
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Conv2dWeightGrad { attrs, .. } = v.op);

@@ -1,6 +1,7 @@
 //! Elementwise maps: shapes broadcast as NumPy's, cotangents are summed back. `unary.rs` and `binary.rs` hold a row for
 //! each map: its name and derivative.
 
+use super::kernel::Kernel;
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, binary, decided, exactly, rules, unary};
 use crate::ir::{DType, Shape};
@@ -44,6 +45,10 @@ impl Operation for UnaryMap {
         attributes!(&Op::Unary(map) = op);
         unary::dtype(map, operands[0])
     }
+    fn kernel(op: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::Unary(map) = op);
+        Kernel::Unary(map)
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Unary(map) = v.op);
         (unary::row(map).vjp)(v);
@@ -64,6 +69,10 @@ impl Operation for BinaryMap {
         attributes!(&Op::Binary(map) = op);
         binary::dtype(map, operands)
     }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Binary(map) = op);
+        Kernel::binary(map, operands, result)
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Binary(map) = v.op);
         (binary::row(map).vjp)(v);
@@ -83,6 +92,10 @@ impl Operation for TernaryMap {
     fn dtype(op: &Op, operands: &[DType]) -> DType {
         attributes!(&Op::Ternary(map) = op);
         binary::ternary_dtype(map, operands)
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Ternary(map) = op);
+        Kernel::ternary(map, operands, result)
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Ternary(map) = v.op);

@@ -1,6 +1,7 @@
 //! Selection by int arrays: `gather` and `scatter_add` by rows, `pick` and `place` along the last axis. The two of a pair
 //! are each other's adjoints. Indices have no gradient.
 
+use super::kernel::Kernel;
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::ir::{DType, Shape};
@@ -25,6 +26,9 @@ impl Operation for Gather {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
+    }
+    fn kernel(_: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        Kernel::Gather { width: operands[0][1..].iter().product() }
     }
     fn vjp(v: &mut Vjp) {
         if v.needs(0) {
@@ -56,6 +60,9 @@ impl Operation for ScatterAdd {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::ScatterAdd { width: result[1..].iter().product() }
+    }
     fn vjp(v: &mut Vjp) {
         if v.needs(0) {
             let dx = v.g.gather(v.dy, v.x[1]);
@@ -83,6 +90,9 @@ impl Operation for Pick {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::Pick { width: operands[0][result.rank()] }
+    }
     fn vjp(v: &mut Vjp) {
         if v.needs(0) {
             let n = *v.shape(0).last().expect("the shape rule asks for a last axis");
@@ -108,6 +118,10 @@ impl Operation for Place {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
+    }
+    fn kernel(op: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::Place { n } = op);
+        Kernel::PlaceAt { width: n }
     }
     fn vjp(v: &mut Vjp) {
         if v.needs(0) {

@@ -1,5 +1,6 @@
 //! Matrix products, Cholesky factors, triangular solves, diagonals and triangles. All work on the last two dimensions.
 
+use super::kernel::{Kernel, MatMulKernel, SolveKernel};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
@@ -21,6 +22,10 @@ impl Operation for MatMul {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::MatMul { ta, tb } = op);
+        Kernel::MatMul(MatMulKernel::new(operands[0], ta, operands[1], tb))
     }
     /// With A = op(a), B = op(b):  dA = dY B',  dB = A' dY, transposed where the operand is.
     fn vjp(v: &mut Vjp) {
@@ -50,6 +55,9 @@ impl Operation for Cholesky {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::Cholesky(result[result.rank() - 1])
     }
     /// The symmetric gradient G with d(sum) = sum(G * dA) for symmetric dA:
     /// S = L^-T phi(L' dL) L^-1, symmetrized; phi keeps the lower triangle and halves the diagonal.
@@ -86,6 +94,10 @@ impl Operation for SolveTriangular {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::SolveTriangular { lower, transposed } = op);
+        Kernel::Solve(SolveKernel::new(operands[0], operands[1], result, lower, transposed))
     }
     /// dB = op(l)^-T dY;  dL = -dB Y' (or -Y dB' when transposed), its triangle only.
     fn vjp(v: &mut Vjp) {
@@ -124,6 +136,11 @@ impl Operation for Diagonal {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        let n = result[result.rank() - 1];
+        let count = result.count() / n.max(1);
+        Kernel::Copy { dims: vec![count, n], offset: 0, strides: vec![n * n, n + 1] }
+    }
     fn vjp(v: &mut Vjp) {
         let da = v.g.diag(v.dy);
         v.give(0, da);
@@ -146,6 +163,11 @@ impl Operation for Diag {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        let n = result[result.rank() - 1];
+        let count = operands[0].count() / n.max(1);
+        Kernel::Place { dims: vec![count, n], offset: 0, strides: vec![n * n, n + 1] }
+    }
     fn vjp(v: &mut Vjp) {
         let dx = v.g.diagonal(v.dy);
         v.give(0, dx);
@@ -167,6 +189,10 @@ impl Operation for Tril {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
+    }
+    fn kernel(op: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Tril { strict } = op);
+        Kernel::Tril { size: [result[result.rank() - 2], result[result.rank() - 1]], strict }
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Tril { strict } = v.op);

@@ -10,6 +10,7 @@ mod conv;
 mod elementwise;
 pub mod extent;
 mod gather;
+pub(crate) mod kernel;
 mod linalg;
 mod pool;
 mod random;
@@ -28,6 +29,7 @@ use crate::ir::graph::ConstantId;
 use crate::ir::{DType, InputId, Shape};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 use extent::Pending;
+use kernel::Kernel;
 use vjp::Vjp;
 
 /// What an operation is. Implemented by one unit type per operation; the table ties it to a variant of [`Op`].
@@ -38,6 +40,8 @@ pub(crate) trait Operation {
     fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError>;
     /// What the result's numbers mean.
     fn dtype(op: &Op, operands: &[DType]) -> DType;
+    /// The loops for operands of these shapes.
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel;
     /// Appends the cotangents of the operands that need one. An operand that is given none has derivative zero.
     fn vjp(v: &mut Vjp);
 }
@@ -64,6 +68,9 @@ macro_rules! ops {
             /// What its result's numbers mean.
             pub fn dtype(&self, operands: &[DType]) -> DType {
                 match self { $(Op::$name { .. } => <$home as Operation>::dtype(self, operands),)* }
+            }
+            pub(crate) fn kernel(&self, operands: &[&Shape], result: &Shape) -> Kernel {
+                match self { $(Op::$name { .. } => <$home as Operation>::kernel(self, operands, result),)* }
             }
             pub(crate) fn vjp(&self, v: &mut Vjp) {
                 match self { $(Op::$name { .. } => <$home as Operation>::vjp(v),)* }
@@ -275,6 +282,25 @@ pub(crate) fn evaluate_at(op: &Op, operands: &[f64]) -> Option<f64> {
         _ => return None,
     }
     Some(out[0])
+}
+
+/// The result of an operation on arrays, in double precision; not for operations that draw.
+pub(crate) fn evaluate(op: &Op, operands: &[&[f64]], shapes: &[&Shape], result: &Shape) -> Vec<f64> {
+    let kernel = op.kernel(shapes, result);
+    let arena = operands.concat();
+    let mut start = 0;
+    let ranges: Vec<_> = operands
+        .iter()
+        .map(|x| {
+            start += x.len();
+            start - x.len()..start
+        })
+        .collect();
+    let mut out = vec![0.0; result.count()];
+    let mut scratch = vec![0.0; kernel.scratch::<f64>()];
+    let inputs = kernel::Inputs { low: &arena, high: &[], high_start: arena.len(), ranges: &ranges };
+    kernel.run(&inputs, &mut out, &mut scratch, crate::rng::Key::new(0));
+    out
 }
 
 /// The operands' shapes, of which there are exactly `N`.

@@ -1,5 +1,6 @@
 //! 2-D pools over `x [N,C,H,W]` and their adjoints. The first cell of a window in row-major order wins a tie.
 
+use super::kernel::{Kernel, pool_shape};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
@@ -17,6 +18,10 @@ impl Operation for MaxPool2d {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::MaxPool2d(attrs) = op);
+        Kernel::MaxPool2d(pool_shape(operands[0], attrs))
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::MaxPool2d(attrs) = v.op);
@@ -44,6 +49,10 @@ impl Operation for MaxPool2dGrad {
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
     }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::MaxPool2dGrad(attrs) = op);
+        Kernel::MaxPool2dGrad(pool_shape(operands[0], attrs))
+    }
     fn vjp(v: &mut Vjp) {
         v.refuse(1);
     }
@@ -62,6 +71,10 @@ impl Operation for AvgPool2d {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::AvgPool2d(attrs) = op);
+        Kernel::AvgPool2d(pool_shape(operands[0], attrs), attrs.count_pad)
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::AvgPool2d(attrs) = v.op);
@@ -92,6 +105,10 @@ impl Operation for AvgPool2dGrad {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(Op::AvgPool2dGrad { attrs, .. } = op);
+        Kernel::AvgPool2dGrad(pool_shape(result, attrs), attrs.count_pad)
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::AvgPool2dGrad { attrs, .. } = v.op);

@@ -3,9 +3,87 @@
 //! A random node is a function of the run's key and its stream number alone; element `i` comes from counter `i`, so the
 //! numbers do not depend on the thread count or on what else the graph holds.
 
+use super::kernel::{Inputs, Kernel};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
+use crate::dist::{self, DistId, Sampler};
 use crate::ir::{DType, Shape};
+use crate::kernels::Scalar;
+use crate::kernels::elementwise::broadcast_strides;
+use crate::rng::{Key, Philox};
+
+/// Draws made by the host sampler of a distribution, event by event.
+pub(crate) struct DrawKernel {
+    sampler: Sampler,
+    stream: u32,
+    /// The batch part of the result.
+    batch: Vec<usize>,
+    /// Elements of one event.
+    event: usize,
+    /// For each parameter the strides over the batch, and the elements that one event takes.
+    params: Vec<(Vec<usize>, usize)>,
+}
+
+/// More parameters than any distribution has.
+const MAX_PARAMS: usize = 8;
+
+impl DrawKernel {
+    fn new(dist: DistId, stream: u32, operands: &[&Shape], result: &Shape) -> Self {
+        let row = dist::get(dist);
+        assert!(operands.len() <= MAX_PARAMS, "the parameters of one distribution");
+        let batch = result.drop_last(row.event_rank);
+        let params = operands.iter().zip(row.params).map(|(shape, param)| {
+            let lead = shape.drop_last(param.event_rank);
+            let event = shape[lead.rank()..].iter().product();
+            let mut strides = vec![0; batch.rank()];
+            broadcast_strides(&lead, &batch, &mut strides);
+            strides.iter_mut().for_each(|s| *s *= event);
+            (strides, event)
+        });
+        let event = result[batch.rank()..].iter().product();
+        Self { sampler: row.sample, stream, params: params.collect(), batch: batch.to_vec(), event }
+    }
+
+    /// Event `i` comes from the generator of element `i` of the stream.
+    pub(super) fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], key: Key) {
+        let key = key.fold_in(u64::from(self.stream));
+        let n = self.params.len();
+        // Parameters and events are doubles on the host, whatever the tape's precision is.
+        let mut host = vec![0.0; self.params.iter().map(|(_, event)| event).sum()];
+        let mut drawn = vec![0.0; self.event];
+        for (i, out) in out.chunks_exact_mut(self.event.max(1)).enumerate() {
+            let mut rest = &mut host[..];
+            let mut params: [&[f64]; MAX_PARAMS] = [&[]; MAX_PARAMS];
+            for (p, (strides, event)) in self.params.iter().enumerate() {
+                let at = position(i, &self.batch, strides);
+                let (own, others) = std::mem::take(&mut rest).split_at_mut(*event);
+                own.iter_mut().zip(&x.get(p)[at..at + event]).for_each(|(own, x)| *own = x.to_f64());
+                params[p] = own;
+                rest = others;
+            }
+            let mut rng = Philox::at(key, i as u64);
+            match self.sampler {
+                Sampler::Scalar(draw) => {
+                    let scalars: [f64; MAX_PARAMS] = std::array::from_fn(|p| if p < n { params[p][0] } else { 0.0 });
+                    drawn[0] = draw(&mut rng, &scalars[..n]);
+                }
+                Sampler::Event(draw) => draw(&mut rng, &params[..n], &mut drawn),
+                Sampler::Improper => unreachable!("nothing draws from an improper distribution"),
+            }
+            out.iter_mut().zip(&drawn).for_each(|(out, &x)| *out = F::from_f64(x));
+        }
+    }
+}
+
+/// Where position `i` of an array of shape `dims` lies by `strides`.
+fn position(mut i: usize, dims: &[usize], strides: &[usize]) -> usize {
+    let mut at = 0;
+    for (dim, stride) in dims.iter().zip(strides).rev() {
+        at += i % dim * stride;
+        i /= dim;
+    }
+    at
+}
 
 /// Standard noise.
 pub(super) struct Noise;
@@ -20,6 +98,10 @@ impl Operation for Noise {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::Noise { kind, stream, .. } = op);
+        Kernel::Noise(kind, stream)
     }
     fn vjp(_: &mut Vjp) {}
 }
@@ -36,6 +118,10 @@ impl Operation for Draw {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Draw { dist, stream, .. } = op);
+        Kernel::Draw(DrawKernel::new(dist, stream, operands, result))
     }
     fn vjp(_: &mut Vjp) {}
 }

@@ -2,6 +2,7 @@
 
 use super::binary::share;
 use super::elementwise::join_numbers;
+use super::kernel::{Kernel, around};
 use super::vjp::Vjp;
 use super::{Op, Operation, Reduction, ShapeError, attributes, exactly};
 use crate::ir::{Builder, DType, Shape, ValueId};
@@ -53,6 +54,10 @@ impl Operation for Reduce {
             Reduction::Max | Reduction::Min => operands[0],
             Reduction::LogSumExp => DType::Real,
         }
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::Reduce { kind, axes } = op);
+        Kernel::reduce(*kind, operands[0], axes)
     }
     fn vjp(v: &mut Vjp) {
         attributes!(Op::Reduce { kind, axes } = v.op);
@@ -133,6 +138,10 @@ impl Operation for CumSum {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         join_numbers(operands)
     }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::CumSum { axis, reverse } = op);
+        Kernel::CumSum { sizes: around(operands[0], axis), reverse }
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::CumSum { axis, reverse } = v.op);
         let dx = v.g.cumsum(v.dy, axis, !reverse);
@@ -157,6 +166,10 @@ impl Operation for ArgMax {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Int
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::ArgMax { axis } = op);
+        Kernel::ArgMax { sizes: around(operands[0], axis) }
     }
     fn vjp(_: &mut Vjp) {}
 }

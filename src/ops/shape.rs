@@ -1,9 +1,11 @@
 //! Operations that move elements without computing: reshape, broadcast, transpose, slice, pad, concat, and the two
 //! identities `stop_gradient` and `to_real`.
 
+use super::kernel::{Kernel, around, row_major};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
+use crate::kernels::elementwise::broadcast_strides;
 
 fn same_shape(operands: &[&Shape]) -> Result<Shape, ShapeError> {
     let [x] = exactly(operands)?;
@@ -26,6 +28,9 @@ impl Operation for StopGradient {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::identity(result)
+    }
     fn vjp(_: &mut Vjp) {}
 }
 
@@ -40,6 +45,9 @@ impl Operation for ToReal {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
+    }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::identity(result)
     }
     fn vjp(v: &mut Vjp) {
         if v.g.dtype(v.x[0]) == DType::Real {
@@ -65,6 +73,9 @@ impl Operation for Reshape {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
+    }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::identity(result)
     }
     fn vjp(v: &mut Vjp) {
         let shape = v.shape(0);
@@ -92,6 +103,11 @@ impl Operation for Broadcast {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(_: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        let mut strides = vec![0; result.rank()];
+        broadcast_strides(operands[0], result, &mut strides);
+        Kernel::Copy { dims: result.to_vec(), offset: 0, strides }
+    }
     fn vjp(v: &mut Vjp) {
         v.give_summed(0, v.dy);
     }
@@ -116,6 +132,11 @@ impl Operation for Transpose {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(Op::Transpose { perm } = op);
+        let steps = row_major(operands[0]);
+        Kernel::Copy { dims: result.to_vec(), offset: 0, strides: perm.iter().map(|&p| steps[p]).collect() }
     }
     fn vjp(v: &mut Vjp) {
         attributes!(Op::Transpose { perm } = v.op);
@@ -148,6 +169,11 @@ impl Operation for Slice {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Slice { axis, start, .. } = op);
+        let strides = row_major(operands[0]);
+        Kernel::Copy { dims: result.to_vec(), offset: start * strides[axis], strides }
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Slice { axis, start, len } = v.op);
         let size = v.shape(0)[axis];
@@ -173,6 +199,11 @@ impl Operation for Pad {
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         operands[0]
     }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Pad { axis, before, .. } = op);
+        let strides = row_major(result);
+        Kernel::Place { dims: operands[0].to_vec(), offset: before * strides[axis], strides }
+    }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Pad { axis, before, .. } = v.op);
         let len = v.shape(0)[axis];
@@ -194,6 +225,11 @@ impl Operation for Concat {
     }
     fn dtype(_: &Op, operands: &[DType]) -> DType {
         super::elementwise::join(operands)
+    }
+    fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
+        attributes!(&Op::Concat { axis } = op);
+        let [outer, _, inner] = around(result, axis);
+        Kernel::Concat { outer, parts: operands.iter().map(|s| s[axis]).collect(), inner }
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Concat { axis } = v.op);

@@ -1,5 +1,6 @@
 //! Operations without operands: inputs, constants, fills, counting.
 
+use super::kernel::Kernel;
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::ir::{DType, Shape};
@@ -16,6 +17,9 @@ impl Operation for Input {
     fn dtype(_: &Op, _: &[DType]) -> DType {
         unreachable!("the node of an input has its dtype")
     }
+    fn kernel(_: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        unreachable!("the executor places inputs")
+    }
     fn vjp(_: &mut Vjp) {}
 }
 
@@ -30,6 +34,9 @@ impl Operation for Constant {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         unreachable!("the node of a constant has its dtype")
+    }
+    fn kernel(_: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        unreachable!("the executor places constants")
     }
     fn vjp(_: &mut Vjp) {}
 }
@@ -48,6 +55,10 @@ impl Operation for Full {
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Real
     }
+    fn kernel(op: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(&Op::Full { value, .. } = op);
+        Kernel::Fill(value)
+    }
     fn vjp(_: &mut Vjp) {}
 }
 
@@ -64,6 +75,9 @@ impl Operation for Iota {
     }
     fn dtype(_: &Op, _: &[DType]) -> DType {
         DType::Int
+    }
+    fn kernel(_: &Op, _: &[&Shape], _: &Shape) -> Kernel {
+        Kernel::Iota
     }
     fn vjp(_: &mut Vjp) {}
 }

@@ -18,6 +18,8 @@ mod slips;
 
 #[cfg(test)]
 mod roundtrip;
+#[cfg(test)]
+mod messages;
 
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};
 pub use print::{print_expr, print_item, print_module, print_stmt, print_type};

@@ -119,6 +119,10 @@ fn prepare(file: FileId, text: &str, diags: &mut Diagnostics) -> Option<Layout> 
     for &at in &slips.hopeless {
         if let Some(slice) = layout.items.iter().find(|s| s.range.contains(&at)) {
             let range = slice.range.clone();
+            // Two such places in one statement: it is gone already.
+            if layout.text.as_bytes()[at] == b' ' {
+                continue;
+            }
             let (repaired, _) = recover::without(&layout.text[range.clone()], at - range.start);
             layout.text.replace_range(range, &repaired);
         }

@@ -127,6 +127,20 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 );
                 out.hopeless.push(token.start);
             }
+            TokenKind::SingleQuoted => {
+                let inner = &token.text(text)[1..token.end - token.start - 1];
+                let string = format!("\"{inner}\"");
+                diags.push(
+                    error("strings stand in double quotes", "not a string here")
+                        .help(format!("write `{string}`"))
+                        .fix(span, string.clone()),
+                );
+                if inner.contains(['"', '\\']) {
+                    out.hopeless.push(token.start);
+                } else {
+                    replace(&string);
+                }
+            }
             TokenKind::Unknown => {
                 let again = i > 0 && tokens[i - 1].kind == TokenKind::Unknown && tokens[i - 1].end == token.start;
                 if !again {
@@ -285,11 +299,15 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
         let name = if named { scene.text(start + 1) } else { name };
         let elem = if matches!(word, "int" | "bool") { word } else { "real" };
         let help = if is_item {
-            format!("for data write `data {name}: {elem}`, for a parameter `{name} ~ Normal(0, 1)` inside `model {{ … }}`")
+            format!(
+                "for data write `data {name}: {elem}`, for a parameter `{name} ~ Normal(0, 1)` inside `model {{ … }}`"
+            )
         } else {
             format!("write `{name}: {elem}`, or `{name} ~ …` alone: a site takes its type from its distribution")
         };
-        return Some(new("a declaration begins with its name".to_string(), "the type stands behind the name").help(help));
+        return Some(
+            new("a declaration begins with its name".to_string(), "the type stands behind the name").help(help),
+        );
     }
     if matches!(word, "let" | "var" | "const" | "val") && named {
         let gap = scene.span(first.start..scene.tokens[start + 1].start);
@@ -341,7 +359,8 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
         let infer = scene.text(0) == "infer";
         let words: &[&str] = if infer { &["minibatch"] } else { &STATEMENT_WORDS };
         if let Some(near) = nearest(word, words) {
-            let d = new(format!("`{word}` is not a statement"), "no statement begins so");
+            let what = if infer { "setting" } else { "statement" };
+            let d = new(format!("`{word}` is not a {what}"), &format!("no {what} begins so"));
             return Some(d.help(format!("write `{near}`")).fix(span, near));
         }
     }
@@ -368,8 +387,7 @@ fn dangling(scene: &Scene, start: usize, found: usize, before: Option<usize>) ->
         let lines = |a: &Token, b: &Token| scene.text[a.end..b.start].len() > 1;
         let at = (start + 1..found).rev().find(|&i| needs(scene.tokens[i - 1].kind))?;
         let (a, b) = (&scene.tokens[at - 1], &scene.tokens[at]);
-        let binds = matches!(a.kind, TokenKind::Tilde | TokenKind::Assign);
-        if binds && lines(a, b) {
+        if lines(a, b) {
             return Some(missing(at - 1));
         }
     }
@@ -387,22 +405,30 @@ fn known_shape(scene: &Scene, start: usize, found: usize, before: Option<usize>,
     let source = token.text(scene.text);
     if is_reserved(token.kind) && tried.contains(&Rule::name) && !tried.contains(&Rule::expr) {
         return Some(
-            new(format!("`{source}` is a reserved word"), "expected a name").help(format!("choose another name, such as `{source}_`")),
+            new(format!("`{source}` is a reserved word"), "expected a name")
+                .help(format!("choose another name, such as `{source}_`")),
         );
     }
     if parens > 0 && previous.kind.ends_operand() && token.kind.starts_operand() && tried.contains(&Rule::comma) {
         let gap = scene.span(previous.end..previous.end);
         return Some(
-            new(format!("expected `,` before {}", expected::found(Some(token), scene.text)), "a new argument begins here")
-                .help("add a `,`")
-                .fix(gap, ","),
+            new(
+                format!("expected `,` before {}", expected::found(Some(token), scene.text)),
+                "a new argument begins here",
+            )
+            .help("add a `,`")
+            .fix(gap, ","),
         );
     }
     if token.kind == TokenKind::Assign {
         if scene.kind(start) == Some(TokenKind::If) {
-            return Some(new("`=` binds a name".to_string(), "expected `==`").help("write `==` to compare").fix(span, "=="));
+            return Some(
+                new("`=` binds a name".to_string(), "expected `==`").help("write `==` to compare").fix(span, "=="),
+            );
         }
-        if parens == 0 && tried.contains(&Rule::tilde) && scene.tokens[start..found].iter().any(|t| t.kind == TokenKind::Colon)
+        if parens == 0
+            && tried.contains(&Rule::tilde)
+            && scene.tokens[start..found].iter().any(|t| t.kind == TokenKind::Colon)
         {
             let colon = scene.tokens[start..found].iter().find(|t| t.kind == TokenKind::Colon)?;
             let declared = scene.span(colon.start..previous.end);
