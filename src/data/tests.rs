@@ -346,6 +346,23 @@ fn all_problems_come_in_one_go() {
 }
 
 #[test]
+fn one_mistake_gives_one_message() {
+    // `w` needs the size that the broken `x` would have bound, `z` needs `x` itself, `v` needs absent data.
+    let o = bound(
+        &[("t.csv", "a\n1\n")],
+        "data x: real[N] = csv(\"none.csv\").x\ndata w: real[N] = fill([N], 1.0)\ndata z: real[N] = x + 1\n\
+         data k: real[2 * H] = [1, 2, 3, 4]\nsize H = 2",
+    );
+    o.one(Code::E0901);
+    assert_eq!(o.size("H"), 2);
+    let o = bound(&[], "data x: real[N]\ndata z: real[N] = x + 1\ndata w: real[N] = fill([N], 1.0)");
+    o.one(Code::E0914);
+    let o = bound(&[], "size U = levels(csv(\"none.csv\").u)\ndata x: real[N] = [1.0]");
+    o.one(Code::E0901);
+    fails("9007199254740993", Code::E0916, "too large");
+}
+
+#[test]
 fn held_out_data_use_what_was_learned() {
     let files = [("a.csv", "x,g\n1,u\n2,v\n3,u\n"), ("b.csv", "x,g\n5,v\n2,v\n"), ("c.csv", "x,g\n5,w\n")];
     let folder = tempfile::tempdir().unwrap();

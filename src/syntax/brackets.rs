@@ -31,8 +31,9 @@ struct Suspicious {
 }
 
 /// Words that begin an item.
-pub(super) const ITEM_WORDS: [&str; 12] =
-    ["use", "size", "data", "fn", "layer", "net", "model", "guide", "infer", "generate", "evaluate", "expect"];
+pub(super) const ITEM_WORDS: [&str; 12] = [
+    "use", "size", "data", "fn", "layer", "net", "model", "guide", "infer", "generate", "evaluate", "expect",
+];
 
 /// True when an item, and nothing else, begins at token `i`: `data x`, `model {`, `use "f"`.
 pub(super) fn is_item_start(text: &str, tokens: &[Token], i: usize) -> bool {
@@ -88,8 +89,11 @@ pub(super) fn check(file: FileId, text: &str, tokens: &[Token], diags: &mut Diag
                             Some(o) if tokens[o.token].kind != TokenKind::LBrace && token.kind != TokenKind::RBrace => {
                                 let o = open.pop().expect("last found it");
                                 let want = symbol(closing(tokens[o.token].kind));
-                                let message =
-                                    format!("`{}` is closed by `{}`", tokens[o.token].text(text), token.text(text));
+                                let message = format!(
+                                    "`{}` is closed by `{}`",
+                                    tokens[o.token].text(text),
+                                    token.text(text)
+                                );
                                 diags.push(
                                     Diagnostic::new(Code::E0102, message)
                                         .label(span(i), format!("expected `{want}` here"))
@@ -106,9 +110,12 @@ pub(super) fn check(file: FileId, text: &str, tokens: &[Token], diags: &mut Diag
                                 kill_statement(tokens, o.token, end, &mut out);
                             }
                             _ => diags.push(
-                                Diagnostic::new(Code::E0102, format!("`{}` closes nothing", token.text(text)))
-                                    .label(span(i), "no bracket is open here")
-                                    .help("remove it, or open the bracket that it should close"),
+                                Diagnostic::new(
+                                    Code::E0102,
+                                    format!("`{}` closes nothing", token.text(text)),
+                                )
+                                .label(span(i), "no bracket is open here")
+                                .help("remove it, or open the bracket that it should close"),
                             ),
                         }
                     }

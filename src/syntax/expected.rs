@@ -20,9 +20,9 @@ fn word(rule: Rule) -> Word {
     use Word::{Operator, Say, Silent};
     match rule {
         item | only_item | const_item | use_item | size_item | data_item | fn_item | layer_item | net_item
-        | submodel_item | model_item | guide_item | infer_item | generate_item | evaluate_item | expect_item
-        | kw_use | kw_size | kw_data | kw_fn | kw_layer | kw_net | kw_model | kw_guide | kw_infer | kw_generate
-        | kw_evaluate | kw_expect => Say("an item such as `data`, `model` or `infer`"),
+        | submodel_item | model_item | guide_item | infer_item | generate_item | evaluate_item | expect_item | kw_use
+        | kw_size | kw_data | kw_fn | kw_layer | kw_net | kw_model | kw_guide | kw_infer | kw_generate | kw_evaluate
+        | kw_expect => Say("an item such as `data`, `model` or `infer`"),
         function => Say("a name and parameters"),
         params => Say("parameters in parentheses"),
         parameter => Say("a parameter such as `x: real[N]`"),
@@ -42,11 +42,11 @@ fn word(rule: Rule) -> Word {
         | factor_stmt | for_stmt | if_stmt | return_stmt | expr_stmt | keep | kw_keep | kw_param | kw_observe
         | kw_factor | kw_for | kw_if | kw_return => Say("a statement"),
         names | target | tuple_target | path | rest => Say("a name"),
-        expr | only_expr | unit | primary | prefix | real | int | string | yes | no | infinity | tuple | array
-        | hole | neg | not | range_to | range_to_closed | arg | named | slot => Say("an expression"),
+        expr | only_expr | unit | primary | prefix | real | int | string | yes | no | infinity | tuple | array | hole
+        | neg | not | range_to | range_to_closed | arg | named | slot => Say("an expression"),
         all | new_axis | kw_new => Silent,
-        pipe | or | and | eq | ne | le | lt | ge | gt | in_ | range | range_closed | range_from | add | sub | mul
-        | div | rem | matmul | pow | infix | postfix | call | index | field => Operator,
+        pipe | or | and | eq | ne | le | lt | ge | gt | in_ | range | range_closed | range_from | add | sub | mul | div
+        | rem | matmul | pow | infix | postfix | call | index | field => Operator,
         name => Say("a name"),
         reserved => Silent,
         kw_in => Say("`in`"),

@@ -49,10 +49,9 @@ fn in_block(text: &str, tokens: &[Token], block: &Block, at: usize) -> (String, 
     let end = block.close.unwrap_or(tokens.len());
     let inner = block.open + 1..end;
     // In a list of settings commas part entries; elsewhere only lines do.
-    let settings = tokens[..block.open]
-        .iter()
-        .find(|t| !t.kind.is_trivia())
-        .is_some_and(|t| matches!(t.text(text), "infer" | "evaluate" | "expect"));
+    let settings = tokens[..block.open].iter().find(|t| !t.kind.is_trivia()).is_some_and(|t| {
+        matches!(t.text(text), "infer" | "evaluate" | "expect")
+    });
     // The statement that holds `at`, or ends there.
     let mut first = inner.start;
     let mut depth = 0usize;

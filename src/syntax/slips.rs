@@ -285,15 +285,11 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
         let name = if named { scene.text(start + 1) } else { name };
         let elem = if matches!(word, "int" | "bool") { word } else { "real" };
         let help = if is_item {
-            format!(
-                "for data write `data {name}: {elem}`, for a parameter `{name} ~ Normal(0, 1)` inside `model {{ … }}`"
-            )
+            format!("for data write `data {name}: {elem}`, for a parameter `{name} ~ Normal(0, 1)` inside `model {{ … }}`")
         } else {
             format!("write `{name}: {elem}`, or `{name} ~ …` alone: a site takes its type from its distribution")
         };
-        return Some(
-            new("a declaration begins with its name".to_string(), "the type stands behind the name").help(help),
-        );
+        return Some(new("a declaration begins with its name".to_string(), "the type stands behind the name").help(help));
     }
     if matches!(word, "let" | "var" | "const" | "val") && named {
         let gap = scene.span(first.start..scene.tokens[start + 1].start);
@@ -391,30 +387,22 @@ fn known_shape(scene: &Scene, start: usize, found: usize, before: Option<usize>,
     let source = token.text(scene.text);
     if is_reserved(token.kind) && tried.contains(&Rule::name) && !tried.contains(&Rule::expr) {
         return Some(
-            new(format!("`{source}` is a reserved word"), "expected a name")
-                .help(format!("choose another name, such as `{source}_`")),
+            new(format!("`{source}` is a reserved word"), "expected a name").help(format!("choose another name, such as `{source}_`")),
         );
     }
     if parens > 0 && previous.kind.ends_operand() && token.kind.starts_operand() && tried.contains(&Rule::comma) {
         let gap = scene.span(previous.end..previous.end);
         return Some(
-            new(
-                format!("expected `,` before {}", expected::found(Some(token), scene.text)),
-                "a new argument begins here",
-            )
-            .help("add a `,`")
-            .fix(gap, ","),
+            new(format!("expected `,` before {}", expected::found(Some(token), scene.text)), "a new argument begins here")
+                .help("add a `,`")
+                .fix(gap, ","),
         );
     }
     if token.kind == TokenKind::Assign {
         if scene.kind(start) == Some(TokenKind::If) {
-            return Some(
-                new("`=` binds a name".to_string(), "expected `==`").help("write `==` to compare").fix(span, "=="),
-            );
+            return Some(new("`=` binds a name".to_string(), "expected `==`").help("write `==` to compare").fix(span, "=="));
         }
-        if parens == 0
-            && tried.contains(&Rule::tilde)
-            && scene.tokens[start..found].iter().any(|t| t.kind == TokenKind::Colon)
+        if parens == 0 && tried.contains(&Rule::tilde) && scene.tokens[start..found].iter().any(|t| t.kind == TokenKind::Colon)
         {
             let colon = scene.tokens[start..found].iter().find(|t| t.kind == TokenKind::Colon)?;
             let declared = scene.span(colon.start..previous.end);
