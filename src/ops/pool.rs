@@ -1,6 +1,10 @@
 //! 2-D pools over `x [N,C,H,W]` and their adjoints. The first cell of a window in row-major order wins a tie.
 
+#[cfg(test)]
+use super::PoolAttrs;
 use super::kernel::{Kernel, pool_shape};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
@@ -27,6 +31,10 @@ impl Operation for MaxPool2d {
         attributes!(&Op::MaxPool2d(attrs) = v.op);
         let dx = v.g.push(Op::MaxPool2dGrad(attrs), &[v.x[0], v.dy]);
         v.give(0, dx);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::MaxPool2d(*attrs), [Fill::real(*x)])).collect()
     }
 }
 
@@ -56,6 +64,10 @@ impl Operation for MaxPool2dGrad {
     fn vjp(v: &mut Vjp) {
         v.refuse(1);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, y, attrs)| sample(Op::MaxPool2dGrad(*attrs), [Fill::real(*x), Fill::real(*y)])).collect()
+    }
 }
 
 /// The mean of each window.
@@ -81,6 +93,10 @@ impl Operation for AvgPool2d {
         let x = v.shape(0);
         let dx = v.g.push(Op::AvgPool2dGrad { attrs, input: [x[2], x[3]] }, &[v.dy]);
         v.give(0, dx);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::AvgPool2d(*attrs), [Fill::real(*x)])).collect()
     }
 }
 
@@ -115,4 +131,19 @@ impl Operation for AvgPool2dGrad {
         let d = v.g.avg_pool2d(v.dy, attrs);
         v.give(0, d);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES
+            .iter()
+            .map(|(x, y, attrs)| sample(Op::AvgPool2dGrad { attrs: *attrs, input: [x[2], x[3]] }, [Fill::real(*y)]))
+            .collect()
+    }
 }
+
+/// `x`, `y` and attributes: overlapping windows, rows left over, padding.
+#[cfg(test)]
+const SHAPES: [([usize; 4], [usize; 4], PoolAttrs); 3] = [
+    ([2, 3, 5, 4], [2, 3, 2, 2], PoolAttrs { window: [2, 2], stride: [2, 2], pad: [[0, 0], [0, 0]], count_pad: false }),
+    ([1, 2, 6, 7], [1, 2, 6, 4], PoolAttrs { window: [3, 2], stride: [1, 2], pad: [[1, 1], [0, 1]], count_pad: false }),
+    ([1, 1, 4, 5], [1, 1, 2, 3], PoolAttrs { window: [3, 3], stride: [2, 2], pad: [[1, 0], [1, 1]], count_pad: true }),
+];

@@ -3,7 +3,11 @@
 //! A random node is a function of the run's key and its stream number alone; element `i` comes from counter `i`, so the
 //! numbers do not depend on the thread count or on what else the graph holds.
 
+#[cfg(test)]
+use super::NoiseKind;
 use super::kernel::{Inputs, Kernel};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::dist::{self, DistId, Sampler};
@@ -103,6 +107,12 @@ impl Operation for Noise {
         Kernel::Noise(kind, stream)
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        [NoiseKind::Normal, NoiseKind::Uniform, NoiseKind::Sign]
+            .map(|kind| sample(Op::Noise { kind, stream: 3, shape: [5, 7].into() }, []))
+            .into()
+    }
 }
 
 /// Draws from a distribution.
@@ -115,12 +125,20 @@ impl Operation for Draw {
         attributes!(Op::Draw { shape, .. } = op);
         Ok(shape.clone())
     }
-    fn dtype(_: &Op, _: &[DType]) -> DType {
-        DType::Real
+    fn dtype(op: &Op, _: &[DType]) -> DType {
+        attributes!(Op::Draw { dist, .. } = op);
+        dist::get(*dist).dtype
     }
     fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
         attributes!(&Op::Draw { dist, stream, .. } = op);
         Kernel::Draw(DrawKernel::new(dist, stream, operands, result))
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(
+            Op::Draw { dist: DistId::NORMAL, stream: 1, shape: [4, 3].into() },
+            [Fill::real([3]), Fill::range([4, 1], 0.5, 2.0)],
+        )]
+    }
 }
