@@ -2,10 +2,43 @@
 //!
 //! A *row* ([`DistDef`]) is one parameterization of one named family: `Bernoulli(probs)` and `Bernoulli(logits)` are two
 //! rows with the same `name`. A [`Dist`] is a distribution whose parameters are values of a graph.
+//!
+//! Densities, moments, cdfs and KL divergences are graph code, so their gradients are derived. Parameters broadcast from
+//! the right over batch dimensions; the trailing [`DistDef::event_rank`] dimensions of a draw are one event.
+//! To add a distribution: write its file, and its line in [`dists!`](self) below.
 
 use crate::index_type;
 use crate::ir::{Builder, DType, Shape, ValueId};
-use crate::rng::Philox;
+use rand::Rng;
+
+mod distribution;
+mod pieces;
+mod support;
+
+mod bernoulli;
+mod beta;
+mod binomial;
+mod categorical;
+mod continuous_bernoulli;
+mod dirichlet;
+mod exponential;
+mod gamma;
+mod implicit;
+mod laplace;
+mod logistic;
+mod multinomial;
+mod multivariate_normal;
+mod normal;
+mod ordered;
+mod poisson;
+mod student_t;
+mod uniform;
+
+#[cfg(test)]
+mod tests;
+
+pub use distribution::Dist;
+pub use support::SupportKind;
 
 index_type!(
     /// A row of the table of distributions.
@@ -25,53 +58,58 @@ pub struct ParamDef {
     pub default: Option<f64>,
 }
 
-/// Where values lie, as the checker sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SupportKind {
-    /// The real line.
-    Real,
-    /// Greater than 0.
-    Positive,
-    /// 0 or greater.
-    NonNegative,
-    /// Between 0 and 1.
-    UnitInterval,
-    /// Between two ends that the parameters give (Uniform, Truncated).
-    Interval,
-    /// Greater than a bound that the parameters give (Pareto).
-    GreaterThan,
-    /// Positive numbers that sum to 1.
-    Simplex,
-    /// Ascending vectors.
-    Ordered,
-    /// 0 or 1.
-    Boolean,
-    /// 0, 1, 2, …
-    Count,
-    /// Integers of a range that the parameters give (Binomial: 0..=total; Categorical: 0..K).
-    IntegerRange,
-    /// Vectors of counts with a given sum.
-    CountVector,
-    /// Lower Cholesky factors of positive definite matrices (as parameters: `scale_tril`).
-    LowerCholesky,
-    /// Symmetric positive definite matrices.
-    PositiveDefinite,
+impl ParamDef {
+    /// Whether the parameter is a real or an int.
+    pub fn dtype(&self) -> DType {
+        if self.support.is_discrete() { DType::Int } else { DType::Real }
+    }
+}
+
+/// A scalar parameter.
+const fn scalar(name: &'static str, support: SupportKind) -> ParamDef {
+    ParamDef { name, support, event_rank: 0, default: None }
+}
+/// A vector parameter.
+const fn vector(name: &'static str, support: SupportKind) -> ParamDef {
+    ParamDef { name, support, event_rank: 1, default: None }
+}
+/// A square matrix parameter.
+const fn matrix(name: &'static str, support: SupportKind) -> ParamDef {
+    ParamDef { name, support, event_rank: 2, default: None }
 }
 
 /// Graph code of one value: `(builder, parameters)`.
 pub type GraphFn = fn(&mut Builder, &[ValueId]) -> ValueId;
 /// Graph code of one value at `x`: `(builder, x, parameters)`.
 pub type GraphFnAt = fn(&mut Builder, ValueId, &[ValueId]) -> ValueId;
-/// KL(p || q) of two rows, graph code of their parameters; batch shaped.
+/// A draw of the given shape, batch and event, as graph code.
+pub type DrawFn = fn(&mut Builder, &[ValueId], &Shape) -> ValueId;
+/// KL(p || q) of two rows, graph code of their parameters; its shape broadcasts to the common batch shape.
 pub type KlFn = fn(&mut Builder, &[ValueId], &[ValueId]) -> ValueId;
+/// The two ends of a support, graph code of the parameters.
+pub type BoundsFn = fn(&mut Builder, &[ValueId]) -> (ValueId, ValueId);
 
-/// How forward draws are made on the host.
+/// How forward draws are made on the host. Parameters outside their support give NaN, never a panic.
 #[derive(Clone, Copy)]
 pub enum Sampler {
     /// One number from scalar parameters.
-    Scalar(fn(&mut Philox, &[f64]) -> f64),
+    Scalar(fn(&mut dyn Rng, &[f64]) -> f64),
     /// One event from whole parameters (row-major, event shaped), written to the slice.
-    Event(fn(&mut Philox, &[&[f64]], &mut [f64])),
+    Event(fn(&mut dyn Rng, &[&[f64]], &mut [f64])),
+    /// There are no draws: the distribution is improper.
+    Improper,
+}
+
+/// How a draw carries the gradient of the parameters.
+#[derive(Clone, Copy)]
+pub enum Reparam {
+    /// It does not.
+    None,
+    /// It is a smooth function of parameters and noise.
+    Noise(DrawFn),
+    /// A draw without a gradient, plus a term of value 0 that has the gradient of the inverse cdf
+    /// (Figurnov et al. 2018, arXiv:1805.08498). Forward draws leave the term out.
+    Implicit(DrawFn),
 }
 
 /// One row of the table.
@@ -91,29 +129,208 @@ pub struct DistDef {
     /// How many trailing dimensions one draw has.
     pub event_rank: usize,
     /// The log density [nats], batch shaped: `x` and the parameters broadcast over batch dimensions.
-    /// Outside the support it is -inf, never NaN.
+    /// Outside the support it is -inf, never NaN, and its gradients are 0.
     pub log_prob: GraphFnAt,
-    /// A differentiable draw of the given shape (batch + event), made of noise nodes; `None` when there is none.
-    pub rsample: Option<fn(&mut Builder, &[ValueId], &Shape) -> ValueId>,
+    /// A differentiable draw of the given shape (batch + event).
+    pub rsample: Reparam,
     /// Draws without a gradient.
     pub sample: Sampler,
-    /// The mean, where it exists in closed form.
+    /// The mean, where it exists in closed form; like all that follow, its shape broadcasts to batch + event.
     pub mean: Option<GraphFn>,
-    /// The variance (of each coordinate).
+    /// The variance (of each coordinate); inf or NaN where it does not exist.
     pub variance: Option<GraphFn>,
-    /// The entropy [nats].
+    /// The entropy [nats], batch shaped.
     pub entropy: Option<GraphFn>,
-    /// P(X <= x).
+    /// P(X <= x), also outside the support.
     pub cdf: Option<GraphFnAt>,
-    /// The inverse of the cdf.
+    /// The inverse of the cdf, for probabilities in (0, 1).
     pub icdf: Option<GraphFnAt>,
+    /// The probabilities of the classes `0..K` of a nominal outcome, `[batch.., K]`.
+    pub probs: Option<GraphFn>,
     /// The ends of the support, for `Interval`, `GreaterThan` (lower only) and `IntegerRange`.
-    pub bounds: Option<fn(&mut Builder, &[ValueId]) -> (ValueId, ValueId)>,
+    pub bounds: Option<BoundsFn>,
     /// KL(self || other), by the other row's id.
     pub kl: &'static [(DistId, KlFn)],
 }
 
-/// The row of `id`.
+impl DistDef {
+    /// What rows leave out: no parameters, no draws, nothing in closed form.
+    const BASE: DistDef = DistDef {
+        name: "",
+        summary: "",
+        formula: "",
+        params: &[],
+        support: SupportKind::Real,
+        dtype: DType::Real,
+        event_rank: 0,
+        log_prob: |_, _, _| unreachable!("every row gives its log_prob"),
+        rsample: Reparam::None,
+        sample: Sampler::Improper,
+        mean: None,
+        variance: None,
+        entropy: None,
+        cdf: None,
+        icdf: None,
+        probs: None,
+        bounds: None,
+        kl: &[],
+    };
+    /// The position of the parameter called `name`.
+    pub fn param(&self, name: &str) -> Option<usize> {
+        self.params.iter().position(|p| p.name == name)
+    }
+    /// Whether it integrates to 1; `Flat` and `HalfFlat` do not, and cannot be drawn from.
+    pub fn is_proper(&self) -> bool {
+        !matches!(self.sample, Sampler::Improper)
+    }
+    /// Whether draws are ints.
+    pub fn is_discrete(&self) -> bool {
+        self.dtype != DType::Real
+    }
+    /// Whether a draw can carry the gradient of the parameters.
+    pub fn is_reparameterized(&self) -> bool {
+        !matches!(self.rsample, Reparam::None)
+    }
+    /// The batch shape of parameters of these shapes, in order; `None` when they do not fit together.
+    pub fn batch_shape(&self, params: &[Shape]) -> Option<Shape> {
+        assert_eq!(params.len(), self.params.len(), "{} takes {} parameters", self.name, self.params.len());
+        let batches = self.params.iter().zip(params).map(|(def, shape)| shape.drop_last(def.event_rank));
+        batches.into_iter().try_fold(Shape::scalar(), |acc, batch| acc.broadcast(&batch))
+    }
+    /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
+    /// parameters, so it cannot be told apart for families whose parameters are all scalars.
+    pub fn event_shape(&self, params: &[Shape]) -> Shape {
+        let widest = self.params.iter().zip(params).filter(|(def, _)| def.event_rank > 0).next_back();
+        match widest {
+            Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
+            _ => Shape::scalar(),
+        }
+    }
+}
+
+macro_rules! dists {
+    ($($(#[$meta:meta])* $id:ident = $($path:ident)::+,)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Row { $($id,)* }
+        impl DistId {
+            $($(#[$meta])* pub const $id: DistId = DistId(Row::$id as u32);)*
+        }
+        static ROWS: &[&DistDef] = &[$(&$($path)::+,)*];
+    };
+}
+
+// Rows of one name stand together, the form that positional arguments mean first.
+dists! {
+    // real
+    /// Normal(loc, scale)
+    NORMAL = normal::NORMAL,
+    /// Laplace(loc, scale)
+    LAPLACE = laplace::LAPLACE,
+    /// StudentT(df, loc, scale)
+    STUDENT_T = student_t::STUDENT_T,
+    /// Cauchy(loc, scale)
+    CAUCHY = student_t::CAUCHY,
+    /// Logistic(loc, scale)
+    LOGISTIC = logistic::LOGISTIC,
+    /// Gumbel(loc, scale)
+    GUMBEL = logistic::GUMBEL,
+    /// Flat()
+    FLAT = uniform::FLAT,
+    // positive
+    /// HalfNormal(scale)
+    HALF_NORMAL = normal::HALF_NORMAL,
+    /// LogNormal(loc, scale)
+    LOG_NORMAL = normal::LOG_NORMAL,
+    /// HalfStudentT(df, scale)
+    HALF_STUDENT_T = student_t::HALF_STUDENT_T,
+    /// HalfCauchy(scale)
+    HALF_CAUCHY = student_t::HALF_CAUCHY,
+    /// Exponential(rate)
+    EXPONENTIAL = exponential::EXPONENTIAL,
+    /// Weibull(concentration, scale)
+    WEIBULL = exponential::WEIBULL,
+    /// Pareto(concentration, scale)
+    PARETO = exponential::PARETO,
+    /// Gamma(concentration, rate)
+    GAMMA = gamma::GAMMA,
+    /// InverseGamma(concentration, scale)
+    INVERSE_GAMMA = gamma::INVERSE_GAMMA,
+    /// ChiSquared(df)
+    CHI_SQUARED = gamma::CHI_SQUARED,
+    /// HalfFlat()
+    HALF_FLAT = uniform::HALF_FLAT,
+    // intervals
+    /// Uniform(lower, upper)
+    UNIFORM = uniform::UNIFORM,
+    /// Beta(alpha, beta)
+    BETA = beta::BETA,
+    /// ContinuousBernoulli(probs)
+    CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
+    /// ContinuousBernoulli(logits)
+    CONTINUOUS_BERNOULLI_LOGITS = continuous_bernoulli::LOGITS,
+    // discrete
+    /// Bernoulli(probs)
+    BERNOULLI_PROBS = bernoulli::PROBS,
+    /// Bernoulli(logits)
+    BERNOULLI_LOGITS = bernoulli::LOGITS,
+    /// Categorical(probs)
+    CATEGORICAL_PROBS = categorical::PROBS,
+    /// Categorical(logits)
+    CATEGORICAL_LOGITS = categorical::LOGITS,
+    /// OrderedLogistic(eta, cutpoints)
+    ORDERED_LOGISTIC = ordered::LOGISTIC,
+    /// Binomial(total, probs)
+    BINOMIAL_PROBS = binomial::PROBS,
+    /// Binomial(total, logits)
+    BINOMIAL_LOGITS = binomial::LOGITS,
+    /// BetaBinomial(total, alpha, beta)
+    BETA_BINOMIAL = binomial::BETA_BINOMIAL,
+    /// Poisson(rate)
+    POISSON_RATE = poisson::RATE,
+    /// Poisson(log_rate)
+    POISSON_LOG_RATE = poisson::LOG_RATE,
+    /// NegativeBinomial(mean, concentration)
+    NEGATIVE_BINOMIAL = poisson::NEGATIVE_BINOMIAL,
+    /// Geometric(probs)
+    GEOMETRIC = poisson::GEOMETRIC,
+    /// DiscreteUniform(lower, upper)
+    DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
+    // vectors
+    /// Multinomial(total, probs)
+    MULTINOMIAL_PROBS = multinomial::PROBS,
+    /// Multinomial(total, logits)
+    MULTINOMIAL_LOGITS = multinomial::LOGITS,
+    /// Dirichlet(concentration)
+    DIRICHLET = dirichlet::DIRICHLET,
+    /// MultivariateNormal(loc, cov)
+    MULTIVARIATE_NORMAL_COV = multivariate_normal::COV,
+    /// MultivariateNormal(loc, scale_tril)
+    MULTIVARIATE_NORMAL_TRIL = multivariate_normal::TRIL,
+    /// MultivariateNormal(loc, precision)
+    MULTIVARIATE_NORMAL_PRECISION = multivariate_normal::PRECISION,
+    /// MultivariateStudentT(df, loc, scale_tril)
+    MULTIVARIATE_STUDENT_T = multivariate_normal::STUDENT_T,
+}
+
+/// All rows, in the order of their ids.
+pub fn rows() -> &'static [&'static DistDef] {
+    ROWS
+}
+/// The row `id`.
 pub fn get(id: DistId) -> &'static DistDef {
-    unreachable!("the table of distributions has {id}")
+    ROWS[crate::index::Idx::index(id)]
+}
+/// The ids of all rows.
+pub fn ids() -> impl Iterator<Item = DistId> {
+    (0..ROWS.len()).map(crate::index::Idx::new)
+}
+/// The rows called `name`, the form that positional arguments mean first; empty when there is no such family.
+pub fn forms(name: &str) -> Vec<DistId> {
+    ids().filter(|&id| get(id).name == name).collect()
+}
+/// The names of all families, each once, in the order of the table.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = ROWS.iter().map(|row| row.name).collect();
+    names.dedup();
+    names
 }

@@ -72,6 +72,7 @@ impl DrawKernel {
                     drawn[0] = draw(&mut rng, &scalars[..n]);
                 }
                 Sampler::Event(draw) => draw(&mut rng, &params[..n], &mut drawn),
+                Sampler::Improper => unreachable!("nothing draws from an improper distribution"),
             }
             out.iter_mut().zip(&drawn).for_each(|(out, &x)| *out = F::from_f64(x));
         }

@@ -1,0 +1,1 @@
+//! Walks every row of the table: reference values, draws, bijectors, divergences.
