@@ -157,6 +157,23 @@ pub fn max_pool2d_grad<F: Scalar>(shape: &Pool2dShape, x: &[F], dy: &[F], dx: &m
     });
 }
 
+/// y = v at the largest cell of x in every window, 0 for a window in the padding: the adjoint of [`max_pool2d_grad`] in
+/// its cotangent.
+pub fn max_pool2d_take<F: Scalar>(shape: &Pool2dShape, x: &[F], v: &[F], y: &mut [F]) {
+    assert!(x.len() == shape.x_len() && v.len() == x.len() && y.len() == shape.y_len(), "planned sizes");
+    let plane_len = shape.input[0] * shape.input[1];
+    let [rows, cols] = shape.output();
+    shape.over_planes(y, rows * cols, |plane, y| {
+        let plane = plane * plane_len..(plane + 1) * plane_len;
+        let (x, v) = (&x[plane.clone()], &v[plane]);
+        for p in 0..rows {
+            for q in 0..cols {
+                y[p * cols + q] = shape.winner(x, p, q).map_or(F::ZERO, |at| v[at]);
+            }
+        }
+    });
+}
+
 /// y = the average of every window; with `count_include_pad`, padded cells count as zeros.
 pub fn avg_pool2d<F: Scalar>(shape: &Pool2dShape, count_include_pad: bool, x: &[F], y: &mut [F]) {
     assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");

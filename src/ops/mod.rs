@@ -250,6 +250,8 @@ ops! {
     MaxPool2d(PoolAttrs) = pool::MaxPool2d;
     /// `dy` brought to the (first) largest cell of each window of `x`; operands `x`, `dy`.
     MaxPool2dGrad(PoolAttrs) = pool::MaxPool2dGrad;
+    /// `v` at the (first) largest cell of each window of `x`; operands `x`, `v`.
+    MaxPool2dTake(PoolAttrs) = pool::MaxPool2dTake;
     /// The mean of each window of `x [N,C,H,W]`.
     AvgPool2d(PoolAttrs) = pool::AvgPool2d;
     /// Its adjoint; operand `dy`.

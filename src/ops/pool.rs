@@ -62,11 +62,51 @@ impl Operation for MaxPool2dGrad {
         Kernel::MaxPool2dGrad(pool_shape(operands[0], attrs))
     }
     fn vjp(v: &mut Vjp) {
-        v.refuse(1);
+        attributes!(&Op::MaxPool2dGrad(attrs) = v.op);
+        if v.needs(1) {
+            let d = v.g.push(Op::MaxPool2dTake(attrs), &[v.x[0], v.dy]);
+            v.give(1, d);
+        }
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {
         SHAPES.iter().map(|(x, y, attrs)| sample(Op::MaxPool2dGrad(*attrs), [Fill::real(*x), Fill::real(*y)])).collect()
+    }
+}
+
+/// Elements where the largest cells are, the adjoint of [`MaxPool2dGrad`] in `dy`; operands `x`, `v`.
+pub(super) struct MaxPool2dTake;
+impl Operation for MaxPool2dTake {
+    fn name(_: &Op) -> &'static str {
+        "max_pool2d_take"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x, v] = exactly(operands)?;
+        attributes!(Op::MaxPool2dTake(attrs) = op);
+        let y = decided(|p| rules::pool2d(x, attrs, p))?;
+        match x.iter().zip(v.iter()).find(|(a, b)| a != b) {
+            None if x.rank() == v.rank() => Ok(y.into()),
+            Some((&lhs, &rhs)) => Err(ShapeError::Mismatch { what: "sizes of x and v", lhs, rhs }),
+            None => Err(ShapeError::Rank { operand: "v", shape: v.to_vec(), needed: 4 }),
+        }
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::MaxPool2dTake(attrs) = op);
+        Kernel::MaxPool2dTake(pool_shape(operands[0], attrs))
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::MaxPool2dTake(attrs) = v.op);
+        if v.needs(1) {
+            let d = v.g.push(Op::MaxPool2dGrad(attrs), &[v.x[0], v.dy]);
+            v.give(1, d);
+        }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::MaxPool2dTake(*attrs), [Fill::real(*x), Fill::real(*x)])).collect()
     }
 }
 
