@@ -105,8 +105,16 @@ pub enum Stage {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Check, fit, report, evaluate; write a fit directory.
+    Run(Run),
     /// Check a program; data are not needed.
     Check(Check),
+    /// Draw from the prior: a summary and small plots.
+    Prior(Prior),
+    /// The table of a fit again.
+    Summary(SummaryArgs),
+    /// Plots of a fit, in the terminal.
+    Plot(Plot),
     /// Print what a step of the compiler makes of a program.
     Emit(Emit),
     /// The long story of a message, with a wrong and a repaired program.
@@ -137,6 +145,9 @@ pub enum Command {
     /// A new project.
     #[command(hide = true, disable_help_flag = true)]
     New(Later),
+    /// Experiments.
+    #[command(hide = true, disable_help_flag = true)]
+    Repl(Later),
     /// A language server.
     #[command(hide = true, disable_help_flag = true)]
     Lsp(Later),
@@ -381,18 +392,6 @@ pub struct Emit {
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,
-}
-
-/// `bayesc repl`
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  bayesc repl
-  bayesc repl examples/golf.bayes        with the definitions of a file")]
-pub struct Repl {
-    /// A program to begin with.
-    #[arg(value_name = "MODEL.bayes")]
-    pub path: Option<PathBuf>,
 }
 
 /// `bayesc explain`

@@ -5,6 +5,7 @@ use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
+use crate::check::settings::KlChoice;
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId};
 use crate::dist::{self, Reparam, SupportKind};
 use anstyle::Style;
@@ -184,10 +185,16 @@ fn support(kind: SupportKind) -> &'static str {
 /// What stands for a site in the guide, how its gradient is found, and how the KL divergence from the prior.
 fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [String; 3] {
     let site = &model.sites[id];
+    let sampled = program.infers.first().is_some_and(|i| i.svi.kl == KlChoice::MonteCarlo);
     for step in &guide.steps {
         match step {
             GuideStep::Family { family, sites, .. } if sites.contains(&id) => {
-                let closed = *family == Family::MeanField && has_closed_kl(dist::DistId::NORMAL, &site.dist);
+                let own = match site.dist.support() {
+                    SupportKind::Real => Some(dist::DistId::NORMAL),
+                    SupportKind::Positive | SupportKind::NonNegative => Some(dist::DistId::LOG_NORMAL),
+                    _ => None,
+                };
+                let closed = *family == Family::MeanField && own.is_some_and(|q| has_closed_kl(q, &site.dist));
                 let gradient = match family {
                     Family::MeanField | Family::FullRank => "reparameterized",
                     Family::Delta => "exact",
@@ -195,7 +202,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                 };
                 let kl = match family {
                     Family::Delta | Family::Later(_) => "",
-                    _ if closed => "closed form",
+                    _ if closed && !sampled => "closed form",
                     _ => "Monte Carlo",
                 };
                 return [family_name(*family).into(), gradient.into(), kl.into()];
@@ -212,7 +219,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                     }
                     DistExpr::Mixture { .. } => ("none", false),
                 };
-                let kl = if closed { "closed form" } else { "Monte Carlo" };
+                let kl = if closed && !sampled { "closed form" } else { "Monte Carlo" };
                 return [dist_text(program, dist, 24), gradient.into(), kl.into()];
             }
             _ => {}

@@ -3,7 +3,9 @@
 use super::args::{Emit, Format, Stage};
 use super::program;
 use super::shell::{Exit, Shell};
+use crate::data::Files;
 use crate::diag::Diagnostics;
+use crate::session::{self, RunOptions};
 use crate::source::Sources;
 use crate::syntax::{parse::parse_module, print::print_module};
 
@@ -61,6 +63,21 @@ fn refuse_useless(args: &Emit, shell: &mut Shell) -> Result<(), Exit> {
     }
 }
 
-fn lowered(_args: &Emit, shell: &mut Shell) -> Result<String, Exit> {
-    Err(shell.fail(Exit::CommandLine, "this stage is not built yet"))
+/// What needs numbers for sizes.
+fn lowered(args: &Emit, shell: &mut Shell) -> Result<String, Exit> {
+    let compilation = program::compile(&args.program, shell)?;
+    let options = RunOptions {
+        infer: args.infer.clone(),
+        guide: args.guide.clone(),
+        seed: None,
+        precision: args.precision.map(Into::into),
+    };
+    let stage = match args.stage {
+        Stage::Adjoint => session::Stage::Adjoint,
+        Stage::Plan => session::Stage::Plan,
+        _ => session::Stage::Graph,
+    };
+    session::bind(&compilation, &mut Files::new(), &args.data.data)
+        .and_then(|bound| session::emit(&bound, &options, stage))
+        .map_err(|failure| program::failed(failure, &compilation.sources, shell))
 }

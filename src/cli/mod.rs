@@ -8,8 +8,13 @@ mod check;
 mod doc;
 mod emit;
 mod explain;
+mod fits;
+mod interrupt;
 mod markdown;
+mod prior;
 pub mod program;
+mod progress;
+mod run;
 pub mod shell;
 
 use args::{Cli, Color, Command};
@@ -20,10 +25,10 @@ use std::process::ExitCode;
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args_os().collect()))
+    ExitCode::from(execute(std::env::args_os().collect()))
 }
 
-fn run(arguments: Vec<OsString>) -> u8 {
+fn execute(arguments: Vec<OsString>) -> u8 {
     let color = args::color_of(&arguments);
     let mut shell = Shell::new(color);
     let grammar = Cli::command().color(match color {
@@ -67,7 +72,11 @@ impl Command {
     /// Its name on the command line.
     fn name(&self) -> &'static str {
         match self {
+            Command::Run(_) => "run",
             Command::Check(_) => "check",
+            Command::Prior(_) => "prior",
+            Command::Summary(_) => "summary",
+            Command::Plot(_) => "plot",
             Command::Emit(_) => "emit",
             Command::Explain(_) => "explain",
             Command::Doc(_) => "doc",
@@ -79,6 +88,7 @@ impl Command {
             Command::Graph(_) => "graph",
             Command::Fmt(_) => "fmt",
             Command::New(_) => "new",
+            Command::Repl(_) => "repl",
             Command::Lsp(_) => "lsp",
         }
     }
@@ -86,6 +96,10 @@ impl Command {
     fn execute(self, shell: &mut Shell) -> Result<(), Exit> {
         let name = self.name();
         match self {
+            Command::Run(args) => run::run(&args, shell),
+            Command::Prior(args) => prior::prior(&args, shell),
+            Command::Summary(args) => fits::summary(&args, shell),
+            Command::Plot(args) => fits::plot(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
             Command::Explain(args) => explain::explain(&args, shell),
@@ -98,6 +112,7 @@ impl Command {
             | Command::Graph(later)
             | Command::Fmt(later)
             | Command::New(later)
+            | Command::Repl(later)
             | Command::Lsp(later) => {
                 shell.json = args::wants_json(&later.rest);
                 Err(shell.fail_with_help(

@@ -5,6 +5,7 @@ use super::shell::{Exit, Shell};
 use crate::check::{Options, nearest::nearest};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::{self, Compilation};
+use crate::session::Failure;
 use crate::source::Sources;
 use crate::syntax::lexer::tokenize;
 use std::path::{Path, PathBuf};
@@ -117,6 +118,9 @@ fn options(args: &ProgramArgs, shell: &mut Shell) -> Result<Options, Exit> {
     if let Some(what) = size.or(setting) {
         return Err(shell.fail(Exit::CommandLine, format!("`{what}` is given twice")));
     }
+    if !args.settings.is_empty() {
+        return Err(shell.fail(Exit::CommandLine, "`--set` is not built yet"));
+    }
     Ok(Options { sizes: args.sizes.clone(), model: args.model.clone() })
 }
 
@@ -138,6 +142,30 @@ fn check_size_names(args: &ProgramArgs, text: &str, compilation: &Compilation, s
         return Err(shell.fail_with_help(Exit::CommandLine, message, help.as_deref()));
     }
     Ok(())
+}
+
+/// Reports why there is no result.
+pub fn failed(failure: Failure, sources: &Sources, shell: &mut Shell) -> Exit {
+    match failure {
+        Failure::Diagnostics(diagnostics) => {
+            shell.report(&diagnostics, sources);
+            // A guide or algorithm that only the command line names has no place in the program.
+            let named = |d: &Diagnostic| matches!(d.code, Code::E0605 | Code::E0707) && d.span().is_none();
+            match Exit::of(&diagnostics) {
+                Exit::Program if diagnostics.iter().any(named) => Exit::CommandLine,
+                exit => exit,
+            }
+        }
+        Failure::Run(error) => {
+            let place = error.span().map(|span| {
+                let file = sources.file(span.file);
+                let (line, column) = file.line_column(span.start as usize);
+                let text = file.text.lines().nth(line - 1).unwrap_or("").trim();
+                format!("it comes from {}:{line}:{column}: `{text}`", file.name)
+            });
+            shell.fail_with_help(Exit::Inference, error.to_string(), place.as_deref())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -60,6 +60,16 @@ pub fn render(fit: &Fit, summary: &Summary, options: &TableOptions) -> String {
         arrays(fit, summary, options),
         remarks(fit, options),
     ];
+    joined(&sections)
+}
+
+/// The tables of the quantities alone, for draws that are no fit.
+pub fn render_sites(fit: &Fit, summary: &Summary, options: &TableOptions) -> String {
+    joined(&[sites(fit, summary, options), arrays(fit, summary, options)])
+}
+
+/// Sections with an empty line between them.
+fn joined(sections: &[Vec<String>]) -> String {
     let mut text = String::new();
     for section in sections.iter().filter(|lines| !lines.is_empty()) {
         if !text.is_empty() {

@@ -1,0 +1,96 @@
+//! `bayesc run`: the main job.
+
+use super::args::{Format, Run};
+use super::progress::Progress;
+use super::shell::{Exit, Shell};
+use super::{interrupt, program};
+use crate::data::Files;
+use crate::kernels::threads;
+use crate::report::summary::Summary;
+use crate::report::table::{self, TableOptions};
+use crate::report::{Fit, store};
+use crate::session::{self, RunOptions};
+use std::path::{Path, PathBuf};
+
+/// Checks, binds, fits, saves, shows.
+pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
+    shell.json = args.format.format == Format::Json;
+    shell.quiet = args.quiet;
+    if args.resume {
+        return Err(shell.fail(Exit::CommandLine, "`--resume` is not built yet: leave it out to fit from the beginning"));
+    }
+    if let Some(n) = args.threads {
+        threads::set_threads(n);
+    }
+    let compilation = program::compile(&args.program, shell)?;
+    let out = args.out.clone().unwrap_or_else(|| beside(&args.program.path));
+    store::check_target(&out).map_err(|e| shell.fail(Exit::Data, e.to_string()))?;
+
+    let bound = session::bind(&compilation, &mut Files::new(), &args.data.data)
+        .map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
+    if args.verbose {
+        for file in &bound.fingerprints {
+            shell.note(&format!("read `{}` (sha256 {})", file.source, file.hash.get(..12).unwrap_or(&file.hash)));
+        }
+        shell.note(&format!("{} threads", threads::count()));
+    }
+    let options = RunOptions {
+        infer: args.infer.clone(),
+        guide: args.guide.clone(),
+        seed: args.seed,
+        precision: args.precision.map(Into::into),
+    };
+    interrupt::listen();
+    let mut progress = Progress::new(shell, args.verbose);
+    let result = session::run(&bound, &options, &mut progress);
+    progress.finish();
+    let fit = result.map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
+    deliver(&fit, &out, args.out.is_none(), shell)?;
+    if fit.interrupted() { Err(Exit::Interrupted) } else { Ok(()) }
+}
+
+/// Saves a fit and shows it.
+fn deliver(fit: &Fit, out: &Path, say_where: bool, shell: &mut Shell) -> Result<(), Exit> {
+    let summary = Summary::of(fit, false);
+    let saved = store::save(fit, &summary, out, &[]);
+    let place = out.display().to_string();
+    shell.set("fit", place.as_str());
+    shell.set("summary", summary.json(fit));
+    if shell.quiet {
+        fit.warnings.iter().for_each(|w| shell.warn(w));
+    } else {
+        let options = TableOptions {
+            width: shell.out.width,
+            color: shell.out.color,
+            ascii: shell.out.ascii,
+            all: false,
+            fit_dir: saved.is_ok().then(|| place.clone()),
+        };
+        shell.print(&table::render(fit, &summary, &options))?;
+    }
+    // What has been computed is shown even when it cannot be saved.
+    saved.map_err(|e| shell.fail(Exit::Data, e.to_string()))?;
+    if say_where {
+        shell.note(&format!("the fit is in `{place}`"));
+    }
+    Ok(())
+}
+
+/// `MODEL.fit` beside `MODEL.bayes`.
+fn beside(model: &Path) -> PathBuf {
+    let mut name = model.file_stem().unwrap_or_default().to_os_string();
+    name.push(".fit");
+    model.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_lie_beside_their_models() {
+        assert_eq!(beside(Path::new("a/golf.bayes")), Path::new("a/golf.fit"));
+        assert_eq!(beside(Path::new("golf.v2.bayes")), Path::new("golf.v2.fit"));
+        assert_eq!(beside(Path::new("golf")), Path::new("golf.fit"));
+    }
+}
