@@ -1,1 +1,11 @@
-//! (see ARCHITECTURE.md)
+//! Running graphs: a plan of steps and buffers, then numbers.
+
+pub mod plan;
+#[cfg(test)]
+mod reference;
+pub mod run;
+mod schedule;
+mod tile;
+
+pub use plan::Plan;
+pub use run::{Executable, NonFinite, eval_f64};

@@ -225,6 +225,24 @@ pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     unary_table!(op, go, F);
 }
 
+/// y[i] = op(x[i]) for slices of one length, on the calling thread: one tile of a longer array.
+pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
+    assert_eq!(x.len(), y.len(), "a map keeps the length");
+    macro_rules! go {
+        ($cost:expr, |$x:ident| $body:expr) => {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (y, &$x) in y.iter_mut().zip(x) {
+                        *y = $body;
+                    }
+                },
+            )
+        };
+    }
+    unary_table!(op, go, F);
+}
+
 /// x[i] = op(x[i]).
 pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     let len = x.len();
@@ -246,6 +264,53 @@ pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     unary_table!(op, go, F);
 }
 
+/// Calls `$go!(cost, |x, y| expression)` with the definition of a two-operand operation.
+macro_rules! binary_table {
+    ($op:expr, $go:ident, $f:ident) => {
+        match $op {
+            Binary::Add => $go!(CHEAP, |x, y| x + y),
+            Binary::Sub => $go!(CHEAP, |x, y| x - y),
+            Binary::Mul => $go!(CHEAP, |x, y| x * y),
+            Binary::MulAbsorbing => $go!(CHEAP, |x, y| if x == $f::ZERO { $f::ZERO } else { x * y }),
+            Binary::Div => $go!(CHEAP, |x, y| x / y),
+            Binary::Rem => $go!(ELEMENTARY, |x, y| {
+                let r = x % y;
+                if r != $f::ZERO && (r < $f::ZERO) != (y < $f::ZERO) { r + y } else { r }
+            }),
+            Binary::Pow => $go!(SPECIAL, |x, y| x.powf(y)),
+            Binary::Maximum => $go!(CHEAP, |x, y| if x > y || x.is_nan() { x } else { y }),
+            Binary::Minimum => $go!(CHEAP, |x, y| if x < y || x.is_nan() { x } else { y }),
+            Binary::Atan2 => $go!(ELEMENTARY, |x, y| $f::from_f64(x.to_f64().atan2(y.to_f64()))),
+            Binary::Xlogy => $go!(ELEMENTARY, |x, y| {
+                let z = x * y.ln();
+                if x == $f::ZERO && !y.is_nan() { $f::ZERO } else { z }
+            }),
+            Binary::LogAddExp => $go!(ELEMENTARY, |x, y| {
+                let (high, low) = if x < y { (y, x) } else { (x, y) };
+                let z = high + (low - high).exp().ln_1p();
+                // Equal infinities have no difference; NaN fails both comparisons and stays in z.
+                if high == low && !high.is_finite() { high } else { z }
+            }),
+            Binary::LogSubExp => $go!(ELEMENTARY, |x, y| {
+                let z = x + (x - y).log1mexp();
+                if x == y { $f::NEG_INFINITY } else { z }
+            }),
+            Binary::Lbeta => $go!(SPECIAL, |x, y| $f::from_f64(special::lbeta(x.to_f64(), y.to_f64()))),
+            Binary::Eq => $go!(CHEAP, |x, y| $f::from_bool(x == y)),
+            Binary::Ne => $go!(CHEAP, |x, y| $f::from_bool(x != y)),
+            Binary::Lt => $go!(CHEAP, |x, y| $f::from_bool(x < y)),
+            Binary::Le => $go!(CHEAP, |x, y| $f::from_bool(x <= y)),
+            Binary::Gt => $go!(CHEAP, |x, y| $f::from_bool(x > y)),
+            Binary::Ge => $go!(CHEAP, |x, y| $f::from_bool(x >= y)),
+            Binary::And => $go!(CHEAP, |x, y| $f::from_bool(x != $f::ZERO && y != $f::ZERO)),
+            Binary::Or => $go!(CHEAP, |x, y| $f::from_bool(x != $f::ZERO || y != $f::ZERO)),
+            Binary::GammaIncP => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc(x.to_f64(), y.to_f64()))),
+            Binary::GammaIncPda => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc_da(x.to_f64(), y.to_f64()))),
+            Binary::GammaIncQ => $go!(SPECIAL, |x, y| $f::from_f64(special::gammaincc(x.to_f64(), y.to_f64()))),
+        }
+    };
+}
+
 /// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///
 /// GammaIncP and its kin take (a, x). `Pow` is C's pow: a negative base with an exponent that is no integer gives NaN.
@@ -265,62 +330,58 @@ pub fn binary<F: Scalar>(op: Binary, dims: &[usize], a: Operand<'_, F>, b: Opera
             )
         };
     }
-    macro_rules! special {
-        ($f:ident) => {
-            go!(SPECIAL, |x, y| F::from_f64(special::$f(x.to_f64(), y.to_f64())))
+    // One exponent for the whole array, and a small one: products, exact for the square.
+    if op == Binary::Pow && layout.constant(1) && b.first().is_some_and(|&y| small_power(y).is_some()) {
+        return match small_power(b[0]) {
+            Some(0) => go!(CHEAP, |_x, _y| F::ONE),
+            Some(1) => go!(CHEAP, |x, _y| x),
+            Some(2) => go!(CHEAP, |x, _y| x * x),
+            Some(3) => go!(CHEAP, |x, _y| x * x * x),
+            Some(4) => go!(CHEAP, |x, _y| (x * x) * (x * x)),
+            _ => go!(CHEAP, |x, _y| F::ONE / x),
         };
     }
-    match op {
-        Binary::Add => go!(CHEAP, |x, y| x + y),
-        Binary::Sub => go!(CHEAP, |x, y| x - y),
-        Binary::Mul => go!(CHEAP, |x, y| x * y),
-        Binary::MulAbsorbing => go!(CHEAP, |x, y| if x == F::ZERO { F::ZERO } else { x * y }),
-        Binary::Div => go!(CHEAP, |x, y| x / y),
-        Binary::Rem => go!(ELEMENTARY, |x, y| {
-            let r = x % y;
-            if r != F::ZERO && (r < F::ZERO) != (y < F::ZERO) { r + y } else { r }
-        }),
-        // One exponent for the whole array, and a small one: products, exact for the square.
-        Binary::Pow if layout.constant(1) && b.first().is_some_and(|&y| small_power(y).is_some()) => {
-            match small_power(b[0]) {
-                Some(0) => go!(CHEAP, |_x, _y| F::ONE),
-                Some(1) => go!(CHEAP, |x, _y| x),
-                Some(2) => go!(CHEAP, |x, _y| x * x),
-                Some(3) => go!(CHEAP, |x, _y| x * x * x),
-                Some(4) => go!(CHEAP, |x, _y| (x * x) * (x * x)),
-                _ => go!(CHEAP, |x, _y| F::ONE / x),
-            }
+    binary_table!(op, go, F);
+}
+
+/// y[i] = op(a[i], b[i]) for slices of one length, on the calling thread: one tile of a longer array.
+pub fn binary_tile<F: Scalar>(op: Binary, a: &[F], b: &[F], y: &mut [F]) {
+    assert!(a.len() == y.len() && b.len() == y.len(), "operands of one length");
+    macro_rules! go {
+        ($cost:expr, |$a:ident, $b:ident| $body:expr) => {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for ((y, &$a), &$b) in y.iter_mut().zip(a).zip(b) {
+                        *y = $body;
+                    }
+                },
+            )
+        };
+    }
+    binary_table!(op, go, F);
+}
+
+/// y[i] = op(a[i], b[i], c[i]) for slices of one length, on the calling thread: one tile of a longer array.
+pub fn ternary_tile<F: Scalar>(op: Ternary, a: &[F], b: &[F], c: &[F], y: &mut [F]) {
+    assert!(a.len() == y.len() && b.len() == y.len() && c.len() == y.len(), "operands of one length");
+    let mut go = |f: fn(f64, f64, f64) -> f64| {
+        for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
+            *y = F::from_f64(f(a.to_f64(), b.to_f64(), c.to_f64()));
         }
-        Binary::Pow => go!(SPECIAL, |x, y| x.powf(y)),
-        Binary::Maximum => go!(CHEAP, |x, y| if x > y || x.is_nan() { x } else { y }),
-        Binary::Minimum => go!(CHEAP, |x, y| if x < y || x.is_nan() { x } else { y }),
-        Binary::Atan2 => go!(ELEMENTARY, |x, y| F::from_f64(x.to_f64().atan2(y.to_f64()))),
-        Binary::Xlogy => go!(ELEMENTARY, |x, y| {
-            let z = x * y.ln();
-            if x == F::ZERO && !y.is_nan() { F::ZERO } else { z }
-        }),
-        Binary::LogAddExp => go!(ELEMENTARY, |x, y| {
-            let (high, low) = if x < y { (y, x) } else { (x, y) };
-            let z = high + (low - high).exp().ln_1p();
-            // Equal infinities have no difference; NaN fails both comparisons and stays in z.
-            if high == low && !high.is_finite() { high } else { z }
-        }),
-        Binary::LogSubExp => go!(ELEMENTARY, |x, y| {
-            let z = x + (x - y).log1mexp();
-            if x == y { F::NEG_INFINITY } else { z }
-        }),
-        Binary::Lbeta => special!(lbeta),
-        Binary::Eq => go!(CHEAP, |x, y| F::from_bool(x == y)),
-        Binary::Ne => go!(CHEAP, |x, y| F::from_bool(x != y)),
-        Binary::Lt => go!(CHEAP, |x, y| F::from_bool(x < y)),
-        Binary::Le => go!(CHEAP, |x, y| F::from_bool(x <= y)),
-        Binary::Gt => go!(CHEAP, |x, y| F::from_bool(x > y)),
-        Binary::Ge => go!(CHEAP, |x, y| F::from_bool(x >= y)),
-        Binary::And => go!(CHEAP, |x, y| F::from_bool(x != F::ZERO && y != F::ZERO)),
-        Binary::Or => go!(CHEAP, |x, y| F::from_bool(x != F::ZERO || y != F::ZERO)),
-        Binary::GammaIncP => special!(gammainc),
-        Binary::GammaIncPda => special!(gammainc_da),
-        Binary::GammaIncQ => special!(gammaincc),
+    };
+    match op {
+        Ternary::Select => simd::dispatch(
+            #[inline(always)]
+            || {
+                for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
+                    *y = if a != F::ZERO { b } else { c };
+                }
+            },
+        ),
+        Ternary::BetaInc => go(special::betainc),
+        Ternary::BetaIncDa => go(special::betainc_da),
+        Ternary::BetaIncDb => go(special::betainc_db),
     }
 }
 
@@ -425,6 +486,9 @@ impl<const N: usize> Layout<N> {
     /// Calls `f(offsets, row)` for consecutive rows of `out`, whose first element has the flat position `start`
     /// (a multiple of the inner length).
     pub(crate) fn rows<T>(&self, start: usize, out: &mut [T], mut f: impl FnMut([usize; N], &mut [T])) {
+        if out.is_empty() {
+            return;
+        }
         let (len, _) = self.inner();
         let outer = self.rank - 1;
         let mut index = [0; MAX_RANK];
@@ -564,3 +628,6 @@ fn map3<F: Scalar>(
         );
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ mod reduce;
 pub mod rules;
 mod shape;
 mod source;
+#[cfg(test)]
+mod tests;
 mod unary;
 pub(crate) mod vjp;
 
@@ -44,6 +46,9 @@ pub(crate) trait Operation {
     fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel;
     /// Appends the cotangents of the operands that need one. An operand that is given none has derivative zero.
     fn vjp(v: &mut Vjp);
+    /// Small operands for the tests, awkward sizes included.
+    #[cfg(test)]
+    fn samples() -> Vec<tests::Sample>;
 }
 
 macro_rules! ops {
@@ -51,6 +56,11 @@ macro_rules! ops {
         $(#[$meta:meta])*
         $name:ident $(($arg:ty))? $({ $($(#[$field_meta:meta])* $field:ident: $field_type:ty),* $(,)? })? = $home:path;
     )*) => {
+        /// The samples of all operations.
+        #[cfg(test)]
+        fn samples() -> Vec<tests::Sample> {
+            [$(<$home as Operation>::samples()),*].into_iter().flatten().collect()
+        }
         /// An operation with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
@@ -240,6 +250,8 @@ ops! {
     MaxPool2d(PoolAttrs) = pool::MaxPool2d;
     /// `dy` brought to the (first) largest cell of each window of `x`; operands `x`, `dy`.
     MaxPool2dGrad(PoolAttrs) = pool::MaxPool2dGrad;
+    /// `v` at the (first) largest cell of each window of `x`; operands `x`, `v`.
+    MaxPool2dTake(PoolAttrs) = pool::MaxPool2dTake;
     /// The mean of each window of `x [N,C,H,W]`.
     AvgPool2d(PoolAttrs) = pool::AvgPool2d;
     /// Its adjoint; operand `dy`.
@@ -282,6 +294,25 @@ pub(crate) fn evaluate_at(op: &Op, operands: &[f64]) -> Option<f64> {
         _ => return None,
     }
     Some(out[0])
+}
+
+/// The result of an operation on arrays, in double precision; not for operations that draw.
+pub(crate) fn evaluate(op: &Op, operands: &[&[f64]], shapes: &[&Shape], result: &Shape) -> Vec<f64> {
+    let kernel = op.kernel(shapes, result);
+    let arena = operands.concat();
+    let mut start = 0;
+    let ranges: Vec<_> = operands
+        .iter()
+        .map(|x| {
+            start += x.len();
+            start - x.len()..start
+        })
+        .collect();
+    let mut out = vec![0.0; result.count()];
+    let mut scratch = vec![0.0; kernel.scratch::<f64>()];
+    let inputs = kernel::Inputs { low: &arena, high: &[], high_start: arena.len(), ranges: &ranges };
+    kernel.run(&inputs, &mut out, &mut scratch, crate::rng::Key::new(0));
+    out
 }
 
 /// The operands' shapes, of which there are exactly `N`.

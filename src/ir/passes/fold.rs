@@ -26,6 +26,7 @@ const RULES: &[Rule] = &[
     div_one,
     powers,
     double_negation,
+    stable_logs,
     select_known,
     nested_shapes,
     fills,
@@ -176,6 +177,57 @@ fn double_negation(g: &mut Builder, node: &Node) -> Option<ValueId> {
     }
 }
 
+/// Logarithms of what would round or overflow first: `ln sum e^x`, `ln(1 + e^x)`, `ln sigmoid x`, `ln(1 - sigmoid x)`,
+/// `ln(1 - e^x)`, `ln Phi(x)`. Equal wherever both sides are exact;
+/// the rewritten side is finite where the other one has lost everything.
+fn stable_logs(g: &mut Builder, node: &Node) -> Option<ValueId> {
+    let under = |g: &Builder, x: ValueId, map: Unary| match &g.graph().nodes[x] {
+        Node { op: Op::Unary(m), operands, .. } if *m == map => Some(operands[0]),
+        _ => None,
+    };
+    let (is_log1p, x) = match (&node.op, &node.operands[..]) {
+        (Op::Unary(Unary::Log), &[x]) => (false, x),
+        (Op::Unary(Unary::Log1p), &[x]) => (true, x),
+        _ => return None,
+    };
+    // ln(1 + u) and ln(1 - u), by whichever way they are written.
+    let inner = g.graph().nodes[x].clone();
+    let (plus, minus) = match (&inner.op, &inner.operands[..]) {
+        (Op::Unary(Unary::Neg), &[u]) if is_log1p => (None, Some(u)),
+        _ if is_log1p => (Some(x), None),
+        (Op::Binary(Binary::Add), &[a, b]) if g.as_full(a) == Some(1.0) => (whole(g, node, b), None),
+        (Op::Binary(Binary::Add), &[a, b]) if g.as_full(b) == Some(1.0) => (whole(g, node, a), None),
+        (Op::Binary(Binary::Sub), &[a, b]) if g.as_full(a) == Some(1.0) => (None, whole(g, node, b)),
+        _ => (None, None),
+    };
+    if let Some(u) = plus {
+        return under(g, u, Unary::Exp).map(|u| g.softplus(u));
+    }
+    if let Some(u) = minus {
+        if let Some(v) = under(g, u, Unary::Sigmoid) {
+            let negated = g.neg(v);
+            return Some(g.log_sigmoid(negated));
+        }
+        return under(g, u, Unary::Exp).map(|v| g.log1m_exp(v));
+    }
+    if is_log1p {
+        return None;
+    }
+    if let Some(u) = under(g, x, Unary::Sigmoid) {
+        return Some(g.log_sigmoid(u));
+    }
+    if let Some(u) = under(g, x, Unary::Ndtr) {
+        return Some(g.log_ndtr(u));
+    }
+    match &inner.op {
+        Op::Reduce { kind: Reduction::Sum, axes } => {
+            let u = under(g, inner.operands[0], Unary::Exp)?;
+            Some(g.logsumexp(u, axes))
+        }
+        _ => None,
+    }
+}
+
 /// `true ? a : b = a`, `c ? a : a = a`.
 fn select_known(g: &mut Builder, node: &Node) -> Option<ValueId> {
     let Op::Ternary(Ternary::Select) = node.op else { return None };
@@ -299,7 +351,8 @@ fn sum_of_broadcast(g: &mut Builder, node: &Node) -> Option<ValueId> {
     Some(g.broadcast_to(scaled, node.shape.clone()))
 }
 
-/// Elementwise maps of fills are fills; small arrays of constants are computed.
+/// Elementwise maps of fills are fills; small arrays of constants are computed, in double precision. What gathers by
+/// constant indices is left to the executor, which reports a wrong index.
 fn constants(g: &mut Builder, node: &Node) -> Option<ValueId> {
     if node.operands.is_empty() || node.op.is_random() {
         return None;
@@ -310,5 +363,130 @@ fn constants(g: &mut Builder, node: &Node) -> Option<ValueId> {
         let value = crate::ops::evaluate_at(&node.op, &values)?;
         return (node.dtype == DType::Real).then(|| g.full(value, node.shape.clone()));
     }
-    None
+    let is_copy = matches!(node.op, Op::StopGradient | Op::ToReal | Op::Reshape { .. } | Op::Broadcast { .. });
+    let by_index = matches!(node.op, Op::Gather | Op::ScatterAdd { .. } | Op::Pick | Op::Place { .. });
+    if is_copy || by_index || node.shape.count() > MAX_CONSTANT {
+        return None;
+    }
+    let data: Vec<Vec<f64>> = node.operands.iter().map(|&o| known(g, o)).collect::<Option<_>>()?;
+    let data: Vec<&[f64]> = data.iter().map(Vec::as_slice).collect();
+    let shapes: Vec<Shape> = node.operands.iter().map(|&o| g.shape(o)).collect();
+    let shapes: Vec<&Shape> = shapes.iter().collect();
+    let result = crate::ops::evaluate(&node.op, &data, &shapes, &node.shape);
+    Some(g.constant(result, node.shape.clone(), node.dtype))
+}
+
+/// The elements of a small constant.
+fn known(g: &Builder, value: ValueId) -> Option<Vec<f64>> {
+    let node = &g.graph().nodes[value];
+    if node.shape.count() > MAX_CONSTANT {
+        return None;
+    }
+    match node.op {
+        Op::Constant(id) => Some(g.graph().constants[id].data.to_vec()),
+        Op::Full { value, .. } => Some(vec![value; node.shape.count()]),
+        Op::Iota { n } => Some((0..n).map(|i| i as f64).collect()),
+        Op::Reshape { .. } | Op::ToReal | Op::StopGradient => known(g, node.operands[0]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::InputKind;
+    use crate::ir::passes::dce;
+
+    /// What is left of `build(g, x)` for an input x [2, 3].
+    fn folded(build: impl FnOnce(&mut Builder, ValueId) -> ValueId) -> String {
+        let mut g = Builder::new();
+        let x = g.input("x", Shape::from([2, 3]), DType::Real, InputKind::Param);
+        let y = build(&mut g, x);
+        g.output("y", y);
+        crate::ir::print::print(&dce::run(run(g.finish())), None)
+    }
+
+    #[test]
+    fn identities_leave_the_operand() {
+        let x = "%0 = param `x` : real[2, 3]\noutput y = %0\n";
+        assert_eq!(folded(|g, x| g.mul_scalar(x, 1.0)), x);
+        assert_eq!(folded(|g, x| g.add_scalar(x, 0.0)), x);
+        assert_eq!(folded(|g, x| g.pow_scalar(x, 1.0)), x);
+        let twice = folded(|g, x| {
+            let y = g.neg(x);
+            g.neg(y)
+        });
+        assert_eq!(twice, x);
+        let moved = folded(|g, x| {
+            let y = g.reshape(x, [3, 2]);
+            g.reshape(y, [2, 3])
+        });
+        assert_eq!(moved, x);
+    }
+
+    #[test]
+    fn zero_times_something_that_may_be_infinite_stays() {
+        assert!(folded(|g, x| g.mul_scalar(x, 0.0)).contains("mul"));
+    }
+
+    #[test]
+    fn logarithms_keep_their_digits() {
+        let name_of = |build: fn(&mut Builder, ValueId) -> ValueId| {
+            let text = folded(build);
+            let line = text.lines().rev().nth(1).expect("a node and an output").to_string();
+            line.split_whitespace().nth(2).expect("an operation").to_string()
+        };
+        assert_eq!(
+            name_of(|g, x| {
+                let e = g.exp(x);
+                let s = g.sum(e, &[1]);
+                g.log(s)
+            }),
+            "logsumexp[axes=[1]]"
+        );
+        assert_eq!(
+            name_of(|g, x| {
+                let p = g.sigmoid(x);
+                let q = g.scalar_sub(1.0, p);
+                g.log(q)
+            }),
+            "log_sigmoid"
+        );
+        assert_eq!(
+            name_of(|g, x| {
+                let e = g.exp(x);
+                g.log1p(e)
+            }),
+            "softplus"
+        );
+    }
+
+    #[test]
+    fn constants_are_computed() {
+        let text = folded(|g, x| {
+            let c = g.constant(vec![1.0, 2.0, 3.0], Shape::from([3]), DType::Real);
+            let c = g.exp(c);
+            let total = g.sum(c, &[0]);
+            let two = g.scalar(2.0);
+            let four = g.square(two);
+            let c = g.mul(total, four);
+            g.mul(x, c)
+        });
+        assert!(!text.contains("exp") && !text.contains("sum") && !text.contains("square"), "{text}");
+    }
+
+    #[test]
+    fn broadcasts_vanish_into_maps_and_sums() {
+        let text = folded(|g, x| {
+            let c = g.input("c", Shape::from([3]), DType::Real, InputKind::Param);
+            let wide = g.broadcast_to(c, [2, 3]);
+            g.mul(x, wide)
+        });
+        assert!(!text.contains("broadcast"), "{text}");
+        let text = folded(|g, x| {
+            let wide = g.broadcast_to(x, [5, 2, 3]);
+            g.sum(wide, &[0, 2])
+        });
+        assert!(text.contains("sum[axes=[1]] %0 : real[2]") && !text.contains("broadcast"), "{text}");
+    }
 }
