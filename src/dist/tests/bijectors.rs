@@ -44,7 +44,13 @@ fn trip(support: SupportKind, ends: Option<(f64, f64)>, u: &[f64], shape: Shape)
     let back = support.unconstrain(&mut g, x, bounds);
     let mut values = evaluate(&g, &[x, log_det, back]).into_iter();
     let mut next = || values.next().expect("three values");
-    Trip { x: next(), log_det: next(), back: next(), x_shape: g.shape(x).to_vec(), log_det_shape: g.shape(log_det).to_vec() }
+    Trip {
+        x: next(),
+        log_det: next(),
+        back: next(),
+        x_shape: g.shape(x).to_vec(),
+        log_det_shape: g.shape(log_det).to_vec(),
+    }
 }
 
 /// Coordinates between -2 and 2, different in every place.

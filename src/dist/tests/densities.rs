@@ -35,7 +35,7 @@ fn continuous_densities_integrate_to_one_and_give_mean_and_variance() {
                     .sum()
             };
             let total = integral(&|_| 1.0);
-            assert!((total - 1.0).abs() < 1e-7, "{}{params:?} integrates to {total}", get(id).name);
+            assert!((total - 1.0).abs() < 1e-5, "{}{params:?} integrates to {total}", get(id).name);
             let mut g = Builder::new();
             let d = dist(&mut g, id, &params);
             let mean = d.mean(&mut g).map(|m| evaluate(&g, &[m])[0][0]);
@@ -76,20 +76,21 @@ fn cdfs_are_integrals_and_quantiles_their_inverses() {
         for params in parameter_sets(id) {
             let (xs, weights) = quadrature(id, &params);
             let density: Vec<f64> = log_prob(id, &params, &xs).iter().map(|lp| lp.exp()).collect();
-            let Some(below) = at(id, &params, &xs, |d, g, x| d.cdf(g, x)) else { continue };
-            // Between nodes the trapezoid rule is not exact, so compare increments of the cdf over many steps.
+            // Some of the nodes, as incomplete beta functions take their time.
+            let every = 64;
+            let some: Vec<f64> = xs.iter().step_by(every).copied().collect();
+            let Some(below) = at(id, &params, &some, |d, g, x| d.cdf(g, x)) else { continue };
+            let term = |i: usize| if weights[i] > 0.0 && density[i] > 0.0 { weights[i] * density[i] } else { 0.0 };
             let mut sum = 0.0;
             for i in 1..xs.len() {
-                let term = |i: usize| if weights[i] > 0.0 && density[i] > 0.0 { weights[i] * density[i] } else { 0.0 };
                 sum += 0.5 * (term(i - 1) + term(i));
-                assert!(
-                    (below[i] - below[0] - sum).abs() < 2e-3,
-                    "{}{params:?}: cdf({}) = {}, integral {sum}",
-                    get(id).name,
-                    xs[i],
-                    below[i]
-                );
-                assert!(below[i] >= below[i - 1] - 1e-12);
+                if i % every != 0 {
+                    continue;
+                }
+                let (at, name) = (i / every, get(id).name);
+                let got = below[at] - below[0];
+                assert!((got - sum).abs() < 1e-4, "{name}{params:?}: cdf({}) = {got}, integral {sum}", xs[i]);
+                assert!(below[at] >= below[at - 1] - 1e-12);
             }
             let qs = [1e-6, 0.01, 0.3, 0.5, 0.77, 0.999];
             let Some(quantiles) = at(id, &params, &qs, |d, g, q| d.icdf(g, q)) else { continue };
@@ -148,8 +149,8 @@ fn masses_sum_to_one_and_to_their_cdf() {
 /// The sum over a grid of two unconstrained coordinates of density times Jacobian.
 fn integral_of_plane(id: DistId, params: &[Array]) -> f64 {
     let support = get(id).support;
-    let reach = if support == SupportKind::Real { 12.0 } else { 30.0 };
-    let n = 241;
+    let reach = if support == SupportKind::Real { 24.0 } else { 30.0 };
+    let n = 481;
     let line: Vec<f64> = (0..n).map(|i| reach * (2.0 * i as f64 / (n - 1) as f64 - 1.0)).collect();
     let grid: Vec<f64> = line.iter().flat_map(|&a| line.iter().flat_map(move |&b| [a, b])).collect();
     let mut g = Builder::new();

@@ -19,8 +19,7 @@ const KOLMOGOROV: f64 = 2.694;
 /// The largest distance of the empirical cdf from `below` at sorted draws, times sqrt(n).
 fn kolmogorov(below: &[f64]) -> f64 {
     let n = below.len() as f64;
-    let distance =
-        below.iter().enumerate().map(|(i, &p)| (p - i as f64 / n).abs().max((p - (i + 1) as f64 / n).abs()));
+    let distance = below.iter().enumerate().map(|(i, &p)| (p - i as f64 / n).abs().max((p - (i + 1) as f64 / n).abs()));
     distance.fold(0.0, f64::max) * n.sqrt()
 }
 

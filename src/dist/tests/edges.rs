@@ -100,7 +100,11 @@ fn single_precision_agrees_with_double() {
             let single = evaluate_in::<f32>(g.graph(), &[lp], Key::new(1)).remove(0);
             for (a, b) in evaluate(&g, &[lp])[0].iter().zip(&single) {
                 // An x next to an end may round onto it.
-                assert!(a == b || (a - b).abs() < 2e-5 * (1.0 + a.abs()) + 2e-4, "{}{params:?}: {a} and {b}", get(id).name);
+                assert!(
+                    a == b || (a - b).abs() < 2e-5 * (1.0 + a.abs()) + 2e-4,
+                    "{}{params:?}: {a} and {b}",
+                    get(id).name
+                );
             }
         }
     }
@@ -188,7 +192,8 @@ fn a_mixture_handles_impossible_components_and_weights() {
 fn a_mixture_of_classes_mixes_their_probabilities() {
     let mut g = Builder::new();
     let weights = Array::vector(&[0.25, 0.75]).put(&mut g, DType::Real);
-    let (p, q) = (Array::vector(&[0.2, 0.8]).put(&mut g, DType::Real), Array::vector(&[0.6, 0.4]).put(&mut g, DType::Real));
+    let (p, q) =
+        (Array::vector(&[0.2, 0.8]).put(&mut g, DType::Real), Array::vector(&[0.6, 0.4]).put(&mut g, DType::Real));
     let row = |p| Dist::row(DistId::CATEGORICAL_PROBS, [p]);
     let mixture = Dist::Mixture { weights, components: vec![row(p), row(q)] };
     let probs = mixture.probs(&mut g).expect("classes");

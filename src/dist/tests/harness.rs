@@ -122,6 +122,12 @@ pub fn parameter_sets(id: DistId) -> Vec<Vec<Array>> {
         DistId::CHI_SQUARED => scalars(&[&[3.0], &[0.7], &[12.0]]),
         DistId::WEIBULL | DistId::PARETO => scalars(&[&[2.0, 1.2], &[0.8, 0.5], &[5.0, 3.0]]),
         DistId::GAMMA | DistId::INVERSE_GAMMA => scalars(&[&[2.5, 1.2], &[0.4, 0.5], &[30.0, 3.0]]),
+        DistId::ASYMMETRIC_LAPLACE => scalars(&[&[0.3, 1.2, 0.7], &[-2.0, 0.1, 2.0], &[1.0, 3.0, 1.0]]),
+        DistId::SKEW_NORMAL => scalars(&[&[0.3, 1.2, 2.0], &[-2.0, 0.1, -0.5], &[1.0, 3.0, 0.0]]),
+        DistId::INVERSE_GAUSSIAN => scalars(&[&[1.2, 2.5], &[0.5, 0.4], &[3.0, 30.0]]),
+        DistId::KUMARASWAMY => scalars(&[&[2.0, 3.0], &[0.6, 0.8], &[6.0, 1.5]]),
+        DistId::VON_MISES => scalars(&[&[0.3, 2.0], &[-3.0, 0.2], &[1.0, 40.0]]),
+        DistId::HYPERGEOMETRIC => scalars(&[&[20.0, 12.0, 6.0], &[9.0, 7.0, 6.0], &[100.0, 3.0, 50.0]]),
         DistId::BETA => scalars(&[&[2.0, 3.0], &[0.4, 0.6], &[20.0, 1.5]]),
         DistId::UNIFORM => scalars(&[&[-1.0, 2.0], &[0.0, 0.1], &[0.0, 1.0]]),
         DistId::CONTINUOUS_BERNOULLI_PROBS => scalars(&[&[0.3], &[0.5001], &[0.99]]),
@@ -177,19 +183,25 @@ pub fn discrete_scalars() -> impl Iterator<Item = DistId> {
 }
 
 /// Nodes `(x, weight)` of a quadrature over the support of `id`: unconstrained coordinates on an even grid, stretched by
-/// sinh so that power tails are reached, and mapped by the row's own bijector with its Jacobian.
+/// sinh so that power tails are reached, centred and scaled as a location-scale family is, and mapped by the row's own
+/// bijector with its Jacobian. Exact to about 1e-6 where the density has a kink at its location.
 pub fn quadrature(id: DistId, params: &[Array]) -> (Vec<f64>, Vec<f64>) {
-    let step = 1.0 / 64.0;
-    let reach = if get(id).support == crate::dist::SupportKind::Real { 26.0f64 } else { 7.0 };
-    let n = (reach / step) as i64;
+    let step = 1.0 / 256.0;
+    let real = get(id).support == crate::dist::SupportKind::Real;
+    let param = |name: &str, default: f64| match get(id).param(name) {
+        Some(at) if real => params[at].data[0],
+        _ => default,
+    };
+    let (loc, scale) = (param("loc", 0.0), param("scale", 1.0));
+    let n = ((if real { 26.0 } else { 7.0 }) / step) as i64;
     let grid: Vec<f64> = (-n..=n).map(|i| i as f64 * step).collect();
-    let us: Vec<f64> = grid.iter().map(|t| t.sinh()).collect();
+    let us: Vec<f64> = grid.iter().map(|t| loc + scale * t.sinh()).collect();
     let mut g = Builder::new();
     let d = dist(&mut g, id, params);
     let bounds = d.bounds(&mut g);
     let u = Array::vector(&us).put(&mut g, DType::Real);
     let (x, log_det) = d.support().constrain(&mut g, u, bounds);
     let values = evaluate(&g, &[x, log_det]);
-    let weights = values[1].iter().zip(&grid).map(|(log_det, t)| log_det.exp() * t.cosh() * step).collect();
+    let weights = values[1].iter().zip(&grid).map(|(log_det, t)| log_det.exp() * scale * t.cosh() * step).collect();
     (values[0].clone(), weights)
 }
