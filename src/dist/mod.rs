@@ -205,7 +205,7 @@ impl DistDef {
     /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
     /// parameters, so it cannot be told apart for families whose parameters are all scalars.
     pub fn event_shape(&self, params: &[Shape]) -> Shape {
-        let widest = self.params.iter().zip(params).filter(|(def, _)| def.event_rank > 0).next_back();
+        let widest = self.params.iter().zip(params).rfind(|(def, _)| def.event_rank > 0);
         match widest {
             Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
             _ => Shape::scalar(),
