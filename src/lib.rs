@@ -16,6 +16,7 @@ pub mod builtins;
 pub mod check;
 
 pub mod ir;
+pub mod lower;
 pub mod ops;
 
 pub mod autodiff;
