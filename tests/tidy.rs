@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["ir", "ops", "dist", "autodiff"],
     // The language's own functions are a table that checking and lowering share.
     &["check", "builtins"],
+    &["lower"],
     &["exec", "data"],
     &["guide", "infer"],
     &["report"],
