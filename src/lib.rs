@@ -8,6 +8,7 @@ pub mod diag;
 pub mod driver;
 pub mod index;
 pub mod rng;
+pub mod session;
 pub mod source;
 
 pub mod syntax;

@@ -117,7 +117,7 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let weight = spec.anneal.then(|| lo.g.input("kl weight", Shape::scalar(), DType::Real, InputKind::Batch));
     let scale = spec.batch.map_or(1.0, |(p, rows)| spec.sizes[p.size] as f64 / rows as f64);
     let g = &mut lo.g;
-    let mut weigh = |g: &mut crate::ir::Builder, terms: &[ValueId]| {
+    let weigh = |g: &mut crate::ir::Builder, terms: &[ValueId]| {
         let sum = g.add_all(terms);
         match weight {
             Some(w) => g.mul(sum, w),

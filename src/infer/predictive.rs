@@ -51,7 +51,7 @@ impl<'p> Predictive<'p> {
     }
 
     /// Scores every observation over the draws of `sites` (one chain).
-    pub fn score<F: Scalar>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
+    pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
         let slots = lo.all_slots();

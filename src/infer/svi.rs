@@ -111,13 +111,13 @@ impl<'p> Svi<'p> {
     }
 
     /// The graph of one step as text, for `emit`.
-    pub fn emit<F: Scalar>(&self, gradient: bool, plan: bool) -> Result<String, RunError> {
+    pub fn emit<F: Scalar>(&self, gradient: bool, plan: bool, sources: &crate::source::Sources) -> Result<String, RunError> {
         let rows = self.rows().map(|(_, rows, _)| rows);
         let graph = elbo::build(&self.spec(rows, self.settings.kl, self.settings.anneal_kl > 0), gradient)?;
         if plan {
             return Ok(Executable::<F>::compile(&graph.graph).print_plan());
         }
-        Ok(crate::ir::print::print(&graph.graph))
+        Ok(crate::ir::print::print(&graph.graph, Some(sources)))
     }
 
     /// Runs the optimization.
