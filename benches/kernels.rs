@@ -112,7 +112,8 @@ fn pools(c: &mut Criterion) {
     let mut group = c.benchmark_group("pool f32");
     group.throughput(Throughput::Elements(shape.x_len() as u64));
     group.bench_function("max 2x2", |bench| bench.iter(|| max_pool2d(&shape, black_box(&x), &mut y)));
-    group.bench_function("max 2x2 gradient", |bench| bench.iter(|| max_pool2d_grad(&shape, black_box(&x), &y, &mut dx)));
+    group
+        .bench_function("max 2x2 gradient", |bench| bench.iter(|| max_pool2d_grad(&shape, black_box(&x), &y, &mut dx)));
     group.finish();
 }
 

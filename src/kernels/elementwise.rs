@@ -202,7 +202,7 @@ macro_rules! unary_table {
     };
 }
 
-/// y[i] = op(x[i]); the lengths are equal.
+/// y\[i] = op(x\[i]); the lengths are equal.
 pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
     macro_rules! go {
@@ -223,7 +223,7 @@ pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     unary_table!(op, go, F);
 }
 
-/// x[i] = op(x[i]).
+/// x\[i] = op(x\[i]).
 pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     let len = x.len();
     macro_rules! go {
@@ -244,7 +244,7 @@ pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     unary_table!(op, go, F);
 }
 
-/// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
+/// out\[i] = op(a\[i], b\[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///
 /// GammaIncP and its kin take (a, x). `Pow` is C's pow: a negative base with an exponent that is no integer gives NaN.
 pub fn binary<F: Scalar>(op: Binary, dims: &[usize], a: Operand<'_, F>, b: Operand<'_, F>, out: &mut [F]) {
@@ -318,7 +318,7 @@ pub fn binary<F: Scalar>(op: Binary, dims: &[usize], a: Operand<'_, F>, b: Opera
     }
 }
 
-/// out[i] = op(a[i], b[i], c[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
+/// out\[i] = op(a\[i], b\[i], c\[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 pub fn ternary<F: Scalar>(
     op: Ternary,
     dims: &[usize],
@@ -356,7 +356,7 @@ pub fn ternary<F: Scalar>(
     }
 }
 
-/// out[i] = a[i] where c[i] is true (not 0), b[i] elsewhere; see [`ternary`].
+/// out\[i] = a\[i] where c\[i] is true (not 0), b\[i] elsewhere; see [`ternary`].
 pub fn select<F: Scalar>(
     dims: &[usize],
     condition: Operand<'_, F>,
