@@ -89,10 +89,42 @@ fn is_mark(rule: Rule) -> bool {
     use Rule::*;
     matches!(
         rule,
-        assign | tilde | colon | comma | dot | arrow | lpar | rpar | lbrk | rbrk | lbrace | rbrace | nl | EOI
-            | kw_use | kw_size | kw_data | kw_fn | kw_layer | kw_net | kw_model | kw_guide | kw_infer | kw_generate
-            | kw_evaluate | kw_expect | kw_param | kw_observe | kw_factor | kw_for | kw_in | kw_if | kw_else | kw_return
-            | kw_keep | kw_new
+        assign
+            | tilde
+            | colon
+            | comma
+            | dot
+            | arrow
+            | lpar
+            | rpar
+            | lbrk
+            | rbrk
+            | lbrace
+            | rbrace
+            | nl
+            | EOI
+            | kw_use
+            | kw_size
+            | kw_data
+            | kw_fn
+            | kw_layer
+            | kw_net
+            | kw_model
+            | kw_guide
+            | kw_infer
+            | kw_generate
+            | kw_evaluate
+            | kw_expect
+            | kw_param
+            | kw_observe
+            | kw_factor
+            | kw_for
+            | kw_in
+            | kw_if
+            | kw_else
+            | kw_return
+            | kw_keep
+            | kw_new
     )
 }
 
@@ -468,10 +500,8 @@ impl Builder<'_> {
 
     fn infix(&mut self, left: Expr, op: P, right: Expr) -> Expr {
         let span = left.span.to(right.span);
-        let comparison = matches!(
-            op.as_rule(),
-            Rule::eq | Rule::ne | Rule::lt | Rule::le | Rule::gt | Rule::ge | Rule::in_
-        );
+        let comparison =
+            matches!(op.as_rule(), Rule::eq | Rule::ne | Rule::lt | Rule::le | Rule::gt | Rule::ge | Rule::in_);
         if comparison && (is_comparison(&left) || is_comparison(&right)) {
             let place = self.span(&op);
             self.error(

@@ -20,9 +20,9 @@ fn word(rule: Rule) -> Word {
     use Word::{Operator, Say, Silent};
     match rule {
         item | only_item | const_item | use_item | size_item | data_item | fn_item | layer_item | net_item
-        | submodel_item | model_item | guide_item | infer_item | generate_item | evaluate_item | expect_item | kw_use
-        | kw_size | kw_data | kw_fn | kw_layer | kw_net | kw_model | kw_guide | kw_infer | kw_generate | kw_evaluate
-        | kw_expect => Say("an item such as `data`, `model` or `infer`"),
+        | submodel_item | model_item | guide_item | infer_item | generate_item | evaluate_item | expect_item
+        | kw_use | kw_size | kw_data | kw_fn | kw_layer | kw_net | kw_model | kw_guide | kw_infer | kw_generate
+        | kw_evaluate | kw_expect => Say("an item such as `data`, `model` or `infer`"),
         function => Say("a name and parameters"),
         params => Say("parameters in parentheses"),
         parameter => Say("a parameter such as `x: real[N]`"),
@@ -42,11 +42,11 @@ fn word(rule: Rule) -> Word {
         | factor_stmt | for_stmt | if_stmt | return_stmt | expr_stmt | keep | kw_keep | kw_param | kw_observe
         | kw_factor | kw_for | kw_if | kw_return => Say("a statement"),
         names | target | tuple_target | path | rest => Say("a name"),
-        expr | only_expr | unit | primary | prefix | real | int | string | yes | no | infinity | tuple | array | hole
-        | neg | not | range_to | range_to_closed | arg | named | slot => Say("an expression"),
+        expr | only_expr | unit | primary | prefix | real | int | string | yes | no | infinity | tuple | array
+        | hole | neg | not | range_to | range_to_closed | arg | named | slot => Say("an expression"),
         all | new_axis | kw_new => Silent,
-        pipe | or | and | eq | ne | le | lt | ge | gt | in_ | range | range_closed | range_from | add | sub | mul | div
-        | rem | matmul | pow | infix | postfix | call | index | field => Operator,
+        pipe | or | and | eq | ne | le | lt | ge | gt | in_ | range | range_closed | range_from | add | sub | mul
+        | div | rem | matmul | pow | infix | postfix | call | index | field => Operator,
         name => Say("a name"),
         reserved => Silent,
         kw_in => Say("`in`"),
@@ -63,8 +63,8 @@ fn word(rule: Rule) -> Word {
         rbrk => Say("`]`"),
         lbrace => Say("`{`"),
         rbrace => Say("`}`"),
-        nl | EOI => Say("the end of the line"),
-        doc | gap | between => Silent,
+        nl | EOI | between => Say("the end of the line"),
+        doc | gap => Silent,
         digits | exponent | WHITESPACE => Silent,
     }
 }
@@ -92,10 +92,11 @@ pub(super) fn words(tried: &[Rule]) -> String {
     }
     // Behind a finished statement, what could still be added to it matters less than that it has ended.
     if said.contains(&LINE_END) {
-        said.retain(|w| matches!(*w, LINE_END | "`}`"));
-        if said.len() == 2 {
-            said.retain(|w| *w == LINE_END);
-        }
+        said.retain(|w| matches!(*w, LINE_END | "`,`"));
+    }
+    // Behind an operand brackets are a call or an index, which are operators too.
+    if operator && said.iter().any(|w| !matches!(*w, "`(`" | "`[`")) {
+        said.retain(|w| !matches!(*w, "`(`" | "`[`"));
     }
     if said.is_empty() {
         return if operator { "an operator".to_string() } else { "something else".to_string() };
@@ -109,7 +110,7 @@ pub(super) fn words(tried: &[Rule]) -> String {
 
 /// What stands there, in words.
 pub(super) fn found(token: Option<&Token>, text: &str) -> String {
-    let Some(token) = token else { return "the end of the text".to_string() };
+    let Some(token) = token else { return "the end of the line".to_string() };
     let source = token.text(text);
     match token.kind {
         TokenKind::Newline => "the end of the line".to_string(),

@@ -55,6 +55,9 @@ pub enum TokenKind {
     /// `"…"`
     #[regex(r#""([^"\\\n]|\\[^\n])*""#)]
     Str,
+    /// `'…'`: a slip for a string.
+    #[regex(r"'[^'\n]*'")]
+    SingleQuoted,
     /// `"…` up to the end of the line.
     #[regex(r#""([^"\\\n]|\\[^\n])*\\?"#, priority = 1)]
     UnclosedStr,
@@ -262,13 +265,38 @@ impl TokenKind {
         use TokenKind::*;
         matches!(
             self,
-            Name | Underscore | Number(_) | Real | Str | UnclosedStr | True | False | Inf | Question | RParen | RBracket
+            Name | Underscore
+                | Number(_)
+                | Real
+                | Str
+                | UnclosedStr
+                | SingleQuoted
+                | True
+                | False
+                | Inf
+                | Question
+                | RParen
+                | RBracket
         )
     }
     /// True where an operand begins and nothing can be continued: `x`, `1`, `"s"`, `not`, `?`.
     pub fn starts_operand(self) -> bool {
         use TokenKind::*;
-        matches!(self, Name | Underscore | Number(_) | Real | Str | UnclosedStr | True | False | Inf | Question | Not | Bang)
+        matches!(
+            self,
+            Name | Underscore
+                | Number(_)
+                | Real
+                | Str
+                | UnclosedStr
+                | SingleQuoted
+                | True
+                | False
+                | Inf
+                | Question
+                | Not
+                | Bang
+        )
     }
     /// True for what wants an operand after it, so that its line goes on: `+`, `,`, `=`; not `..`, which may end a type.
     pub fn wants_more(self) -> bool {
@@ -352,13 +380,7 @@ mod tests {
         use TokenKind::*;
         assert_eq!(
             kinds,
-            [
-                Comment(CommentKind::Doc),
-                Newline,
-                Comment(CommentKind::Plain),
-                Newline,
-                Comment(CommentKind::Plain)
-            ]
+            [Comment(CommentKind::Doc), Newline, Comment(CommentKind::Plain), Newline, Comment(CommentKind::Plain)]
         );
     }
 

@@ -15,7 +15,8 @@ pub fn print_module(module: &Module) -> String {
     }
     let mut previous: Option<&Item> = None;
     for item in &module.items {
-        if previous.is_some_and(|prev| !(is_line(prev) && is_line(item) && item.doc.is_none() && same_kind(prev, item))) {
+        if previous.is_some_and(|prev| !(is_line(prev) && is_line(item) && item.doc.is_none() && same_kind(prev, item)))
+        {
             p.newline();
         }
         p.item(item);
@@ -53,10 +54,7 @@ pub fn print_type(ty: &Type) -> String {
 }
 
 fn is_line(item: &Item) -> bool {
-    matches!(
-        item.kind,
-        ItemKind::Use(_) | ItemKind::Const { .. } | ItemKind::Size { .. } | ItemKind::Data { .. }
-    )
+    matches!(item.kind, ItemKind::Use(_) | ItemKind::Const { .. } | ItemKind::Size { .. } | ItemKind::Data { .. })
 }
 
 fn same_kind(a: &Item, b: &Item) -> bool {

@@ -78,8 +78,19 @@ fn nowhere() -> Span {
 
 fn ident() -> impl Strategy<Value = Ident> {
     let name = prop_oneof![
-        Just("x"), Just("σ_obs"), Just("data"), Just("size"), Just("new"), Just("keep"), Just("model"), Just("e1"),
-        Just("_a"), Just("real"), Just("inform"), Just("minibatch"), Just("observe"),
+        Just("x"),
+        Just("σ_obs"),
+        Just("data"),
+        Just("size"),
+        Just("new"),
+        Just("keep"),
+        Just("model"),
+        Just("e1"),
+        Just("_a"),
+        Just("real"),
+        Just("inform"),
+        Just("minibatch"),
+        Just("observe"),
     ];
     name.prop_map(|n| Ident { name: n.to_string(), span: nowhere() })
 }
@@ -102,8 +113,18 @@ fn expr() -> impl Strategy<Value = Expr> {
     leaf.prop_recursive(5, 24, 4, |inner| {
         let boxed = inner.clone().prop_map(Box::new).boxed();
         let op = prop::sample::select(vec![
-            BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Rem, BinaryOp::Pow, BinaryOp::MatMul,
-            BinaryOp::And, BinaryOp::Or, BinaryOp::Eq, BinaryOp::Lt, BinaryOp::Ge,
+            BinaryOp::Add,
+            BinaryOp::Sub,
+            BinaryOp::Mul,
+            BinaryOp::Div,
+            BinaryOp::Rem,
+            BinaryOp::Pow,
+            BinaryOp::MatMul,
+            BinaryOp::And,
+            BinaryOp::Or,
+            BinaryOp::Eq,
+            BinaryOp::Lt,
+            BinaryOp::Ge,
         ]);
         let slot = prop_oneof![
             4 => inner.clone().prop_map(Index::At),
@@ -140,8 +161,12 @@ fn ty() -> impl Strategy<Value = Type> {
         Box::new(at(ExprKind::Range { start: Some(Box::new(a)), end: b.map(Box::new), closed }))
     });
     let elem = prop::sample::select(vec![Elem::Real, Elem::Int, Elem::Bool]);
-    (elem, prop::collection::vec(dim, 0..3), prop::option::of(range))
-        .prop_map(|(elem, dims, range)| Type { elem, dims, range, span: nowhere() })
+    (elem, prop::collection::vec(dim, 0..3), prop::option::of(range)).prop_map(|(elem, dims, range)| Type {
+        elem,
+        dims,
+        range,
+        span: nowhere(),
+    })
 }
 
 fn doc() -> impl Strategy<Value = Option<String>> {
@@ -161,13 +186,15 @@ fn stmt() -> impl Strategy<Value = Stmt> {
     let pattern = prop_oneof![ident().prop_map(Pattern::Name), names.prop_map(|n| Pattern::Tuple(n, nowhere()))];
     let kind = prop_oneof![
         (pattern, expr(), any::<bool>()).prop_map(|(target, value, keep)| StmtKind::Let { target, value, keep }),
-        (target, prop::option::of(ty()), expr()).prop_map(|(target, ty, dist)| {
-            StmtKind::Sample { target, ty, dist, keep: false }
-        }),
+        (target, prop::option::of(ty()), expr())
+            .prop_map(|(target, ty, dist)| { StmtKind::Sample { target, ty, dist, keep: false } }),
         (ident(), ty(), any::<bool>()).prop_map(|(name, ty, keep)| StmtKind::Declare { name, ty, keep }),
         (ident(), index, expr()).prop_map(|(name, index, value)| StmtKind::Assign { name, index, value }),
-        (ident(), prop::option::of(ty()), prop::option::of(expr()))
-            .prop_map(|(name, ty, init)| StmtKind::Param { name, ty, init }),
+        (ident(), prop::option::of(ty()), prop::option::of(expr())).prop_map(|(name, ty, init)| StmtKind::Param {
+            name,
+            ty,
+            init
+        }),
         (expr(), expr()).prop_map(|(value, dist)| StmtKind::Observe { value, dist }),
         expr().prop_map(StmtKind::Factor),
         expr().prop_map(StmtKind::Return),
@@ -178,8 +205,11 @@ fn stmt() -> impl Strategy<Value = Stmt> {
         let block = prop::collection::vec(inner, 0..3).prop_map(|stmts| Block { stmts, span: nowhere() });
         let kind = prop_oneof![
             (ident(), expr(), block.clone()).prop_map(|(var, range, body)| StmtKind::For { var, range, body }),
-            (expr(), block.clone(), prop::option::of(block))
-                .prop_map(|(cond, then, otherwise)| StmtKind::If { cond, then, otherwise }),
+            (expr(), block.clone(), prop::option::of(block)).prop_map(|(cond, then, otherwise)| StmtKind::If {
+                cond,
+                then,
+                otherwise
+            }),
         ];
         (doc(), kind).prop_map(|(doc, kind)| Stmt { doc, kind, span: nowhere() })
     })
@@ -187,12 +217,16 @@ fn stmt() -> impl Strategy<Value = Stmt> {
 
 fn item() -> impl Strategy<Value = Item> {
     let block = prop::collection::vec(stmt(), 0..3).prop_map(|stmts| Block { stmts, span: nowhere() }).boxed();
-    let parameter = (ident(), prop_oneof![
-        ty().prop_map(ParameterKind::Value),
-        Just(ParameterKind::Size(nowhere())),
-        Just(ParameterKind::Dist(nowhere())),
-        Just(ParameterKind::Option(nowhere())),
-    ], prop::option::of(expr()));
+    let parameter = (
+        ident(),
+        prop_oneof![
+            ty().prop_map(ParameterKind::Value),
+            Just(ParameterKind::Size(nowhere())),
+            Just(ParameterKind::Dist(nowhere())),
+            Just(ParameterKind::Option(nowhere())),
+        ],
+        prop::option::of(expr()),
+    );
     let parameter = parameter.prop_map(|(name, kind, default)| Parameter { name, kind, default });
     let ret = prop_oneof![
         ty().prop_map(Return::One),
@@ -218,7 +252,8 @@ fn item() -> impl Strategy<Value = Item> {
         (prop::option::of(ident()), block.clone()).prop_map(|(name, body)| ItemKind::Model { name, body }),
         (prop::option::of(ident()), block.clone())
             .prop_map(|(name, b)| ItemKind::Guide(Guide { name, body: GuideBody::Block(b) })),
-        ident().prop_map(|f| ItemKind::Guide(Guide { name: None, body: GuideBody::Family(at(ExprKind::Name(f.name))) })),
+        ident()
+            .prop_map(|f| ItemKind::Guide(Guide { name: None, body: GuideBody::Family(at(ExprKind::Name(f.name))) })),
         (ident(), prop::option::of(ident()), prop::collection::vec(prop_oneof![setting, batch], 0..3))
             .prop_map(|(algorithm, name, settings)| ItemKind::Infer { algorithm, name, settings }),
         block.prop_map(ItemKind::Generate),
@@ -250,10 +285,74 @@ proptest! {
 /// Words of the language in no order.
 fn soup() -> impl Strategy<Value = String> {
     let words = vec![
-        "model", "guide", "infer", "svi", "data", "x", "y", "real", "[", "]", "(", ")", "{", "}", "\n", "\n", " ", " ",
-        "~", "=", "==", "..", "..=", "0", "1.5", ".5", "\"s\"", "\"", "+", "-", "*", "^", "|>", "in", "for", "if",
-        "else", "not", "and", "return", "use", "fn", "->", ",", ",", ":", "?", ".", "///d", "//c", "#", ";", "<-", "&&",
-        "μ", "é", "$", "_", "keep", "param", "size", "minibatch", "expect", "\r\n", "\u{a0}", "new", "1e999", "\\",
+        "model",
+        "guide",
+        "infer",
+        "svi",
+        "data",
+        "x",
+        "y",
+        "real",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "\n",
+        "\n",
+        " ",
+        " ",
+        "~",
+        "=",
+        "==",
+        "..",
+        "..=",
+        "0",
+        "1.5",
+        ".5",
+        "\"s\"",
+        "\"",
+        "+",
+        "-",
+        "*",
+        "^",
+        "|>",
+        "in",
+        "for",
+        "if",
+        "else",
+        "not",
+        "and",
+        "return",
+        "use",
+        "fn",
+        "->",
+        ",",
+        ",",
+        ":",
+        "?",
+        ".",
+        "///d",
+        "//c",
+        "#",
+        ";",
+        "<-",
+        "&&",
+        "μ",
+        "é",
+        "$",
+        "_",
+        "keep",
+        "param",
+        "size",
+        "minibatch",
+        "expect",
+        "\r\n",
+        "\u{a0}",
+        "new",
+        "1e999",
+        "\\",
     ];
     prop::collection::vec(prop::sample::select(words), 0..60).prop_map(|w| w.join(""))
 }
@@ -284,7 +383,7 @@ fn survives(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(config(2000))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn token_soup_never_panics(text in soup()) {
