@@ -204,7 +204,7 @@ macro_rules! unary_table {
     };
 }
 
-/// y\[i] = op(x\[i]); the lengths are equal.
+/// y[i] = op(x[i]); the lengths are equal.
 pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
     macro_rules! go {
@@ -225,7 +225,25 @@ pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     unary_table!(op, go, F);
 }
 
-/// x\[i] = op(x\[i]).
+/// y[i] = op(x[i]) for slices of one length, on the calling thread: one tile of a longer array.
+pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
+    assert_eq!(x.len(), y.len(), "a map keeps the length");
+    macro_rules! go {
+        ($cost:expr, |$x:ident| $body:expr) => {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (y, &$x) in y.iter_mut().zip(x) {
+                        *y = $body;
+                    }
+                },
+            )
+        };
+    }
+    unary_table!(op, go, F);
+}
+
+/// x[i] = op(x[i]).
 pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     let len = x.len();
     macro_rules! go {
@@ -246,7 +264,54 @@ pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     unary_table!(op, go, F);
 }
 
-/// out\[i] = op(a\[i], b\[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
+/// Calls `$go!(cost, |x, y| expression)` with the definition of a two-operand operation.
+macro_rules! binary_table {
+    ($op:expr, $go:ident, $f:ident) => {
+        match $op {
+            Binary::Add => $go!(CHEAP, |x, y| x + y),
+            Binary::Sub => $go!(CHEAP, |x, y| x - y),
+            Binary::Mul => $go!(CHEAP, |x, y| x * y),
+            Binary::MulAbsorbing => $go!(CHEAP, |x, y| if x == $f::ZERO { $f::ZERO } else { x * y }),
+            Binary::Div => $go!(CHEAP, |x, y| x / y),
+            Binary::Rem => $go!(ELEMENTARY, |x, y| {
+                let r = x % y;
+                if r != $f::ZERO && (r < $f::ZERO) != (y < $f::ZERO) { r + y } else { r }
+            }),
+            Binary::Pow => $go!(SPECIAL, |x, y| x.powf(y)),
+            Binary::Maximum => $go!(CHEAP, |x, y| if x > y || x.is_nan() { x } else { y }),
+            Binary::Minimum => $go!(CHEAP, |x, y| if x < y || x.is_nan() { x } else { y }),
+            Binary::Atan2 => $go!(ELEMENTARY, |x, y| $f::from_f64(x.to_f64().atan2(y.to_f64()))),
+            Binary::Xlogy => $go!(ELEMENTARY, |x, y| {
+                let z = x * y.ln();
+                if x == $f::ZERO && !y.is_nan() { $f::ZERO } else { z }
+            }),
+            Binary::LogAddExp => $go!(ELEMENTARY, |x, y| {
+                let (high, low) = if x < y { (y, x) } else { (x, y) };
+                let z = high + (low - high).exp().ln_1p();
+                // Equal infinities have no difference; NaN fails both comparisons and stays in z.
+                if high == low && !high.is_finite() { high } else { z }
+            }),
+            Binary::LogSubExp => $go!(ELEMENTARY, |x, y| {
+                let z = x + (x - y).log1mexp();
+                if x == y { $f::NEG_INFINITY } else { z }
+            }),
+            Binary::Lbeta => $go!(SPECIAL, |x, y| $f::from_f64(special::lbeta(x.to_f64(), y.to_f64()))),
+            Binary::Eq => $go!(CHEAP, |x, y| $f::from_bool(x == y)),
+            Binary::Ne => $go!(CHEAP, |x, y| $f::from_bool(x != y)),
+            Binary::Lt => $go!(CHEAP, |x, y| $f::from_bool(x < y)),
+            Binary::Le => $go!(CHEAP, |x, y| $f::from_bool(x <= y)),
+            Binary::Gt => $go!(CHEAP, |x, y| $f::from_bool(x > y)),
+            Binary::Ge => $go!(CHEAP, |x, y| $f::from_bool(x >= y)),
+            Binary::And => $go!(CHEAP, |x, y| $f::from_bool(x != $f::ZERO && y != $f::ZERO)),
+            Binary::Or => $go!(CHEAP, |x, y| $f::from_bool(x != $f::ZERO || y != $f::ZERO)),
+            Binary::GammaIncP => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc(x.to_f64(), y.to_f64()))),
+            Binary::GammaIncPda => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc_da(x.to_f64(), y.to_f64()))),
+            Binary::GammaIncQ => $go!(SPECIAL, |x, y| $f::from_f64(special::gammaincc(x.to_f64(), y.to_f64()))),
+        }
+    };
+}
+
+/// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///
 /// GammaIncP and its kin take (a, x). `Pow` is C's pow: a negative base with an exponent that is no integer gives NaN.
 pub fn binary<F: Scalar>(op: Binary, dims: &[usize], a: Operand<'_, F>, b: Operand<'_, F>, out: &mut [F]) {
@@ -320,7 +385,7 @@ pub fn ternary_tile<F: Scalar>(op: Ternary, a: &[F], b: &[F], c: &[F], y: &mut [
     }
 }
 
-/// out\[i] = op(a\[i], b\[i], c\[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
+/// out[i] = op(a[i], b[i], c[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 pub fn ternary<F: Scalar>(
     op: Ternary,
     dims: &[usize],
@@ -358,7 +423,7 @@ pub fn ternary<F: Scalar>(
     }
 }
 
-/// out\[i] = a\[i] where c\[i] is true (not 0), b\[i] elsewhere; see [`ternary`].
+/// out[i] = a[i] where c[i] is true (not 0), b[i] elsewhere; see [`ternary`].
 pub fn select<F: Scalar>(
     dims: &[usize],
     condition: Operand<'_, F>,
