@@ -80,7 +80,11 @@ pub struct BoundProgram<'c> {
 }
 
 /// Evaluates and checks the data of a program. All problems are reported in one go.
-pub fn bind<'c>(compilation: &'c Compilation, files: &mut Files, arguments: &[DataArgument]) -> Result<BoundProgram<'c>, Failure> {
+pub fn bind<'c>(
+    compilation: &'c Compilation,
+    files: &mut Files,
+    arguments: &[DataArgument],
+) -> Result<BoundProgram<'c>, Failure> {
     bind_with(compilation, files, arguments, false)
 }
 
@@ -100,9 +104,11 @@ pub fn bind_with<'c>(
     for argument in arguments {
         match argument.read(files) {
             // A file of many data may hold more than the program asks for.
-            Ok(found) => given.extend(found.into_iter().filter(|g| {
-                matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some()
-            })),
+            Ok(found) => given.extend(
+                found
+                    .into_iter()
+                    .filter(|g| matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some()),
+            ),
             Err(error) => diags.push(*error.into_diagnostic()),
         }
     }
@@ -147,7 +153,8 @@ pub fn bind_with<'c>(
     let learned = evaluator.into_learned();
     let mut labels: SizeLabels = IndexVec::new();
     for s in &program.sizes {
-        let names = binding.sizes.get(&s.name).and_then(|v| v.labels.as_ref()).map(|l| std::sync::Arc::new(l.names.to_vec()));
+        let names =
+            binding.sizes.get(&s.name).and_then(|v| v.labels.as_ref()).map(|l| std::sync::Arc::new(l.names.to_vec()));
         labels.push(names);
     }
     let bound = bound_data(&program, &binding);
@@ -229,7 +236,8 @@ fn bind_held_out(
         };
         requests.push(BindRequest::of(name, ty, Some(&assign.value)));
     }
-    let needed: Vec<(String, Span)> = rebound.iter().map(|&r| (program.sizes[r].name.clone(), program.sizes[r].span)).collect();
+    let needed: Vec<(String, Span)> =
+        rebound.iter().map(|&r| (program.sizes[r].name.clone(), program.sizes[r].span)).collect();
     let binding = data::bind(&mut evaluator, &requests, &needed, diags);
     if diags.has_errors() {
         return None;
@@ -280,9 +288,12 @@ fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
                 && (start < 0 || start + len > dim)
             {
                 diags.push(
-                    Diagnostic::new(Code::E0903, format!("the part {start}..{} is not inside a dimension of size {dim}", start + len))
-                        .label(e.span, "with these data")
-                        .help("give more rows, or take a smaller part"),
+                    Diagnostic::new(
+                        Code::E0903,
+                        format!("the part {start}..{} is not inside a dimension of size {dim}", start + len),
+                    )
+                    .label(e.span, "with these data")
+                    .help("give more rows, or take a smaller part"),
                 );
             }
         }
@@ -300,7 +311,10 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let mut checks: Vec<(Span, String, f64)> = Vec::new();
     for e in &program.exprs {
         let mut add = |lo: &mut Lowering<'_>, index: ExprId, dim: usize| {
-            if fixed[index] && reads_given(program, bound, index) && !matches!(program.exprs[index].kind, ExprKind::Const(_)) {
+            if fixed[index]
+                && reads_given(program, bound, index)
+                && !matches!(program.exprs[index].kind, ExprKind::Const(_))
+            {
                 let v = lo.expr(index);
                 lo.g.output("index", v);
                 checks.push((program.exprs[index].span, "index".to_string(), dim as f64));
@@ -371,10 +385,13 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
         if let Some(at) = bad {
             let words = classes.map_or_else(|| row.support.words().to_string(), |k| format!("in 0..{k}"));
             diags.push(
-                Diagnostic::new(Code::E0905, format!("`{}` is {} in row {at}, `{}` gives values that are {words}", o.name, values[at], row.name))
-                    .label(o.dist.span(), format!("this is {words}"))
-                    .label(program.data[id].ty_span, "declared here")
-                    .help("clean the data, or use a distribution with that support"),
+                Diagnostic::new(
+                    Code::E0905,
+                    format!("`{}` is {} in row {at}, `{}` gives values that are {words}", o.name, values[at], row.name),
+                )
+                .label(o.dist.span(), format!("this is {words}"))
+                .label(program.data[id].ty_span, "declared here")
+                .help("clean the data, or use a distribution with that support"),
             );
         }
     }
@@ -406,7 +423,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     let mut program = bound.program.clone();
     let mut notes = Vec::new();
     let Some(model) = program.model.clone() else {
-        return Err(one(Diagnostic::new(Code::E0804, "the file has no model to fit").help("add a `model { … }`; `bayesc check` works without one")));
+        return Err(one(Diagnostic::new(Code::E0804, "the file has no model to fit")
+            .help("add a `model { … }`; `bayesc check` works without one")));
     };
     let mut infer = match &options.infer {
         Some(wanted) => match program.infers.iter().find(|i| i.name == *wanted) {
@@ -414,8 +432,14 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             None => match Algorithm::from_name(wanted) {
                 Some(algorithm) => Infer { name: wanted.clone(), algorithm, svi: SviSettings::default(), span: None },
                 None => {
-                    let names: Vec<&str> = program.infers.iter().map(|i| i.name.as_str()).chain(crate::check::settings::ALGORITHMS.iter().copied()).collect();
-                    let mut d = Diagnostic::new(Code::E0707, format!("no infer block or algorithm is called `{wanted}`"));
+                    let names: Vec<&str> = program
+                        .infers
+                        .iter()
+                        .map(|i| i.name.as_str())
+                        .chain(crate::check::settings::ALGORITHMS.iter().copied())
+                        .collect();
+                    let mut d =
+                        Diagnostic::new(Code::E0707, format!("no infer block or algorithm is called `{wanted}`"));
                     d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
                         Some(near) => d.help(format!("there is `{near}`")),
                         None => d.help(format!("there is `{}`", names.join("`, `"))),
@@ -455,7 +479,12 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                     program.guides.len() - 1
                 }
                 None => {
-                    let names: Vec<&str> = program.guides.iter().map(|g| g.name.as_str()).chain(["mean_field", "full_rank", "delta"]).collect();
+                    let names: Vec<&str> = program
+                        .guides
+                        .iter()
+                        .map(|g| g.name.as_str())
+                        .chain(["mean_field", "full_rank", "delta"])
+                        .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
                     d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
                         Some(near) => d.help(format!("there is `{near}`")),
@@ -486,7 +515,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         if batch.rows > n {
             let name = &program.sizes[batch.size].name;
             let message = format!("a minibatch of {} rows is larger than `{name}`, which is {n}", batch.rows);
-            return Err(one(Diagnostic::new(Code::E0703, message).label(batch.span, "too many rows").help(format!("use at most {n}"))));
+            return Err(one(Diagnostic::new(Code::E0703, message)
+                .label(batch.span, "too many rows")
+                .help(format!("use at most {n}"))));
         }
     }
     let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
@@ -501,7 +532,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         PrecisionChoice::F32 => {
             if let Some((d, m)) = largest {
                 let message = format!("`{}` holds {m}, which f32 cannot hold exactly", d.name);
-                return Err(one(Diagnostic::new(Code::E0905, message).label(d.ty_span, "ints").help("use `--precision f64`")));
+                return Err(one(Diagnostic::new(Code::E0905, message)
+                    .label(d.ty_span, "ints")
+                    .help("use `--precision f64`")));
             }
             Precision::F32
         }
@@ -533,7 +566,8 @@ where
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let guide = &program.guides[chosen.guide];
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi = Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let svi =
+        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
     let mut ticking = Ticking { inner: observer, first: None };
     let result: SviFit<F> = svi.run(&mut ticking)?;
     let first = ticking.first;
@@ -561,10 +595,14 @@ where
     fit.diagnostics.pareto_k = result.pareto_k;
     fit.stop_reason = result.stop;
     if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive = Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
+        let predictive =
+            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
         let fresh = predictive.drawn_from_prior();
         if !fresh.is_empty() {
-            fit.notes.push(format!("held-out rows of `{}` are drawn from their prior given the global sites", fresh.join("`, `")));
+            fit.notes.push(format!(
+                "held-out rows of `{}` are drawn from their prior given the global sites",
+                fresh.join("`, `")
+            ));
         }
         let n = settings.draws.min(SCORE_DRAWS);
         let posterior = draws_of_sites(&quantities, n);
@@ -681,7 +719,9 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
 pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Quantity>, Failure> {
     let program = &bound.program;
     let Some(model) = &program.model else {
-        return Err(one(Diagnostic::new(Code::E0804, "the file has no model to draw from").help("add a `model { … }`")));
+        return Err(
+            one(Diagnostic::new(Code::E0804, "the file has no model to draw from").help("add a `model { … }`")),
+        );
     };
     for site in &model.sites {
         let improper = match &site.dist {
@@ -689,11 +729,12 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
             DistExpr::Mixture { .. } => false,
         };
         if improper {
-            return Err(one(
-                Diagnostic::new(Code::E0502, format!("`{}` has an improper prior: there is nothing to draw", site.name))
-                    .label(site.dist.span(), "not a probability distribution")
-                    .help("give it a proper prior, for example `Normal(0, 10)`"),
-            ));
+            return Err(one(Diagnostic::new(
+                Code::E0502,
+                format!("`{}` has an improper prior: there is nothing to draw", site.name),
+            )
+            .label(site.dist.span(), "not a probability distribution")
+            .help("give it a proper prior, for example `Normal(0, 10)`")));
         }
     }
     // Learnable constants of the model start where a fit would start.
@@ -729,8 +770,10 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     let chosen = choose(bound, options)?;
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
-    let slots = Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi = Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let slots =
+        Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let svi =
+        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);
     Ok(match chosen.precision {

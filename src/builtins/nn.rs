@@ -152,7 +152,8 @@ fn conv_attrs(ints: &[i64], n: [usize; 2], k: [usize; 2]) -> ConvAttrs {
 fn flat_ints(ints: &[i64]) -> Vec<i64> {
     vec![1, ints[0], ints[2], 0, ints[3], 1, ints[5], ints[7]]
 }
-fn add_bias(g: &mut Builder, y: ValueId, b: Option<&ValueId>) -> ValueId {
+/// `y` plus a bias [O] along its second dimension, if there is one.
+pub(crate) fn add_bias(g: &mut Builder, y: ValueId, b: Option<&ValueId>) -> ValueId {
     let Some(&b) = b else { return y };
     let b = g.to_real(b);
     let channels = g.shape(b)[0];
@@ -161,10 +162,14 @@ fn add_bias(g: &mut Builder, y: ValueId, b: Option<&ValueId>) -> ValueId {
     let b = g.reshape(b, shape);
     g.add(y, b)
 }
+/// The attributes in cells of a `conv2d` of `x` with `w`.
+pub(crate) fn conv_attrs_for(g: &Builder, x: ValueId, w: ValueId, at: &ConcreteAttrs) -> ConvAttrs {
+    let (xs, ws) = (g.shape(x), g.shape(w));
+    conv_attrs(&at.ints, [xs[2], xs[3]], [ws[2], ws[3]])
+}
 fn lower_conv2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
     let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let (xs, ws) = (g.shape(x), g.shape(w));
-    let attrs = conv_attrs(&at.ints, [xs[2], xs[3]], [ws[2], ws[3]]);
+    let attrs = conv_attrs_for(g, x, w, at);
     let y = g.conv2d(x, w, attrs);
     add_bias(g, y, a.get(2))
 }

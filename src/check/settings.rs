@@ -82,6 +82,19 @@ pub enum KlChoice {
     MonteCarlo,
 }
 
+/// How the noise of weights enters the layers that use them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EstimatorChoice {
+    /// The compiler chooses: local reparameterization in dense layers, Flipout in convolutions.
+    Auto,
+    /// One draw shared by all rows.
+    Reparam,
+    /// Flipout wherever a layer allows it.
+    Flipout,
+    /// Local reparameterization wherever a layer allows it; an approximation in convolutions.
+    LocalReparam,
+}
+
 /// Settings of svi with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SviSettings {
@@ -101,6 +114,8 @@ pub struct SviSettings {
     pub clip: Option<f64>,
     /// How the KL divergence is found.
     pub kl: KlChoice,
+    /// How the noise of weights enters layers.
+    pub estimator: EstimatorChoice,
     /// The number of steps over which the weight of the KL divergence rises linearly to 1; 0 for none.
     pub anneal_kl: usize,
     /// Seed of all randomness.
@@ -122,6 +137,7 @@ impl Default for SviSettings {
             schedule: Schedule::default(),
             clip: None,
             kl: KlChoice::Auto,
+            estimator: EstimatorChoice::Auto,
             anneal_kl: 0,
             seed: 0,
             precision: PrecisionChoice::Auto,
@@ -312,7 +328,24 @@ impl<'p> Checker<'p> {
                 };
             }
             "elbo" => self.only(setting, &["elbo"], &["iwae", "renyi", "tail_adaptive"])?,
-            "estimator" => self.only(setting, &["auto", "reparam"], &["flipout", "local_reparam", "score", "exact"])?,
+            "estimator" => {
+                if let Some((word @ ("score" | "exact"), [])) = self.word(&setting.value) {
+                    let message = format!("`estimator = {word}` is not supported yet");
+                    return Err(self.error(
+                        Code::E0404,
+                        message,
+                        setting.value.span,
+                        "this choice",
+                        "write `estimator = auto`",
+                    ));
+                }
+                svi.estimator = match self.choice(setting, &["auto", "reparam", "flipout", "local_reparam"])? {
+                    0 => EstimatorChoice::Auto,
+                    1 => EstimatorChoice::Reparam,
+                    2 => EstimatorChoice::Flipout,
+                    _ => EstimatorChoice::LocalReparam,
+                };
+            }
             "reparam" => self.only(setting, &["auto", "centered"], &["noncentered"])?,
             other => {
                 let message = format!("`{other}` is not supported yet");

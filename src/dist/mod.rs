@@ -23,7 +23,10 @@ mod continuous_bernoulli;
 mod dirichlet;
 mod exponential;
 mod gamma;
+mod hypergeometric;
 mod implicit;
+mod inverse_gaussian;
+mod kumaraswamy;
 mod laplace;
 mod logistic;
 mod multinomial;
@@ -31,8 +34,10 @@ mod multivariate_normal;
 mod normal;
 mod ordered;
 mod poisson;
+mod skewed;
 mod student_t;
 mod uniform;
+mod von_mises;
 
 #[cfg(test)]
 mod tests;
@@ -200,7 +205,7 @@ impl DistDef {
     /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
     /// parameters, so it cannot be told apart for families whose parameters are all scalars.
     pub fn event_shape(&self, params: &[Shape]) -> Shape {
-        let widest = self.params.iter().zip(params).filter(|(def, _)| def.event_rank > 0).next_back();
+        let widest = self.params.iter().zip(params).rfind(|(def, _)| def.event_rank > 0);
         match widest {
             Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
             _ => Shape::scalar(),
@@ -234,6 +239,10 @@ dists! {
     LOGISTIC = logistic::LOGISTIC,
     /// Gumbel(loc, scale)
     GUMBEL = logistic::GUMBEL,
+    /// AsymmetricLaplace(loc, scale, asymmetry)
+    ASYMMETRIC_LAPLACE = skewed::ASYMMETRIC_LAPLACE,
+    /// SkewNormal(loc, scale, skewness)
+    SKEW_NORMAL = skewed::SKEW_NORMAL,
     /// Flat()
     FLAT = uniform::FLAT,
     // positive
@@ -257,6 +266,8 @@ dists! {
     INVERSE_GAMMA = gamma::INVERSE_GAMMA,
     /// ChiSquared(df)
     CHI_SQUARED = gamma::CHI_SQUARED,
+    /// InverseGaussian(mean, concentration)
+    INVERSE_GAUSSIAN = inverse_gaussian::INVERSE_GAUSSIAN,
     /// HalfFlat()
     HALF_FLAT = uniform::HALF_FLAT,
     // intervals
@@ -264,6 +275,10 @@ dists! {
     UNIFORM = uniform::UNIFORM,
     /// Beta(alpha, beta)
     BETA = beta::BETA,
+    /// Kumaraswamy(a, b)
+    KUMARASWAMY = kumaraswamy::KUMARASWAMY,
+    /// VonMises(loc, concentration)
+    VON_MISES = von_mises::VON_MISES,
     /// ContinuousBernoulli(probs)
     CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
     /// ContinuousBernoulli(logits)
@@ -293,6 +308,8 @@ dists! {
     NEGATIVE_BINOMIAL = poisson::NEGATIVE_BINOMIAL,
     /// Geometric(probs)
     GEOMETRIC = poisson::GEOMETRIC,
+    /// Hypergeometric(population, successes, draws)
+    HYPERGEOMETRIC = hypergeometric::HYPERGEOMETRIC,
     /// DiscreteUniform(lower, upper)
     DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
     // vectors

@@ -1,8 +1,8 @@
 //! MultivariateNormal and MultivariateStudentT: real vectors with correlated entries.
 //!
-//! With S = L L' and w = L^-1 (x - m):  log_prob(x) = -w'w/2 - sum_i ln L_ii - d/2 ln(2 pi);
-//! for the t with v degrees of freedom  lnGamma((v+d)/2) - lnGamma(v/2) - d/2 ln(v pi) - sum_i ln L_ii
-//! - (v+d)/2 ln(1 + w'w/v).   By covariance (S), its lower Cholesky factor (L), or its inverse (precision).
+//! With S = L L' and w = L^-1 (x - m), the normal's log_prob(x) is -w'w/2 - sum_i ln L_ii - d/2 ln(2 pi); that of the t
+//! with v degrees of freedom is lnGamma((v+d)/2) - lnGamma(v/2) - d/2 ln(v pi) - sum_i ln L_ii - (v+d)/2 ln(1 + w'w/v).
+//! By covariance (S), its lower Cholesky factor (L), or its inverse (precision).
 //! Source: Gelman et al., Bayesian Data Analysis, 3rd ed., app. A.
 
 use super::normal::standard_normal;

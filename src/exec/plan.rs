@@ -234,7 +234,7 @@ struct Free(Vec<Range<usize>>);
 
 impl Free {
     fn from(start: usize) -> Self {
-        Free(vec![start..usize::MAX])
+        Free(std::iter::once(start..usize::MAX).collect())
     }
     /// The first place that is large enough.
     fn take(&mut self, len: usize) -> usize {

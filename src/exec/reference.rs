@@ -88,15 +88,10 @@ impl Case<'_> {
         let (x, w) = (self.get("x"), self.get("w"));
         let flat = self.g.rank(x) == 3;
         let (x, w) = (self.with_height(x), self.with_height(w));
-        let (xs, ws) = (self.g.shape(x), self.g.shape(w));
         let (stride, dilation) = (self.pair("stride", 1), self.pair("dilation", 1));
         let (crop, extra) = (self.pair("padding", 0), self.pair("output_padding", 0));
-        let size = std::array::from_fn(|i| {
-            let crop = [crop[i], crop[i]];
-            crate::ops::rules::conv_transpose_size(&xs[2 + i], &ws[2 + i], stride[i], crop, dilation[i], extra[i])
-        });
         let attrs = ConvAttrs { stride, pad: crop.map(|c| [c, c]), dilation, groups: self.count("groups") };
-        let y = self.g.conv2d_input_grad(x, w, attrs, size);
+        let y = self.g.conv_transpose2d(x, w, attrs, extra);
         let y = self.add_bias(y);
         self.without_height(y, flat)
     }

@@ -177,7 +177,7 @@ impl<F: Scalar> Executable<F> {
                 .operands
                 .iter()
                 .map(|&operand| source(&plain, operand))
-                .filter(|&o| broken(o).is_some())
+                .filter(|&o| broken(o).is_some() && !is_constant(&plain.graph, o))
                 .collect();
             if sources.is_empty() {
                 first = Some(first.map_or(value, |f| f.min(value)));
@@ -191,6 +191,11 @@ impl<F: Scalar> Executable<F> {
             is_nan: broken(value).is_some_and(|x| x.is_nan()),
         })
     }
+}
+
+/// Whether the program wrote the number down: an infinite bound is nobody's fault.
+fn is_constant(graph: &Graph, value: ValueId) -> bool {
+    matches!(graph.nodes[value].op, Op::Full { .. } | Op::Constant(_))
 }
 
 /// What a strided view, which has no place of its own, is a view of.
@@ -222,4 +227,108 @@ pub fn eval_f64(graph: &Graph, inputs: &[&[f64]], key: Key) -> Vec<Vec<f64>> {
     }
     executable.run(&[], key);
     (0..graph.outputs.len()).map(|i| executable.output(i).to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Builder, DType, Shape};
+    use crate::ops::NoiseKind;
+
+    #[test]
+    fn what_depends_on_data_alone_runs_once() {
+        let mut g = Builder::new();
+        let data = g.input("data", Shape::from([4]), DType::Real, InputKind::Data);
+        let param = g.input("param", Shape::from([]), DType::Real, InputKind::Param);
+        let square = g.square(data);
+        let sum = g.sum_all(square);
+        let y = g.mul(sum, param);
+        g.output("y", y);
+        let mut executable = Executable::<f64>::compile(&g.finish());
+        assert_eq!((executable.plan.once.len(), executable.plan.every.len()), (2, 1));
+        let (data, param) = (InputId::new(0), InputId::new(1));
+        executable.set_data(data, &[1.0, 2.0, 3.0, 4.0]);
+        executable.run(&[(param, &[2.0])], Key::new(0));
+        assert_eq!(executable.output(0), [60.0]);
+        executable.run(&[(param, &[3.0])], Key::new(0));
+        assert_eq!(executable.output(0), [90.0]);
+        executable.set_data(data, &[0.0, 0.0, 0.0, 1.0]);
+        executable.run(&[], Key::new(0));
+        assert_eq!(executable.output(0), [3.0]);
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let build = || {
+            let mut g = Builder::new();
+            let x = g.input("x", Shape::from([64, 64]), DType::Real, InputKind::Param);
+            let mut y = x;
+            for _ in 0..10 {
+                y = g.matmul(y, false, x, false);
+                y = g.tanh(y);
+            }
+            let y = g.sum_all(y);
+            g.output("y", y);
+            g.finish()
+        };
+        let n = Plan::new(&build(), Options::default()).peak_elements();
+        assert!(n < 4 * 64 * 64, "{n} elements for the input and two values at a time");
+    }
+
+    #[test]
+    fn fused_maps_are_one_step() {
+        let mut g = Builder::new();
+        let x = g.input("x", Shape::from([100, 7]), DType::Real, InputKind::Param);
+        let b = g.input("b", Shape::from([7]), DType::Real, InputKind::Param);
+        let y = g.add(x, b);
+        let y = g.sigmoid(y);
+        let y = g.mul_scalar(y, 3.0);
+        let z = g.exp(y);
+        let y = g.add(y, z);
+        g.output("y", y);
+        let plan = Plan::new(&g.finish(), Options::default());
+        assert_eq!(plan.every.len(), 1);
+    }
+
+    #[test]
+    fn random_numbers_follow_the_key() {
+        let mut g = Builder::new();
+        let a = g.noise(NoiseKind::Normal, Shape::from([5]));
+        let b = g.noise(NoiseKind::Normal, Shape::from([5]));
+        g.output("a", a);
+        g.output("b", b);
+        let mut executable = Executable::<f64>::compile(&g.finish());
+        let mut run = |seed| {
+            executable.run(&[], Key::new(seed));
+            (executable.output(0).to_vec(), executable.output(1).to_vec())
+        };
+        let (a, b) = run(1);
+        assert_ne!(a, b);
+        assert_ne!(run(2).0, a);
+        assert_eq!(run(1), (a, b));
+    }
+
+    #[test]
+    fn the_source_of_a_nan_is_found() {
+        let mut g = Builder::new();
+        let x = g.input("x", Shape::from([3]), DType::Real, InputKind::Param);
+        let zero = g.scalar(0.0);
+        let hidden = g.scalar(f64::NEG_INFINITY);
+        let positive = g.gt(x, zero);
+        let masked = g.select(positive, x, hidden);
+        let harmless = g.logsumexp(masked, &[0]);
+        let log = g.log(x);
+        let later = g.exp(log);
+        let later = g.mul(later, later);
+        let sum = g.sum_all(later);
+        let y = g.add(sum, harmless);
+        g.output("y", y);
+        let mut executable = Executable::<f32>::compile(&g.finish());
+        let x = InputId::new(0);
+        assert_eq!(executable.first_non_finite(&[(x, &[1.0, 2.0, 3.0])], Key::new(0)), None);
+        let found = executable.first_non_finite(&[(x, &[1.0, -2.0, 3.0])], Key::new(0)).expect("a NaN");
+        assert_eq!((found.op, found.is_nan), ("log", true));
+        let found = executable.first_non_finite(&[(x, &[1.0, f32::NAN, 3.0])], Key::new(0)).expect("a NaN");
+        assert_eq!(found.op, "input");
+    }
 }

@@ -395,11 +395,11 @@ mod tests {
                 Instr::Compute { code: Code::Load(Load::new(count + 64, &[3, count / 3], &[1, 3])), to: 1 },
                 Instr::Store { from: 1, to: 2 * count + 96 },
                 Instr::Compute { code: Code::Unary(Unary::Exp, Arg::Memory(count + 64)), to: 2 },
-                Instr::Compute { code: Code::Binary(Binary::Mul, [Arg::Memory(16), Arg::Register(0)]), to: 1 },
-                Instr::Compute { code: Code::Binary(Binary::Add, [Arg::Register(1), Arg::Register(2)]), to: 1 },
+                Instr::Compute { code: Code::Binary(Binary::Mul, [Arg::Memory(16), Arg::Register(0)]), to: 3 },
+                Instr::Compute { code: Code::Binary(Binary::Add, [Arg::Register(3), Arg::Register(2)]), to: 1 },
                 Instr::Store { from: 1, to: 16 },
             ],
-            registers: 3,
+            registers: 4,
         };
         let memory: Vec<f64> = crate::kernels::testing::values(3, 3 * count + 128);
         let [one, several] = [1, 4].map(|n| {

@@ -11,7 +11,7 @@
 
 use super::RunError;
 use crate::autodiff;
-use crate::check::settings::KlChoice;
+use crate::check::settings::{EstimatorChoice, KlChoice};
 use crate::check::typed::*;
 use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
@@ -32,6 +32,8 @@ pub struct Spec<'p> {
     pub batch: Option<(&'p Prepared, usize)>,
     /// How KL divergences are found.
     pub kl: KlChoice,
+    /// How the noise of weights enters layers.
+    pub estimator: EstimatorChoice,
     /// Whether the weight of the KL divergence is an input, for annealing.
     pub anneal: bool,
 }
@@ -70,12 +72,12 @@ pub struct ElboGraph {
 /// Builds the graph; with `gradient`, also the adjoint.
 pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let (step_sizes, rows) = match spec.batch {
-        Some((prepared, n)) => {
-            (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes }))
-        }
+        Some((prepared, n)) => (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes })),
         None => (spec.sizes.clone(), None),
     };
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
+    let choices = super::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
+    lo.estimators = choices.into_iter().map(|c| (c.site, c.estimator)).collect();
     let slots = lo.all_slots();
     lo.draw_all();
 

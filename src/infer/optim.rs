@@ -211,7 +211,7 @@ impl<F: Scalar> Optimizer<F> {
 fn sgd<F: Scalar>(x: &mut [F], g: &[F], rate: f64) {
     let rate = F::from_f64(rate);
     for (x, &g) in x.iter_mut().zip(g) {
-        *x = *x - rate * g;
+        *x -= rate * g;
     }
 }
 
@@ -220,7 +220,7 @@ fn sgd_momentum<F: Scalar>(x: &mut [F], g: &[F], b: &mut [F], rate: f64, momentu
     for ((x, &g), b) in x.iter_mut().zip(g).zip(b) {
         *b = momentum * *b + g;
         let direction = if nesterov { g + momentum * *b } else { *b };
-        *x = *x - rate * direction;
+        *x -= rate * direction;
     }
 }
 
@@ -229,7 +229,7 @@ fn rmsprop<F: Scalar>(x: &mut [F], g: &[F], v: &mut [F], rate: f64, decay: f64, 
     let (keep, take) = (F::from_f64(decay), F::from_f64(1.0 - decay));
     for ((x, &g), v) in x.iter_mut().zip(g).zip(v) {
         *v = keep * *v + take * g * g;
-        *x = *x - rate * (g / (v.sqrt() + epsilon));
+        *x -= rate * (g / (v.sqrt() + epsilon));
     }
 }
 
@@ -247,7 +247,7 @@ fn rmsprop_momentum<F: Scalar>(
     for (((x, &g), v), b) in x.iter_mut().zip(g).zip(v).zip(b) {
         *v = keep * *v + take * g * g;
         *b = momentum * *b + g / (v.sqrt() + epsilon);
-        *x = *x - rate * *b;
+        *x -= rate * *b;
     }
 }
 
@@ -288,7 +288,7 @@ pub fn clip_by_global_norm<F: Scalar>(gradient: &mut [F], limit: f64) -> f64 {
     if norm.is_finite() && norm > limit {
         let factor = F::from_f64(limit / norm);
         for g in gradient {
-            *g = *g * factor;
+            *g *= factor;
         }
     }
     norm

@@ -7,7 +7,7 @@ use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
 use super::optim::{Optimizer, clip_by_global_norm, global_norm};
 use super::{Observer, RunError, Status};
-use crate::check::settings::{KlChoice, Length, SviSettings};
+use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
 use crate::kernels::Scalar;
@@ -77,7 +77,7 @@ struct Step<F> {
 }
 
 impl<'p> Svi<'p> {
-    fn spec(&self, rows: Option<usize>, kl: KlChoice, anneal: bool) -> Spec<'_> {
+    fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
         Spec {
             program: self.program,
             guide: self.guide,
@@ -85,6 +85,7 @@ impl<'p> Svi<'p> {
             sizes: &self.bound.sizes,
             batch: self.prepared.zip(rows),
             kl,
+            estimator,
             anneal,
         }
     }
@@ -111,9 +112,17 @@ impl<'p> Svi<'p> {
     }
 
     /// The graph of one step as text, for `emit`.
-    pub fn emit<F: Scalar>(&self, gradient: bool, plan: bool, sources: &crate::source::Sources) -> Result<String, RunError> {
+    pub fn emit<F: Scalar>(
+        &self,
+        gradient: bool,
+        plan: bool,
+        sources: &crate::source::Sources,
+    ) -> Result<String, RunError> {
         let rows = self.rows().map(|(_, rows, _)| rows);
-        let graph = elbo::build(&self.spec(rows, self.settings.kl, self.settings.anneal_kl > 0), gradient)?;
+        let graph = elbo::build(
+            &self.spec(rows, self.settings.kl, self.settings.estimator, self.settings.anneal_kl > 0),
+            gradient,
+        )?;
         if plan {
             return Ok(Executable::<F>::compile(&graph.graph).print_plan());
         }
@@ -127,9 +136,12 @@ impl<'p> Svi<'p> {
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
         let anneal = settings.anneal_kl > 0;
-        let mut whole = self.step(&self.spec(rows.map(|r| r.1), settings.kl, anneal), true, &store)?;
+        let mut whole =
+            self.step(&self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal), true, &store)?;
         let mut short = match rows {
-            Some((_, _, rest)) if rest > 0 => Some(self.step(&self.spec(Some(rest), settings.kl, anneal), true, &store)?),
+            Some((_, _, rest)) if rest > 0 => {
+                Some(self.step(&self.spec(Some(rest), settings.kl, settings.estimator, anneal), true, &store)?)
+            }
             _ => None,
         };
         let terms = whole.graph.terms.clone();
@@ -204,28 +216,46 @@ impl<'p> Svi<'p> {
             }
         }
         let secs = observer.clock() - began;
-        let (elbo, pareto_k) = self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+        let (elbo, pareto_k) =
+            self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
         Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
     /// the smaller standard error: near the optimum the latter has almost none.
-    fn final_elbo<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, steps: u64) -> Result<(Elbo, Option<f64>), RunError> {
+    fn final_elbo<F: Scalar>(
+        &self,
+        params: &[F],
+        store: &Store<F>,
+        key: Key,
+        steps: u64,
+    ) -> Result<(Elbo, Option<f64>), RunError> {
         let rows = self.rows();
         let draws = if rows.is_none() { RATIO_DRAWS } else { ELBO_DRAWS };
         let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
         let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws)?;
         let (a, b) = (mean_and_error(&as_fitted), mean_and_error(&ratios[..ELBO_DRAWS as usize]));
         let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
-        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0])).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
+        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0]))
+            .then(|| pareto_k(&ratios))
+            .filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, k))
     }
     /// One value of the ELBO on all data for each draw from the guide.
-    fn estimate<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, kl: KlChoice, draws: u64) -> Result<Vec<f64>, RunError> {
+    fn estimate<F: Scalar>(
+        &self,
+        params: &[F],
+        store: &Store<F>,
+        key: Key,
+        kl: KlChoice,
+        draws: u64,
+    ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
-        let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, false), false, store)?;
+        let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false), false, store)?;
         let mut short = match rows {
-            Some((_, _, rest)) if rest > 0 => Some(self.step(&self.spec(Some(rest), kl, false), false, store)?),
+            Some((_, _, rest)) if rest > 0 => {
+                Some(self.step(&self.spec(Some(rest), kl, EstimatorChoice::Reparam, false), false, store)?)
+            }
             _ => None,
         };
         give_params(&mut whole, self.slots, params);

@@ -6,7 +6,7 @@
 
 use super::graph::{Constant, DType, Graph, Input, InputKind, Node, Shape, ValueId};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
-use crate::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, Reduction};
+use crate::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, Reduction, rules};
 use crate::source::Span;
 
 /// A graph under construction.
@@ -370,9 +370,27 @@ impl Builder {
     pub fn conv2d(&mut self, x: ValueId, w: ValueId, attrs: ConvAttrs) -> ValueId {
         self.push(Op::Conv2d(attrs), &[x, w])
     }
-    /// The adjoint of [`Builder::conv2d`] in `x`, whose spatial size is `input`: also the transposed convolution.
+    /// The adjoint of [`Builder::conv2d`] in `x`, whose spatial size is `input`.
     pub fn conv2d_input_grad(&mut self, dy: ValueId, w: ValueId, attrs: ConvAttrs, input: [usize; 2]) -> ValueId {
         self.push(Op::Conv2dInputGrad { attrs, input }, &[dy, w])
+    }
+    /// The transposed convolution of `x [N,I,H,W]` with `w [I,O/groups,KH,KW]`: `attrs.pad` is cropped from the full result,
+    /// then `extra` rows and columns are added at the end (what was cropped there, then zeros). Size along each axis:
+    /// `(n - 1) stride + dilation (k - 1) + 1 - before - after + extra`.
+    pub fn conv_transpose2d(&mut self, x: ValueId, w: ValueId, attrs: ConvAttrs, extra: [usize; 2]) -> ValueId {
+        let (xs, ws) = (self.shape(x), self.shape(w));
+        let mut attrs = attrs;
+        let (mut size, mut zeros) = ([0; 2], [0; 2]);
+        for i in 0..2 {
+            let uncropped = extra[i].min(attrs.pad[i][1]);
+            attrs.pad[i][1] -= uncropped;
+            zeros[i] = extra[i] - uncropped;
+            let (stride, dilation) = (attrs.stride[i], attrs.dilation[i]);
+            size[i] = rules::conv_transpose_size(&xs[2 + i], &ws[2 + i], stride, attrs.pad[i], dilation, 0);
+        }
+        let y = self.conv2d_input_grad(x, w, attrs, size);
+        let y = self.pad(y, 2, 0, zeros[0]);
+        self.pad(y, 3, 0, zeros[1])
     }
     /// The adjoint of [`Builder::conv2d`] in `w`, whose spatial size is `kernel`.
     pub fn conv2d_weight_grad(&mut self, x: ValueId, dy: ValueId, attrs: ConvAttrs, kernel: [usize; 2]) -> ValueId {

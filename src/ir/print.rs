@@ -128,7 +128,7 @@ mod tests {
 %3 = slice[axis=0, start=1, len=2] %2 : real[2, 5]  // digits.bayes:2
 %4 = full[0.5] : real[1, 2, 5, 5]  // digits.bayes:2
 %5 = full[1] : real[2, 1, 3, 3]  // digits.bayes:2
-%6 = conv2d[stride=[1, 2], pad=[[1, 1], [0, 1]], dilation=[1, 1], groups=2] %4 %5 : real[1, 2, 6, 2]
+%6 = conv2d[stride=[1, 2], pad=[[1, 1], [0, 1]], dilation=[1, 1], groups=2] %4 %5 : real[1, 2, 5, 2]
 output z = %3
 ";
         assert_eq!(print(g.graph(), Some(&sources)), expected);

@@ -1,7 +1,9 @@
 //! Two-dimensional cross-correlation with zero padding, and its two gradients.
 //!
-//!   y[n,o,p,q] = b[o] + sum over c,r,s of x[n, g C/G + c, p sh + r dh - top, q sw + s dw - left] w[o,c,r,s]
-//!   x [N,C,H,W]   w [O,C/G,R,S]   b [O]   y [N,O,P,Q],   g = the group of output channel o
+//! ```text
+//! y[n,o,p,q] = b[o] + sum over c,r,s of x[n, g C/G + c, p sh + r dh - top, q sw + s dw - left] w[o,c,r,s]
+//! x [N,C,H,W]   w [O,C/G,R,S]   b [O]   y [N,O,P,Q],   g = the group of output channel o
+//! ```
 //!
 //! Each product is an implicit one: element (k, j) of the right operand is `image[term[k] + site[j]]` in a zero-padded
 //! copy of one image, with both tables computed once in [`Conv2d::new`]. The input gradient is cut into stride phases:
@@ -231,7 +233,9 @@ impl Conv2d {
         let whole = shape.output();
         assert!(output[0] <= whole[0] && output[1] <= whole[1], "the output fits");
         assert!(
-            shape.groups > 0 && shape.in_channels % shape.groups == 0 && shape.out_channels % shape.groups == 0,
+            shape.groups > 0
+                && shape.in_channels.is_multiple_of(shape.groups)
+                && shape.out_channels.is_multiple_of(shape.groups),
             "groups divide the channels"
         );
         assert!(output[0] > 0 && output[1] > 0, "the kernel fits into the padded input");
@@ -432,7 +436,7 @@ impl Conv2d {
         }
     }
 
-    /// db [O] = the gradient of sum(dy * y) in the bias.
+    /// db \[O] = the gradient of sum(dy * y) in the bias.
     pub fn bias_grad<F: Scalar>(&self, dy: &[F], db: &mut [F]) {
         let cells = self.cells();
         let channels = self.shape.out_channels;
@@ -492,10 +496,12 @@ fn over_items<F: Scalar>(
     });
 }
 
+/// Of one residue modulo a stride: the number of cells, and (tap, shift) with output row = cell + shift.
+type Residue = (usize, Vec<(usize, isize)>);
+
 /// The phases of the input gradient and the padding of the output gradient that they need.
 fn phases(shape: &Conv2dShape, output: [usize; 2]) -> (Padded, Vec<Phase>) {
-    // By axis and residue: the number of cells, and (tap, shift) with output row = cell + shift.
-    let by_axis: [Vec<(usize, Vec<(usize, isize)>)>; 2] = std::array::from_fn(|axis| {
+    let by_axis: [Vec<Residue>; 2] = std::array::from_fn(|axis| {
         let stride = shape.stride[axis];
         (0..stride.min(shape.input[axis]))
             .map(|residue| {

@@ -16,7 +16,7 @@ fn position<F: Scalar>(index: F) -> usize {
     index.to_f64() as usize
 }
 
-/// out [n, width] = rows of table [rows, width] by index [n].
+/// out [n, width] = rows of table [rows, width] by index \[n].
 pub fn gather_rows<F: Scalar>(width: usize, table: &[F], index: &[F], out: &mut [F]) {
     assert_eq!(out.len(), index.len() * width, "out is [n, width]");
     if width == 0 {
@@ -30,7 +30,7 @@ pub fn gather_rows<F: Scalar>(width: usize, table: &[F], index: &[F], out: &mut 
     });
 }
 
-/// table [rows, width] += rows of x [n, width] at index [n], in the order of the rows; the adjoint of [`gather_rows`].
+/// table [rows, width] += rows of x [n, width] at index \[n], in the order of the rows; the adjoint of [`gather_rows`].
 pub fn scatter_add_rows<F: Scalar>(width: usize, x: &[F], index: &[F], table: &mut [F]) {
     assert_eq!(x.len(), index.len() * width, "x is [n, width]");
     if width == 0 {
@@ -54,7 +54,7 @@ pub fn scatter_add_rows<F: Scalar>(width: usize, x: &[F], index: &[F], table: &m
     });
 }
 
-/// out [n] = x [n, width] at column index [n] of each row.
+/// out \[n] = x [n, width] at column index \[n] of each row.
 pub fn pick<F: Scalar>(width: usize, x: &[F], index: &[F], out: &mut [F]) {
     assert!(out.len() == index.len() && x.len() == index.len() * width, "x is [n, width], out is [n]");
     for ((row, &i), out) in x.chunks_exact(width.max(1)).zip(index).zip(out) {
@@ -62,7 +62,7 @@ pub fn pick<F: Scalar>(width: usize, x: &[F], index: &[F], out: &mut [F]) {
     }
 }
 
-/// dx [n, width] = dy [n] at column index [n] of each row, 0 elsewhere; the adjoint of [`pick`].
+/// dx [n, width] = dy \[n] at column index \[n] of each row, 0 elsewhere; the adjoint of [`pick`].
 pub fn pick_grad<F: Scalar>(width: usize, dy: &[F], index: &[F], dx: &mut [F]) {
     assert!(dy.len() == index.len() && dx.len() == index.len() * width, "dx is [n, width], dy is [n]");
     dx.fill(F::ZERO);
@@ -134,7 +134,7 @@ fn visit(dims: &[usize], strides: &[usize], mut f: impl FnMut(usize, usize, usiz
     layout.offsets(|row, [at]| f(row * inner, at, inner, step));
 }
 
-/// out = x with its axes in the order `axes`: out[i_0, i_1, ..] = x with index i_k at axis axes[k].
+/// out = x with its axes in the order `axes`: out[i_0, i_1, ..] = x with index i_k at axis `axes[k]`.
 pub fn transpose<F: Scalar>(shape: &[usize], axes: &[usize], x: &[F], out: &mut [F]) {
     let rank = shape.len();
     assert!(axes.len() == rank && rank <= MAX_RANK, "a permutation of the axes");
@@ -150,14 +150,14 @@ pub fn transpose<F: Scalar>(shape: &[usize], axes: &[usize], x: &[F], out: &mut 
     copy_strided(&dims[..rank], x, 0, &strides[..rank], out);
 }
 
-/// out = `fill` everywhere except x, of shape `dims`, at `before` [rank] in an array of shape `padded`.
+/// out = `fill` everywhere except x, of shape `dims`, at `before` \[rank] in an array of shape `padded`.
 pub fn pad<F: Scalar>(dims: &[usize], before: &[usize], padded: &[usize], x: &[F], fill: F, out: &mut [F]) {
     out.fill(fill);
     let (offset, strides) = window(before, padded);
     write_strided(dims, x, out, offset, &strides[..dims.len()]);
 }
 
-/// out, of shape `dims`, = the part of x, of shape `shape`, that starts at `before` [rank].
+/// out, of shape `dims`, = the part of x, of shape `shape`, that starts at `before` \[rank].
 pub fn slice<F: Scalar>(dims: &[usize], before: &[usize], shape: &[usize], x: &[F], out: &mut [F]) {
     if out.is_empty() {
         return;

@@ -2,7 +2,7 @@
 //!
 //! The loops are numbered 5..1 from the outside as in BLIS (Van Zee & van de Geijn 2015): 5 over NC columns of B, 4 over
 //! KC terms, 3 over MC rows of A, 2 over NR columns and 1 over MR rows of a packed block. Operands arrive through
-//! [`PackA`] and [`PackB`], so that a convolution packs patches straight from an image. Every element of C is summed in
+//! `PackA` and `PackB`, so that a convolution packs patches straight from an image. Every element of C is summed in
 //! the same order whatever the cut between threads: over k within blocks of KC, block after block.
 use super::{Scalar, simd, threads};
 
@@ -51,13 +51,13 @@ impl<'a, F: Scalar> Matrix<'a, F> {
 
 /// A source of packed blocks of the left operand.
 pub(crate) trait PackA<F: Scalar>: Sync {
-    /// Writes rows `i..i + m` and terms `k..k + kc` as panels [m / MR][kc][MR], the last one filled up with zeros.
+    /// Writes rows `i..i + m` and terms `k..k + kc` as panels [m / MR]\[kc][MR], the last one filled up with zeros.
     fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, out: &mut [F]);
 }
 
 /// A source of packed blocks of the right operand.
 pub(crate) trait PackB<F: Scalar>: Sync {
-    /// Writes terms `k..k + kc` and columns `j..j + n` as panels [n / NR][kc][NR], the last one filled up with zeros.
+    /// Writes terms `k..k + kc` and columns `j..j + n` as panels [n / NR]\[kc][NR], the last one filled up with zeros.
     fn pack_b(&self, k: usize, kc: usize, j: usize, n: usize, out: &mut [F]);
 }
 
@@ -393,8 +393,8 @@ pub fn gemm_batched_scratch<F: Scalar>(batch: usize, m: usize, n: usize, k: usiz
     threads::tasks(batch.max(m.div_ceil(F::MR)), batch * m * n * k) * product_scratch::<F>(m, n, k)
 }
 
-/// `batch` products: C[i] = alpha A[i] B[i] + beta C[i], operand i starting `a_step`, `b_step` or `m n` elements after
-/// the one before (a step of 0 repeats an operand); every C[i] is row-major and contiguous.
+/// `batch` products: C\[i] = alpha A\[i] B\[i] + beta C\[i], operand i starting `a_step`, `b_step` or `m n` elements after
+/// the one before (a step of 0 repeats an operand); every C\[i] is row-major and contiguous.
 #[expect(clippy::too_many_arguments, reason = "the signature of BLAS")]
 pub fn gemm_batched<F: Scalar>(
     batch: usize,

@@ -4,6 +4,7 @@
 //! [`SiteSource`] says where the values of latent sites come from (the prior, a guide, given values). What is done
 //! with the densities (ELBO, scores, simulation) is the business of `infer/`.
 
+mod layers;
 pub mod params;
 pub mod rows;
 pub mod sites;
@@ -67,13 +68,21 @@ pub struct Lowering<'p> {
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
     pub(crate) row_index: Option<ValueId>,
+    /// Sites whose noise enters a layer in another way than by one shared draw.
+    pub(crate) estimators: HashMap<SiteId, crate::infer::estimators::Estimator>,
     memo: HashMap<(ExprId, Mode), ValueId>,
 }
 
 impl<'p> Lowering<'p> {
     /// An empty graph for `program`, whose sizes have the values `sizes`. With `rows`, the subsampled size must have the
     /// number of rows of a minibatch there.
-    pub fn new(program: &'p Program, slots: &'p Slots, sizes: SizeValues, rows: Option<Rows<'p>>, source: SiteSource) -> Self {
+    pub fn new(
+        program: &'p Program,
+        slots: &'p Slots,
+        sizes: SizeValues,
+        rows: Option<Rows<'p>>,
+        source: SiteSource,
+    ) -> Self {
         let model = program.model.as_ref().expect("only programs with a model are lowered");
         let n_sites = model.sites.len();
         Self {
@@ -92,6 +101,7 @@ impl<'p> Lowering<'p> {
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,
+            estimators: HashMap::new(),
             memo: HashMap::new(),
         }
     }
@@ -122,7 +132,7 @@ impl<'p> Lowering<'p> {
         value
     }
     fn expr_new(&mut self, e: ExprId, mode: Mode) -> ValueId {
-        if let Some(value) = self.row_input(e) {
+        if let Some(value) = self.row_input(e).or_else(|| self.layer(e)) {
             return value;
         }
         let program = self.program;

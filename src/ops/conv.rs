@@ -152,9 +152,13 @@ impl Operation for Conv2dWeightGrad {
     }
 }
 
-/// `x`, `w`, `y` and attributes: odd sizes, strides that leave cells over, one-sided padding, groups, dilation.
+/// `x`, `w`, `y` and attributes.
 #[cfg(test)]
-const SHAPES: [([usize; 4], [usize; 4], [usize; 4], ConvAttrs); 4] = [
+type Shapes = ([usize; 4], [usize; 4], [usize; 4], ConvAttrs);
+
+/// Odd sizes, strides that leave cells over, one-sided padding, groups, dilation.
+#[cfg(test)]
+const SHAPES: [Shapes; 4] = [
     (
         [2, 3, 5, 4],
         [4, 3, 3, 3],

@@ -2,7 +2,7 @@
 
 use super::kernel::Kernel;
 #[cfg(test)]
-use super::tests::{Fill, Sample, sample};
+use super::tests::{Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::ir::{DType, Shape};

@@ -16,6 +16,7 @@ pub(super) struct Row {
     /// Its name in printed graphs.
     pub name: &'static str,
     /// Where it is smooth and defined, for the tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests of the table"))]
     pub domain: [f64; 2],
     /// Appends the cotangents of its operands.
     pub vjp: fn(&mut Vjp),

@@ -7,6 +7,7 @@
 
 use super::fit::Metrics;
 use super::statistics::quantile;
+use crate::kernels::Scalar;
 
 /// The number of equal bins that the calibration error sorts probabilities into.   Guo et al. 2017, arXiv:1706.04599.
 const CALIBRATION_BINS: usize = 15;
@@ -74,13 +75,13 @@ impl ClassScores {
     ///
     /// # Panics
     /// When their number is another one.
-    pub fn add_draw<T: Copy + Into<f64>>(&mut self, probs: &[T]) {
+    pub fn add_draw<T: Scalar>(&mut self, probs: &[T]) {
         assert_eq!(probs.len(), self.probs.len(), "probabilities do not have the shape [rows, classes]");
         self.draws += 1;
         let rows = probs.chunks_exact(self.classes).zip(self.probs.chunks_exact_mut(self.classes));
         for ((row, sum), entropy) in rows.zip(&mut self.entropies) {
             for (&p, sum) in row.iter().zip(sum) {
-                let p: f64 = p.into();
+                let p = p.to_f64();
                 *sum += p;
                 *entropy += entropy_term(p);
             }
@@ -188,8 +189,8 @@ impl NumberScores {
         }
     }
     /// Opens a block of rows whose observed values are `observed`.
-    pub fn begin<T: Copy + Into<f64>>(&mut self, observed: &[T]) {
-        self.observed = observed.iter().map(|&x| x.into()).collect();
+    pub fn begin<T: Scalar>(&mut self, observed: &[T]) {
+        self.observed = observed.iter().map(|&x| x.to_f64()).collect();
         self.log_mean_probs = vec![LogSum::default(); observed.len()];
         self.predictive.clear();
     }
@@ -198,13 +199,13 @@ impl NumberScores {
     ///
     /// # Panics
     /// When their number is another one.
-    pub fn add_draw<T: Copy + Into<f64>>(&mut self, log_density: &[T], predictive: &[T]) {
+    pub fn add_draw<T: Scalar>(&mut self, log_density: &[T], predictive: &[T]) {
         let rows = self.observed.len();
         assert_eq!((log_density.len(), predictive.len()), (rows, rows), "one number per row is wanted");
         for (sum, &x) in self.log_mean_probs.iter_mut().zip(log_density) {
-            sum.add(x.into());
+            sum.add(x.to_f64());
         }
-        self.predictive.push(predictive.iter().map(|&x| x.into()).collect());
+        self.predictive.push(predictive.iter().map(|&x| x.to_f64()).collect());
     }
     /// Closes the block.
     ///

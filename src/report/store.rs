@@ -92,9 +92,10 @@ fn format_error(path: &Path, message: impl fmt::Display) -> StoreError {
     StoreError::Format { path: path.to_path_buf(), message: message.to_string() }
 }
 
-/// True when `dir` holds a fit.
+/// True when `dir` holds a fit, of whatever format version: only such a folder is ever replaced.
 pub fn is_fit(dir: &Path) -> bool {
-    dir.join(FIT).is_file()
+    let document = fs::read(dir.join(FIT)).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    document.is_some_and(|document| document["bayesc"].is_string() && document["format"].is_u64())
 }
 
 /// Says before a long run whether a fit may be written to `dir`: a folder that is not there, empty, or a fit.
@@ -291,10 +292,10 @@ fn write_tensors(path: &Path, tensors: Vec<(&str, Tensor<'_>)>) -> Result<(), St
 /// # Errors
 /// When `dir` is not a fit, cannot be read, or was written in a later format.
 pub fn load(dir: &Path) -> Result<Fit, StoreError> {
-    if !is_fit(dir) {
+    let path = dir.join(FIT);
+    if !path.is_file() {
         return Err(StoreError::NotAFit { path: dir.to_path_buf() });
     }
-    let path = dir.join(FIT);
     let document: Value = serde_json::from_slice(&read(&path)?).map_err(|error| format_error(&path, error))?;
     match document["format"].as_u64() {
         Some(1..=FORMAT) => {}
@@ -445,6 +446,9 @@ mod tests {
         fs::remove_file(dir.join(FIT)).expect("a file");
         assert!(matches!(save_example(&example(1), &dir), Err(StoreError::Occupied { .. })));
         assert!(dir.join(DRAWS).exists());
+        fs::write(dir.join(FIT), r#"{"steps": 10000, "weight": 80}"#).expect("a file");
+        assert!(matches!(check_target(&dir), Err(StoreError::Occupied { .. })));
+        fs::remove_file(dir.join(FIT)).expect("a file");
         let file = temp.path().join("file");
         fs::write(&file, "text").expect("a file");
         assert!(matches!(check_target(&file), Err(StoreError::Occupied { .. })));

@@ -4,7 +4,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::testing::{assert_close, values};
 
-const UNARY: &[(Unary, fn(f64) -> f64)] = &[
+/// Operations with their definitions.
+type OneOperand = (Unary, fn(f64) -> f64);
+type TwoOperands = (Binary, fn(f64, f64) -> f64);
+type ThreeOperands = (Ternary, fn(f64, f64, f64) -> f64);
+
+const UNARY: &[OneOperand] = &[
     (Unary::Neg, |x| -x),
     (Unary::Abs, f64::abs),
     (Unary::Sign, |x| {
@@ -61,7 +66,7 @@ fn truth(b: bool) -> f64 {
     if b { 1.0 } else { 0.0 }
 }
 
-const BINARY: &[(Binary, fn(f64, f64) -> f64)] = &[
+const BINARY: &[TwoOperands] = &[
     (Binary::Add, |x, y| x + y),
     (Binary::Sub, |x, y| x - y),
     (Binary::Mul, |x, y| x * y),
@@ -164,7 +169,7 @@ fn powers() {
 #[test]
 fn three_operands() {
     let (a, b, x) = ([0.5, 2.0, 30.0], [1.5, 4.0, 0.25], [0.1, 0.5, 0.9]);
-    let table: [(Ternary, fn(f64, f64, f64) -> f64); 3] = [
+    let table: [ThreeOperands; 3] = [
         (Ternary::BetaInc, special::betainc),
         (Ternary::BetaIncDa, special::betainc_da),
         (Ternary::BetaIncDb, special::betainc_db),

@@ -6,7 +6,7 @@ use crate::kernels::{Scalar, special};
 fn arguments() -> Vec<f64> {
     let mut out = vec![0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MIN_POSITIVE, f64::MAX, f64::MIN];
     for e in -1074..1024 {
-        for m in [1.0, 1.000_000_1, 1.25, 1.414_213_5, 1.7, 1.999_999_9] {
+        for m in [1.0, 1.000_000_1, 1.25, 1.414, 1.7, 1.999_999_9] {
             let x = m * 2.0f64.powi(e / 2) * 2.0f64.powi(e - e / 2);
             out.extend([x, -x]);
         }

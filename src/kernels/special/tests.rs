@@ -2,9 +2,12 @@
 use super::*;
 use crate::kernels::testing::{number, numbers, reference};
 
+/// The derivatives in every argument.
+type Gradient<'a> = dyn Fn(&[f64]) -> Vec<f64> + 'a;
+
 /// Values and gradients of one function of the reference file.
 #[track_caller]
-fn check(name: &str, rtol: f64, atol: f64, f: impl Fn(&[f64]) -> f64, grad: Option<&dyn Fn(&[f64]) -> Vec<f64>>) {
+fn check(name: &str, rtol: f64, atol: f64, f: impl Fn(&[f64]) -> f64, grad: Option<&Gradient<'_>>) {
     let file = reference("specials.json");
     let points = file["functions"][name]["points"].as_array().expect("a list of points");
     assert!(points.len() >= 20, "{name}: the reference has its points");
@@ -170,7 +173,8 @@ fn edge_values() {
     same("betainc(2, 3, 1)", betainc(2.0, 3.0, 1.0), 1.0);
     same("betainc(2, 3, 1.5)", betainc(2.0, 3.0, 1.5), NAN);
     same("betainc(0, 3, 0.5)", betainc(0.0, 3.0, 0.5), NAN);
-    let unary: [(&str, fn(f64) -> f64); 17] = [
+    type Named = (&'static str, fn(f64) -> f64);
+    let unary: [Named; 17] = [
         ("lgamma", lgamma),
         ("digamma", digamma),
         ("trigamma", trigamma),

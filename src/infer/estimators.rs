@@ -1,0 +1,172 @@
+//! Which estimator each weight gets, and why.
+//!
+//! The expectation over the guide is estimated by reparameterized draws. Where a weight is used once, by a layer over a
+//! batch, its noise need not be shared by all rows, which makes the gradient quieter at the same mean:
+//!
+//! - *local reparameterization* (Kingma, Salimans & Welling 2015, arXiv:1506.02557) draws the outputs of a dense layer,
+//!   which are independent normals given a normal weight: exact there. On a convolution it drops the covariance of
+//!   positions that share weights: only on request.
+//! - *Flipout* (Wen et al. 2018, arXiv:1803.04386) multiplies one shared perturbation of the weight by random signs, one
+//!   for each row and channel, constant over space; the mean is never flipped. Any family symmetric about its location.
+//!
+//! The log densities of prior and guide are not touched: they see the shared draw.
+
+use crate::check::settings::EstimatorChoice;
+use crate::check::typed::*;
+use crate::dist::DistId;
+use std::collections::HashMap;
+
+/// How the noise of a site enters the likelihood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Estimator {
+    /// One draw shared by all rows.
+    Shared,
+    /// One perturbation with random signs for each row.
+    Flipout,
+    /// The outputs are drawn instead of the weight.
+    LocalReparam,
+}
+
+impl Estimator {
+    /// Its name in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Estimator::Shared => "reparam",
+            Estimator::Flipout => "flipout",
+            Estimator::LocalReparam => "local_reparam",
+        }
+    }
+}
+
+/// The estimator of a site with the reason for it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Choice {
+    /// The site.
+    pub site: SiteId,
+    /// Its estimator.
+    pub estimator: Estimator,
+    /// Why, in a few words.
+    pub reason: &'static str,
+}
+
+/// The layer that uses a weight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    Dense,
+    Conv,
+}
+
+/// The family that the guide gives a site, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FamilyKind {
+    Normal,
+    Symmetric,
+    Other,
+}
+
+fn family(program: &Program, model: &Model, guide: &Guide, site: SiteId) -> FamilyKind {
+    let kind = guide.steps.iter().find(|s| s.sites().contains(&site)).map(|step| match step {
+        GuideStep::Family { family: Family::MeanField, .. } => {
+            let real = model.sites[site].dist.support() == crate::dist::SupportKind::Real;
+            if real { FamilyKind::Normal } else { FamilyKind::Other }
+        }
+        GuideStep::Explicit { dist: DistExpr::Row { def, args, .. }, .. } => {
+            // Parameters with the weight's own shape: holes have it.
+            let holes = args.iter().all(|&a| matches!(program.exprs[a].kind, ExprKind::Hole(_)));
+            match *def {
+                DistId::NORMAL if holes => FamilyKind::Normal,
+                DistId::LAPLACE | DistId::LOGISTIC if holes => FamilyKind::Symmetric,
+                _ => FamilyKind::Other,
+            }
+        }
+        _ => FamilyKind::Other,
+    });
+    kind.unwrap_or(FamilyKind::Other)
+}
+
+/// The estimator of every latent site under `guide`.
+pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<Choice> {
+    let Some(model) = &program.model else { return Vec::new() };
+    let uses = uses(program, model, guide);
+    let shared = |site, reason| Choice { site, estimator: Estimator::Shared, reason };
+    model
+        .sites
+        .indices()
+        .map(|site| {
+            if choice == EstimatorChoice::Reparam {
+                return shared(site, "as asked for");
+            }
+            let layer = match uses.get(&site).map(Vec::as_slice) {
+                Some([Some(layer)]) => *layer,
+                Some([_]) => return shared(site, "not the weight of a layer"),
+                Some(_) => return shared(site, "used more than once"),
+                None => return shared(site, "not used by a layer"),
+            };
+            let kind = family(program, model, guide, site);
+            let made = |estimator, reason| Choice { site, estimator, reason };
+            match (layer, kind, choice) {
+                (_, FamilyKind::Other, _) => shared(site, "its guide is not a mean-field location-scale family"),
+                (_, FamilyKind::Normal, EstimatorChoice::LocalReparam) if layer == Layer::Conv => {
+                    made(Estimator::LocalReparam, "as asked for: drops the covariance of positions")
+                }
+                (Layer::Dense, FamilyKind::Normal, EstimatorChoice::Auto | EstimatorChoice::LocalReparam) => {
+                    made(Estimator::LocalReparam, "exact for a normal weight used once in a dense layer")
+                }
+                (_, FamilyKind::Symmetric, EstimatorChoice::LocalReparam) => {
+                    shared(site, "local reparameterization needs a normal guide")
+                }
+                (Layer::Conv, _, _) => made(Estimator::Flipout, "used once in a convolution"),
+                (Layer::Dense, _, _) => made(Estimator::Flipout, "used once in a dense layer"),
+            }
+        })
+        .collect()
+}
+
+/// For every site, what uses its value on the way to a density: `Some` for the weight of a layer.
+fn uses(program: &Program, model: &Model, guide: &Guide) -> HashMap<SiteId, Vec<Option<Layer>>> {
+    let mut uses: HashMap<SiteId, Vec<Option<Layer>>> = HashMap::new();
+    let mut seen = vec![false; program.exprs.len()];
+    let mut stack: Vec<ExprId> = Vec::new();
+    let site_of = |e: ExprId| match program.exprs[e].kind {
+        ExprKind::Site(id) => Some(id),
+        _ => None,
+    };
+    let mut roots: Vec<ExprId> =
+        model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())).collect();
+    roots.extend(model.sites.iter().flat_map(|s| s.dist.args()));
+    for step in &model.steps {
+        if let Step::Factor(e) = step {
+            roots.push(*e);
+        }
+    }
+    for step in &guide.steps {
+        if let GuideStep::Explicit { dist, .. } = step {
+            roots.extend(dist.args());
+        }
+    }
+    for root in roots {
+        match site_of(root) {
+            Some(site) => uses.entry(site).or_default().push(None),
+            None => stack.push(root),
+        }
+    }
+    while let Some(e) = stack.pop() {
+        if std::mem::replace(&mut seen[crate::index::Idx::index(e)], true) {
+            continue;
+        }
+        let layer = match &program.exprs[e].kind {
+            ExprKind::Call { def, .. } if def.name == "conv2d" => Some(Layer::Conv),
+            ExprKind::Call { def, args, .. } if def.name == "dense" && program.ty(args[0]).shape.len() == 2 => {
+                Some(Layer::Dense)
+            }
+            _ => None,
+        };
+        for (at, o) in program.operands(e).into_iter().enumerate() {
+            match site_of(o) {
+                Some(site) => uses.entry(site).or_default().push(layer.filter(|_| at == 1)),
+                None => stack.push(o),
+            }
+        }
+    }
+    uses
+}

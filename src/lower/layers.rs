@@ -1,0 +1,85 @@
+//! Layers whose weight's noise is not shared by all rows: Flipout and local reparameterization.
+//!
+//! See [`crate::infer::estimators`] for which layer gets which.
+
+use super::Lowering;
+use crate::builtins::ConcreteAttrs;
+use crate::builtins::nn::{add_bias, conv_attrs_for};
+use crate::check::typed::*;
+use crate::dist::Dist;
+use crate::infer::estimators::Estimator;
+use crate::ir::{Shape, ValueId};
+use crate::ops::{ConvAttrs, NoiseKind};
+
+/// Added to a variance under a root, so that a row of zeros has a finite gradient; far below any variance that matters.
+const TINY: f64 = 1e-12;
+
+/// The two layers that have estimators of their own.
+#[derive(Clone, Copy)]
+enum Layer {
+    Dense,
+    Conv(ConvAttrs),
+}
+
+impl<'p> Lowering<'p> {
+    /// The result of a layer whose weight has an estimator of its own; `None` for everything else.
+    pub(super) fn layer(&mut self, e: ExprId) -> Option<ValueId> {
+        let ExprKind::Call { def, args, attrs } = &self.program.exprs[e].kind else { return None };
+        if !matches!(def.name, "conv2d" | "dense") {
+            return None;
+        }
+        let ExprKind::Site(site) = self.program.exprs[args[1]].kind else { return None };
+        let estimator = *self.estimators.get(&site)?;
+        if estimator == Estimator::Shared {
+            return None;
+        }
+        let w = self.site_value(site);
+        let Some(Dist::Row { params, .. }) = self.guide_draws[site].as_ref()?.dist.clone() else { return None };
+        let (loc, scale) = (params[0], params[1]);
+        let x = self.expr(args[0]);
+        let x = self.g.to_real(x);
+        let layer = if def.name == "dense" {
+            Layer::Dense
+        } else {
+            let attrs = ConcreteAttrs { sizes: Vec::new(), ints: attrs.ints.clone() };
+            Layer::Conv(conv_attrs_for(&self.g, x, w, &attrs))
+        };
+        let mean = self.apply(layer, x, loc);
+        let y = match estimator {
+            Estimator::Flipout => {
+                let perturbation = self.g.sub(w, loc);
+                let (rows, channels) = (self.g.shape(x)[0], self.g.shape(x)[1]);
+                let outputs = self.g.shape(mean)[1];
+                let signs = |n: usize| match layer {
+                    Layer::Dense => Shape::from([rows, n]),
+                    Layer::Conv(_) => Shape::from([rows, n, 1, 1]),
+                };
+                let before = self.g.noise(NoiseKind::Sign, signs(channels));
+                let after = self.g.noise(NoiseKind::Sign, signs(outputs));
+                let flipped = self.g.mul(x, before);
+                let noise = self.apply(layer, flipped, perturbation);
+                let noise = self.g.mul(noise, after);
+                self.g.add(mean, noise)
+            }
+            Estimator::LocalReparam => {
+                let (x2, s2) = (self.g.square(x), self.g.square(scale));
+                let variance = self.apply(layer, x2, s2);
+                let variance = self.g.add_scalar(variance, TINY);
+                let sd = self.g.sqrt(variance);
+                let shape = self.g.shape(mean);
+                let noise = self.g.noise(NoiseKind::Normal, shape);
+                let noise = self.g.mul(sd, noise);
+                self.g.add(mean, noise)
+            }
+            Estimator::Shared => unreachable!("returned above"),
+        };
+        let bias = args.get(2).map(|&b| self.expr(b));
+        Some(add_bias(&mut self.g, y, bias.as_ref()))
+    }
+    fn apply(&mut self, layer: Layer, x: ValueId, w: ValueId) -> ValueId {
+        match layer {
+            Layer::Dense => self.g.matmul(x, false, w, false),
+            Layer::Conv(attrs) => self.g.conv2d(x, w, attrs),
+        }
+    }
+}
