@@ -70,15 +70,33 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
 
 /// An expression with everything written in its place; `…` where that is longer than `width`.
 fn expr_text(program: &Program, id: ExprId, width: usize) -> String {
+    let text = nested_text(program, id, width);
+    // An operator needs its brackets only inside another one.
+    text.strip_prefix('(')
+        .and_then(|t| t.strip_suffix(')'))
+        .filter(|t| balanced(t))
+        .map_or(text.clone(), str::to_string)
+}
+
+fn balanced(text: &str) -> bool {
+    let mut depth = 0i32;
+    text.chars().all(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth >= 0
+    })
+}
+
+fn nested_text(program: &Program, id: ExprId, width: usize) -> String {
     let text = match &program.exprs[id].kind {
         ExprKind::Call { def, args, attrs } if args.len() <= 4 => {
-            let inner: Vec<String> = args.iter().map(|&a| expr_text(program, a, width)).collect();
+            let text = if is_operator(def.name) { nested_text } else { expr_text };
+            let inner: Vec<String> = args.iter().map(|&a| text(program, a, width)).collect();
             if inner.iter().map(String::len).sum::<usize>() > width || inner.iter().any(|t| t == "…") {
                 return "…".into();
             }
             call_text(program, def.name, &inner, attrs, true)
         }
-        ExprKind::Index { base, .. } => format!("{}[…]", expr_text(program, *base, width)),
+        ExprKind::Index { base, .. } => format!("{}[…]", nested_text(program, *base, width)),
         ExprKind::Call { .. } => "…".into(),
         _ => atom(program, id).expect("calls and indices are handled above"),
     };
@@ -111,9 +129,13 @@ fn elem_name(elem: Elem) -> &'static str {
     }
 }
 
+fn is_operator(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_alphabetic()) || matches!(name, "and" | "or" | "not")
+}
+
 /// `f(a, b; sizes …; ints …)`, or infix for operators.
 fn call_text(program: &Program, name: &str, args: &[String], attrs: &Attrs, nested: bool) -> String {
-    let operator = !name.starts_with(|c: char| c.is_alphabetic()) || matches!(name, "and" | "or" | "not");
+    let operator = is_operator(name);
     match args {
         [a] if operator && name == "not" => return format!("not {a}"),
         [a] if operator => return format!("{name}{a}"),

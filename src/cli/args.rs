@@ -22,15 +22,15 @@ Examples:
   bayesc doc Gamma                       what a distribution or function is
 
 `bayesc COMMAND --help` shows the options of a command with examples.
-Exit codes: 0 done, 1 program wrong, 2 command line wrong, 3 data or files, 4 inference failed, 5 an `expect` line does
-not hold, 130 interrupted."
+Exit codes: 0 done, 1 program wrong, 2 command line wrong, 3 data or files, 4 inference failed,
+5 an `expect` line does not hold, 130 interrupted."
 )]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Colours in the output; `NO_COLOR` in the environment means never.
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    /// Colours: auto, always or never; `NO_COLOR` in the environment means never.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, hide_possible_values = true)]
     pub color: Color,
 }
 
@@ -189,8 +189,8 @@ pub struct DataArgs {
 /// `--format` for most commands.
 #[derive(Args, Debug)]
 pub struct FormatArgs {
-    /// What stdout gets.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// What stdout gets: text, or json (one document with the messages under `diagnostics`).
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -223,8 +223,8 @@ pub struct Run {
     /// The number of threads, one for each core if not given.
     #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
     pub threads: Option<usize>,
-    /// The number type.
-    #[arg(long, value_enum)]
+    /// The number type: f32 or f64.
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub precision: Option<PrecisionArg>,
     /// Where the fit is written, `MODEL.fit` beside the program if not given.
     #[arg(long, value_name = "DIR")]
@@ -310,8 +310,8 @@ pub struct SummaryArgs {
     /// Show long arrays element by element.
     #[arg(long)]
     pub all: bool,
-    /// What stdout gets.
-    #[arg(long, value_enum, default_value_t = SummaryFormat::Table)]
+    /// What stdout gets: table, json (the content of summary.json under `summary`), or csv (a line for each element).
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Table, hide_possible_values = true)]
     pub format: SummaryFormat,
 }
 
@@ -327,8 +327,8 @@ pub struct Plot {
     /// The fit directory.
     #[arg(value_name = "FIT")]
     pub fit: PathBuf,
-    /// What to plot; everything if not given.
-    #[arg(value_enum, value_name = "WHAT")]
+    /// What to plot: loss or density; both if not given.
+    #[arg(value_enum, value_name = "WHAT", hide_possible_values = true)]
     pub what: Option<PlotWhat>,
     /// Only this site (repeatable).
     #[arg(long = "site", value_name = "NAME")]
@@ -374,8 +374,8 @@ pub struct Emit {
     /// The program.
     #[command(flatten)]
     pub program: ProgramArgs,
-    /// Which step.
-    #[arg(long, value_enum)]
+    /// Which step: ast, typed, or (with data) graph, adjoint, plan.
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub stage: Stage,
     /// The data.
     #[command(flatten)]
@@ -386,8 +386,8 @@ pub struct Emit {
     /// Take this guide, not the first.
     #[arg(long, value_name = "NAME")]
     pub guide: Option<String>,
-    /// The number type.
-    #[arg(long, value_enum)]
+    /// The number type: f32 or f64.
+    #[arg(long, value_enum, hide_possible_values = true)]
     pub precision: Option<PrecisionArg>,
     /// The output.
     #[command(flatten)]

@@ -245,7 +245,7 @@ fn list(shell: &mut Shell) -> Result<(), Exit> {
     for (title, names) in &groups {
         text += &shell.out.paint(Style::new().bold(), title);
         text.push('\n');
-        for line in wrap(&names.join("  "), width - 2) {
+        for line in wrap(&names.join(" "), width - 2) {
             text += &format!("  {line}\n");
         }
     }

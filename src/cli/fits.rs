@@ -69,7 +69,11 @@ pub fn plot(args: &Plot, shell: &mut Shell) -> Result<(), Exit> {
         Some(other) => {
             let name = format!("{other:?}").to_lowercase();
             let help = "`loss` and `density` are";
-            return Err(shell.fail_with_help(Exit::CommandLine, format!("the plot `{name}` is not built yet"), Some(help)));
+            return Err(shell.fail_with_help(
+                Exit::CommandLine,
+                format!("the plot `{name}` is not built yet"),
+                Some(help),
+            ));
         }
     };
     if loss && !args.sites.is_empty() {
@@ -82,7 +86,8 @@ pub fn plot(args: &Plot, shell: &mut Shell) -> Result<(), Exit> {
         if fit.trace.is_empty() && args.what.is_some() {
             return Err(shell.fail(Exit::Data, "the fit has no trace of the ELBO"));
         }
-        let points = |pick: fn(&crate::report::TraceRow) -> f64| fit.trace.iter().map(|r| json!(pick(r))).collect::<Value>();
+        let points =
+            |pick: fn(&crate::report::TraceRow) -> f64| fit.trace.iter().map(|r| json!(pick(r))).collect::<Value>();
         shell.set("loss", json!({ "step": points(|r| r.step as f64), "elbo": points(|r| r.elbo) }));
         if !fit.trace.is_empty() {
             shell.print(&(terminal::elbo(&fit.trace, &options) + if density { "\n" } else { "" }))?;

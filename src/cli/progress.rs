@@ -32,6 +32,8 @@ enum View {
     Lines {
         /// The part of the run after which a line is due.
         every: f64,
+        /// The least number of seconds between two lines.
+        rest: f64,
         /// Steps and seconds at the last line.
         last: (u64, f64),
     },
@@ -49,7 +51,8 @@ impl<'s> Progress<'s> {
             bar.set_style(style.progress_chars(if shell.err.ascii { "#>-" } else { "━╸─" }));
             View::Bar { bar, shown: f64::NEG_INFINITY }
         } else {
-            View::Lines { every: if verbose { 0.01 } else { 0.1 }, last: (0, 0.0) }
+            let (every, rest) = if verbose { (0.01, 0.0) } else { (0.1, 1.0) };
+            View::Lines { every, rest, last: (0, 0.0) }
         };
         Self { shell, start: Instant::now(), view, trend: Trend::default(), stopping: false }
     }
@@ -83,9 +86,10 @@ impl<'s> Progress<'s> {
                 bar.set_position(status.step);
                 bar.set_message(line(status, trend, ascii));
             }
-            View::Lines { every, last } => {
-                let due = (status.step - last.0.min(status.step)) as f64 >= *every * status.total as f64
-                    || status.secs - last.1 >= LINE_SECS;
+            View::Lines { every, rest, last } => {
+                let since = status.secs - last.1;
+                let part = (status.step - last.0.min(status.step)) as f64 / status.total as f64;
+                let due = part >= *every && since >= *rest || since >= LINE_SECS;
                 if !due && !done || last.0 == status.step {
                     return;
                 }

@@ -17,7 +17,9 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     shell.json = args.format.format == Format::Json;
     shell.quiet = args.quiet;
     if args.resume {
-        return Err(shell.fail(Exit::CommandLine, "`--resume` is not built yet: leave it out to fit from the beginning"));
+        return Err(
+            shell.fail(Exit::CommandLine, "`--resume` is not built yet: leave it out to fit from the beginning")
+        );
     }
     if let Some(n) = args.threads {
         threads::set_threads(n);
