@@ -8,6 +8,7 @@ pub mod diag;
 pub mod driver;
 pub mod index;
 pub mod rng;
+pub mod session;
 pub mod source;
 
 pub mod syntax;
@@ -16,6 +17,7 @@ pub mod builtins;
 pub mod check;
 
 pub mod ir;
+pub mod lower;
 pub mod ops;
 
 pub mod autodiff;

@@ -222,3 +222,134 @@ impl SeedableRng for Philox {
         Self::from_key(Key { key: [word(0), word(4)], stream: [word(8), word(12)] })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+    use crate::kernels::special;
+
+    #[test]
+    fn known_answer() {
+        // Salmon et al. 2011, the distributed test vectors.
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        let ones = u32::MAX;
+        assert_eq!(philox([ones; 4], [ones; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+    }
+
+    #[test]
+    fn children_differ_from_each_other_and_from_their_parent() {
+        let key = Key::new(7);
+        let mut seen: std::collections::HashSet<Key> = (0..10_000).map(|i| key.fold_in(i)).collect();
+        seen.extend((0..100).flat_map(|i| (0..100).map(move |j| key.fold_in(i).fold_in(j))));
+        seen.insert(key);
+        assert_eq!(seen.len(), 20_001);
+        assert_ne!(Key::new(1).fold_in(2), Key::new(2).fold_in(1));
+        // A child's name is no block of its parent's numbers.
+        let child = key.fold_in(3);
+        assert_ne!([child.key[0], child.key[1], child.stream[0], child.stream[1]], key.block(3));
+    }
+
+    /// Any cut of a fill, at any alignment, gives the bits of the whole.
+    fn check_partition<F: Scalar>(fill: impl Fn(Key, u64, &mut [F])) {
+        let key = Key::new(3).fold_in(9);
+        let mut whole = vec![F::ZERO; 40_000];
+        fill(key, 1_000_003, &mut whole);
+        for size in [1, 2, 3, 5, 63, 64, 65, 127, 1000] {
+            let mut cut = vec![F::ZERO; 2500];
+            for (i, piece) in cut.chunks_mut(size).enumerate() {
+                fill(key, 1_000_003 + (i * size) as u64, piece);
+            }
+            assert!(cut == whole[..2500], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn fills_do_not_depend_on_the_cut() {
+        check_partition::<f32>(fill_normal);
+        check_partition::<f64>(fill_normal);
+        check_partition::<f32>(fill_uniform);
+        check_partition::<f64>(fill_uniform);
+        check_partition::<f32>(fill_sign);
+        check_partition::<f64>(fill_sign);
+    }
+
+    /// Kolmogorov-Smirnov distance times the root of n; above 2.35 with probability 3e-5 for a correct sampler.
+    fn kolmogorov_smirnov(draws: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
+        let mut sorted = draws.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let n = sorted.len() as f64;
+        let distance = sorted.iter().enumerate().map(|(i, &x)| {
+            let p = cdf(x);
+            (p - i as f64 / n).abs().max((p - (i as f64 + 1.0) / n).abs())
+        });
+        distance.fold(0.0, f64::max) * n.sqrt()
+    }
+
+    fn check_distributions<F: Scalar>(seed: u64) {
+        let n = 200_000;
+        let root = f64::sqrt(n as f64);
+        let key = Key::new(seed);
+        let wide = |x: &[F]| x.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
+        let mut x = vec![F::ZERO; n];
+        fill_normal(key.fold_in(0), 0, &mut x);
+        let x = wide(&x);
+        let moment = |f: &dyn Fn(f64) -> f64| x.iter().map(|&x| f(x)).sum::<f64>() / n as f64;
+        // Each within 4.5 standard errors: mean, variance (2), skewness (15), kurtosis (96), lag-1 correlation.
+        assert!(moment(&|x| x).abs() * root < 4.5);
+        assert!((moment(&|x| x * x) - 1.0).abs() * root < 4.5 * 2f64.sqrt());
+        assert!(moment(&|x| x.powi(3)).abs() * root < 4.5 * 15f64.sqrt());
+        assert!((moment(&|x| x.powi(4)) - 3.0).abs() * root < 4.5 * 96f64.sqrt());
+        for lag in 1..5 {
+            let product = x.windows(lag + 1).map(|w| w[0] * w[lag]).sum::<f64>() / n as f64;
+            assert!(product.abs() * root < 4.5, "lag {lag}");
+        }
+        assert!(kolmogorov_smirnov(&x, special::ndtr) < 2.35);
+        let mut u = vec![F::ZERO; n];
+        fill_uniform(key.fold_in(1), 0, &mut u);
+        assert!(u.iter().all(|&u| u > F::ZERO && u < F::ONE));
+        assert!(kolmogorov_smirnov(&wide(&u), |u| u) < 2.35);
+        let mut s = vec![F::ZERO; n];
+        fill_sign(key.fold_in(2), 0, &mut s);
+        assert!(s.iter().all(|s| s.abs() == F::ONE));
+        assert!(wide(&s).iter().sum::<f64>().abs() / root < 4.5);
+    }
+
+    #[test]
+    fn draws_have_their_distributions() {
+        check_distributions::<f32>(1);
+        check_distributions::<f64>(2);
+    }
+
+    /// The words at the ends of their range give finite normals, and uniforms inside the open interval.
+    #[test]
+    fn extreme_words_stay_finite() {
+        for a in [0, 1, u32::MAX / 2, u32::MAX / 2 + 1, u32::MAX - 1, u32::MAX] {
+            for b in [0, 1, 1 << 30, u32::MAX / 2, u32::MAX / 2 + 1, 3 << 30, u32::MAX] {
+                let words = [a, b, b, a];
+                assert!(f32::normals_from_words(words).iter().all(|x| x.abs() < 5.9));
+                assert!(f64::normals_from_words(words)[..2].iter().all(|x| x.abs() < 8.7));
+                assert!(f32::uniforms_from_words(words).iter().all(|&x| x > 0.0 && x < 1.0));
+                assert!(f64::uniforms_from_words(words).iter().all(|&x| x > 0.0 && x < 1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn sequential_generator_walks_the_stream() {
+        let key = Key::new(11);
+        let mut rng = Philox::from_key(key);
+        let words: Vec<u32> = (0..12).map(|_| rng.random()).collect();
+        assert_eq!(words[..4], key.block(0));
+        assert_eq!(words[8..], key.block(2));
+        let draw = |element| Philox::at(key, element).random::<u64>();
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+        let gamma = rand_distr::Gamma::new(2.5, 1.0).expect("valid parameters");
+        let x: Vec<f64> = (0..50_000).map(|i| Philox::at(key, i).sample(gamma)).collect();
+        assert!(kolmogorov_smirnov(&x, |x| special::gammainc(2.5, x)) < 2.35);
+        let mut seeded = Philox::seed_from_u64(1);
+        assert_ne!(seeded.random::<u64>(), Philox::seed_from_u64(2).random::<u64>());
+    }
+}

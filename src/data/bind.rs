@@ -128,14 +128,16 @@ pub fn bind<'a>(
 ) -> Binding {
     for request in requests {
         for dim in &request.dims {
-            if let DimSpec::Named(size) = dim {
-                evaluator.declare_size(size);
+            match dim {
+                DimSpec::Named(size) => evaluator.declare_size(size),
+                DimSpec::Computed { names, .. } => names.iter().for_each(|n| evaluator.declare_size(n)),
+                DimSpec::Known(_) => {}
             }
         }
         match &request.source {
             Source::Expr(expr) => evaluator.define(&request.name, expr, true),
             Source::Given(value, _) => evaluator.set(&request.name, value.clone()),
-            Source::Required | Source::Absent => {}
+            Source::Required | Source::Absent => evaluator.set_absent(&request.name, not_given(request)),
         }
     }
     for (size, _) in needed {
@@ -150,6 +152,18 @@ pub fn bind<'a>(
             match bind_one(evaluator, &requests[i]) {
                 Ok(array) => arrays[i] = array,
                 Err(d) if d.code == Code::E0909 && !last_round => later.push(i),
+                // The size would have come from data that are already reported.
+                Err(d)
+                    if d.code == Code::E0909
+                        && evaluator.unbound().is_some_and(|size| {
+                            let bound_here = |r: &BindRequest<'_>| {
+                                r.dims.iter().any(|d| matches!(d, DimSpec::Named(n) if *n == size))
+                            };
+                            let broken = |&(j, r): &(usize, &BindRequest<'_>)| {
+                                !waiting.contains(&j) && arrays[j].is_none() && bound_here(r)
+                            };
+                            requests.iter().enumerate().filter(broken).any(|(_, r)| !matches!(r.source, Source::Absent))
+                        }) => {}
                 Err(d) => out.push(*d),
             }
         }
@@ -169,6 +183,9 @@ pub fn bind<'a>(
     }
     for (array, _) in arrays.iter_mut().zip(&unfit).filter(|&(_, &unfit)| unfit) {
         *array = None;
+    }
+    for problem in evaluator.size_items() {
+        out.push(problem);
     }
     for (size, span) in needed {
         match evaluator.size(size, *span) {
@@ -217,11 +234,7 @@ fn bind_one<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>) -> Fal
     let (value, origin) = match &request.source {
         Source::Absent => return Ok(None),
         Source::Required => {
-            let name = &request.name;
-            let d = Diagnostic::new(Code::E0914, format!("no value is given for the data `{name}`"))
-                .label(request.span, "declared here without a default")
-                .help(format!("give it with `--data {name}=FILE` or a default: `data {name}: … = csv(\"…\")`"));
-            return Err(Box::new(d));
+            return Err(Box::new(not_given(request)));
         }
         Source::Expr(expr) => {
             let value = evaluator.value(&request.name, request.span).expect("the request was defined");
@@ -236,6 +249,14 @@ fn bind_one<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>) -> Fal
     Ok(Some(array))
 }
 
+/// The error for a datum without a value.
+fn not_given(request: &BindRequest<'_>) -> Diagnostic {
+    let name = &request.name;
+    Diagnostic::new(Code::E0914, format!("no value is given for the data `{name}`"))
+        .label(request.span, "declared here without a default")
+        .help(format!("give it with `--data {name}=FILE` or a default: `data {name}: … = csv(\"…\")`"))
+}
+
 /// What messages say of the source of a datum.
 fn blame(request: &BindRequest<'_>, d: Diagnostic, origin: Span, label: impl Into<String>) -> Box<Diagnostic> {
     Box::new(match &request.source {
@@ -247,6 +268,7 @@ fn blame(request: &BindRequest<'_>, d: Diagnostic, origin: Span, label: impl Int
 fn as_numbers(request: &BindRequest<'_>, value: Value, origin: Span) -> Fallible<Array> {
     let name = &request.name;
     value.into_array().map_err(|other| {
+        let other = *other;
         let what = other.describe();
         let message = format!("`{name}` is declared {}, but its value is {what}", print_elem(request.elem));
         let mut d = Diagnostic::new(Code::E0904, message);
@@ -394,11 +416,16 @@ fn missing_axis(dims: &[DimSpec<'_>], found: &[usize]) -> Option<String> {
 }
 
 /// The dimensions that are arithmetic over sizes.
-fn computed_dims(evaluator: &Evaluator<'_>, request: &BindRequest<'_>, array: &Array) -> Vec<Diagnostic> {
+fn computed_dims(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (axis, (dim, &n)) in request.dims.iter().zip(array.shape()).enumerate() {
-        let DimSpec::Computed { text, value } = dim else { continue };
+        let DimSpec::Computed { text, names, value } = dim else { continue };
         let name = &request.name;
+        for size in names {
+            if let Err(d) = evaluator.size(size, request.span) {
+                problems.push(*d);
+            }
+        }
         match value(&evaluator.sizes) {
             Some(k) if k == n => {}
             Some(k) => {

@@ -130,11 +130,11 @@ impl<'e, 'a> Call<'e, 'a> {
         count(arg.value, arg.span, &format!("`{}` of `{}`", self.function.params[i], self.function.name))
     }
     /// Takes argument `i` as labels; `None` when it is something else, which is given back.
-    pub fn labels(&mut self, i: usize) -> Result<Arc<Labels>, Argument> {
+    pub fn labels(&mut self, i: usize) -> Result<Arc<Labels>, Box<Argument>> {
         let arg = self.take(i);
         match arg.value {
             Value::Labels(labels) => Ok(labels),
-            _ => Err(arg),
+            _ => Err(Box::new(arg)),
         }
     }
     /// Takes argument `i` as a shape: a list of sizes, or one size.
@@ -171,6 +171,7 @@ pub(crate) fn check_size(shape: &[usize], span: Span) -> Fallible<()> {
 /// `value` as an array of numbers; `user` says who needs it.
 pub(crate) fn numbers(value: Value, span: Span, user: &str) -> Fallible<Array> {
     value.into_array().map_err(|other| {
+        let other = *other;
         let mut diagnostic =
             Diagnostic::new(Code::E0904, format!("{user} needs numbers, but got {}", other.describe()))
                 .label(span, format!("this is {}", other.describe()));

@@ -14,7 +14,7 @@ use super::learned::{Learned, LearnedValue};
 use super::nearest::nearest;
 use super::select::{self, Selector};
 use super::size::{SizeOrigin, SizeTable, SizeValue};
-use super::value::{Array, Elem, Table, Value};
+use super::value::{Array, Elem, MAX_EXACT_INT, Table, Value};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Arg, BinaryOp, Dim, Expr, ExprKind, Ident, Index, ItemKind, Module, UnaryOp};
@@ -44,10 +44,12 @@ pub struct Evaluator<'a> {
     definitions: BTreeMap<String, Definition<'a>>,
     size_items: BTreeMap<String, (Option<&'a Expr>, Span)>,
     declared_sizes: BTreeSet<String>,
+    broken_sizes: BTreeMap<String, Box<Diagnostic>>,
     /// The sizes that have a value: from the command line, from items that were needed, from data that were bound.
     pub sizes: SizeTable,
     memo: HashMap<String, Fallible<Value>>,
     active: Vec<(String, Span)>,
+    unbound: Option<String>,
     learned: Learned,
     held_out: bool,
     context: Context,
@@ -62,9 +64,11 @@ impl<'a> Evaluator<'a> {
             definitions: BTreeMap::new(),
             size_items: BTreeMap::new(),
             declared_sizes: BTreeSet::new(),
+            broken_sizes: BTreeMap::new(),
             sizes: SizeTable::new(),
             memo: HashMap::new(),
             active: Vec::new(),
+            unbound: None,
             learned: Learned::default(),
             held_out: false,
             context: Context::default(),
@@ -110,6 +114,20 @@ impl<'a> Evaluator<'a> {
     pub fn set(&mut self, name: &str, value: Value) {
         self.memo.insert(name.to_string(), Ok(value));
     }
+    /// Makes every use of the datum `name` the error `problem`, because it has no value.
+    pub(crate) fn set_absent(&mut self, name: &str, problem: Diagnostic) {
+        self.memo.insert(name.to_string(), Err(Box::new(problem)));
+    }
+    /// The size that the last expression lacked.
+    pub(crate) fn unbound(&self) -> Option<String> {
+        self.unbound.clone()
+    }
+    /// Evaluates the size items that nothing needed yet, and returns what is wrong with them.
+    pub(crate) fn size_items(&mut self) -> Vec<Diagnostic> {
+        let items: Vec<(String, Span)> =
+            self.size_items.iter().filter(|(_, (e, _))| e.is_some()).map(|(n, (_, s))| (n.clone(), *s)).collect();
+        items.iter().filter_map(|(name, span)| self.size(name, *span).err().map(|d| *d)).collect()
+    }
     /// What was learned so far.
     pub fn learned(&self) -> &Learned {
         &self.learned
@@ -148,6 +166,9 @@ impl<'a> Evaluator<'a> {
         if let Some(known) = self.sizes.get(name) {
             return Ok(Some(known.clone()));
         }
+        if let Some(problem) = self.broken_sizes.get(name) {
+            return Err(problem.clone());
+        }
         let Some(&(Some(expr), place)) = self.size_items.get(name) else { return Ok(None) };
         let value = self.enter(&format!("size {name}"), span, |ev| {
             let context = Context { name: format!("size {name}"), ..Context::default() };
@@ -155,6 +176,11 @@ impl<'a> Evaluator<'a> {
             let value = ev.size_item(name, expr);
             ev.context = outer;
             value
+        });
+        let value = value.inspect_err(|problem| {
+            if problem.code != Code::E0909 {
+                self.broken_sizes.insert(name.to_string(), problem.clone());
+            }
         })?;
         let size = SizeValue { origin: SizeOrigin::Item(place), ..value };
         self.sizes.insert(name.to_string(), size.clone());
@@ -210,6 +236,10 @@ impl<'a> Evaluator<'a> {
     pub fn eval(&mut self, expr: &'a Expr) -> Fallible<Value> {
         let span = expr.span;
         match &expr.kind {
+            ExprKind::Int(n) if (*n as f64).abs() >= MAX_EXACT_INT => {
+                let d = cannot(span, "an int of 2^53 or more is too large to be exact in data", "too large");
+                Err(Box::new(d.help("write it as a real: `1e16`")))
+            }
             ExprKind::Int(n) => Ok(Value::int(*n)),
             ExprKind::Real(x) => Ok(Value::real(*x)),
             ExprKind::Bool(b) => Ok(Value::bool(*b)),
@@ -263,7 +293,10 @@ impl<'a> Evaluator<'a> {
             Some(SizeValue { labels: Some(labels), .. }) => return Ok(Value::Labels(labels)),
             Some(size) => return Ok(Value::int(size.value as i64)),
             // `bind` tries again when more data are bound.
-            None if self.declared_sizes.contains(name) => return Err(Box::new(no_value(name, span))),
+            None if self.declared_sizes.contains(name) => {
+                self.unbound = Some(name.to_string());
+                return Err(Box::new(no_value(name, span)));
+            }
             None => {}
         }
         match name {

@@ -64,8 +64,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|f| f.name).chain(READERS)
 }
 
+type Unary = fn(f64) -> f64;
+type Pair = fn(f64, f64) -> f64;
+
 /// The elementwise function `name`, and whether it keeps ints.
-fn elementwise(name: &str) -> Option<(fn(f64) -> f64, bool)> {
+fn elementwise(name: &str) -> Option<(Unary, bool)> {
     Some(match name {
         "abs" => (f64::abs, true),
         "sign" => (|x| if x == 0.0 || x.is_nan() { x } else { x.signum() }, true),
@@ -115,7 +118,7 @@ fn each(call: &mut Call<'_, '_>) -> Fallible<Value> {
 }
 
 /// The function of two numbers `name`, and whether it keeps ints.
-fn pairwise(name: &str) -> Option<(fn(f64, f64) -> f64, bool)> {
+fn pairwise(name: &str) -> Option<(Pair, bool)> {
     let lbeta = |a: f64, b: f64| libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);
     Some(match name {
         "atan2" => (libm::atan2, false),

@@ -38,7 +38,7 @@ pub use fingerprint::Fingerprint;
 pub use learned::Learned;
 pub use overrides::{DataArgument, Given};
 pub use size::{DimSpec, SizeOrigin, SizeTable, SizeValue};
-pub use value::{Array, Labels, Table, TextArray, Value};
+pub use value::{Array, Elem, Labels, Numbers, Table, TextArray, Value};
 
 #[cfg(test)]
 mod tests;

@@ -59,8 +59,8 @@ pub(crate) fn standardize(call: &mut Call<'_, '_>) -> Fallible<Value> {
     let damaged = || call.fail("what `standardize` learned in training is damaged", "needed here");
     let mean = ArcArray::from_shape_vec(IxDyn(&shape), mean).map_err(|_| damaged())?;
     let sd = ArcArray::from_shape_vec(IxDyn(&shape), sd).map_err(|_| damaged())?;
-    let data = ((&x.data - &mean) / &sd).into_shared();
-    Ok(Value::Array(Array { data, elem: Elem::Real, spelling: None, ..x }))
+    let data = (x.data - &mean) / &sd;
+    Ok(Value::Array(Array { data, elem: Elem::Real, origin: x.origin, columns: x.columns, spelling: None }))
 }
 
 /// The error for column `j` of `x`, all of whose entries are `value`.

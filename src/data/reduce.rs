@@ -125,7 +125,7 @@ fn lanes(x: &Array, axes: &[usize], run: fn(ArrayView1<'_, f64>) -> f64) -> ArcA
     let mut full = shape.clone();
     full.push(count);
     let flat = turned.to_shape(IxDyn(&full)).expect("the number of elements is kept");
-    flat.map_axis(Axis(shape.len()), |lane| run(lane)).into_shared()
+    flat.map_axis(Axis(shape.len()), run).into_shared()
 }
 
 /// The axes to run over, sorted: parameters 1 (`axis`) and 2 (`over`) of the call.

@@ -40,6 +40,9 @@ pub enum SizeOrigin {
 /// The sizes that have a value, by name.
 pub type SizeTable = BTreeMap<String, SizeValue>;
 
+/// Computes a size from others.
+pub type SizeFunction<'a> = Box<dyn Fn(&SizeTable) -> Option<usize> + 'a>;
+
 /// One dimension that a datum is declared to have.
 pub enum DimSpec<'a> {
     /// `real[8]`
@@ -50,8 +53,10 @@ pub enum DimSpec<'a> {
     Computed {
         /// As messages show it.
         text: String,
+        /// The size names in it.
+        names: Vec<String>,
         /// Its value, or `None` while a name in it has none or when it is not a number from 0 on.
-        value: Box<dyn Fn(&SizeTable) -> Option<usize> + 'a>,
+        value: SizeFunction<'a>,
     },
 }
 
@@ -61,10 +66,15 @@ impl<'a> DimSpec<'a> {
         match &unwrap_parens(expr).kind {
             ExprKind::Name(name) => DimSpec::Named(name.clone()),
             ExprKind::Int(n) if *n >= 0 => DimSpec::Known(*n as usize),
-            _ => DimSpec::Computed {
-                text: print_size(expr),
-                value: Box::new(move |sizes| usize::try_from(evaluate(expr, sizes)?).ok()),
-            },
+            _ => {
+                let mut in_it = Vec::new();
+                names(expr, &mut |name| in_it.push(name.to_string()));
+                DimSpec::Computed {
+                    text: print_size(expr),
+                    names: in_it,
+                    value: Box::new(move |sizes| usize::try_from(evaluate(expr, sizes)?).ok()),
+                }
+            }
         }
     }
     /// As messages show it.

@@ -299,7 +299,10 @@ fn sizes_from_items_labels_and_later_data() {
     let o = bound(&files, "data w: real[N] = fill([N], 0.5)");
     assert!(o.one(Code::E0909).help.as_ref().unwrap().contains("--size N=10"));
     // Labels of numbers sort as numbers and keep their spelling.
-    let o = bound(&[("t.csv", "id\n10\n007\n2\n")], "size I = levels(csv(\"t.csv\").id)\ndata i: int[N] in 0..I = codes(csv(\"t.csv\").id, I)");
+    let o = bound(
+        &[("t.csv", "id\n10\n007\n2\n")],
+        "size I = levels(csv(\"t.csv\").id)\ndata i: int[N] in 0..I = codes(csv(\"t.csv\").id, I)",
+    );
     assert_eq!(o.labels("I"), ["2", "007", "10"]);
     assert_eq!(o.values("i"), [2.0, 1.0, 0.0]);
     let o = bound(&files, "size A = B\nsize B = A\ndata x: real[A] = csv(\"t.csv\").x");
@@ -309,11 +312,16 @@ fn sizes_from_items_labels_and_later_data() {
 #[test]
 fn ranges_are_checked_elementwise() {
     let files = [("t.csv", "n,k,x\n5,5,0\n3,4,1\n")];
-    let program = |range: &str| format!("data k: int[N] in {range} = csv(\"t.csv\").k\ndata n: int[N] = csv(\"t.csv\").n");
+    let program =
+        |range: &str| format!("data k: int[N] in {range} = csv(\"t.csv\").k\ndata n: int[N] = csv(\"t.csv\").n");
     assert_eq!(bound(&files, &program("0..6")).values("k"), [5.0, 4.0]);
     let o = bound(&files, &program("0..=n"));
     let d = o.one(Code::E0905);
-    assert_eq!(d.message, "`k` is 4 outside its range `0..=3`: row 1, column `k` (`".to_string() + &d.message[d.message.find("(`").unwrap() + 2..]);
+    assert_eq!(
+        d.message,
+        "`k` is 4 outside its range `0..=3`: row 1, column `k` (`".to_string()
+            + &d.message[d.message.find("(`").unwrap() + 2..]
+    );
     let o = bound(&files, &program("0..5"));
     assert!(o.one(Code::E0905).help.as_ref().unwrap().contains("..="));
     let o = bound(&files, "data x: real[N] in 0..1 = csv(\"t.csv\").x");
@@ -335,6 +343,23 @@ fn all_problems_come_in_one_go() {
         assert!(codes.contains(&code), "{codes:?} lacks {code:?}");
     }
     assert_eq!(codes.len(), 5, "{codes:?}");
+}
+
+#[test]
+fn one_mistake_gives_one_message() {
+    // `w` needs the size that the broken `x` would have bound, `z` needs `x` itself, `v` needs absent data.
+    let o = bound(
+        &[("t.csv", "a\n1\n")],
+        "data x: real[N] = csv(\"none.csv\").x\ndata w: real[N] = fill([N], 1.0)\ndata z: real[N] = x + 1\n\
+         data k: real[2 * H] = [1, 2, 3, 4]\nsize H = 2",
+    );
+    o.one(Code::E0901);
+    assert_eq!(o.size("H"), 2);
+    let o = bound(&[], "data x: real[N]\ndata z: real[N] = x + 1\ndata w: real[N] = fill([N], 1.0)");
+    o.one(Code::E0914);
+    let o = bound(&[], "size U = levels(csv(\"none.csv\").u)\ndata x: real[N] = [1.0]");
+    o.one(Code::E0901);
+    fails("9007199254740993", Code::E0916, "too large");
 }
 
 #[test]
@@ -469,5 +494,44 @@ proptest! {
         let _ = eval(&format!("range({n})[{from}..{to}]"));
         let _ = eval(&format!("reshape(range({n}), [{n}, 1])[{i}, [{from}]]"));
         let _ = eval(&format!("reshape(range({n}), [1, {n}])[:, {from}..={to}][[0, {i}], [{i}, 0]]"));
+    }
+}
+
+/// The n-th `bayes` program of a page.
+fn program_of(page: &str, n: usize) -> &str {
+    let block = page.split("```bayes\n").nth(n + 1).expect("a program");
+    block.split("```").next().expect("an end")
+}
+
+/// The messages about the training data and the held-out data of a program beside the examples.
+fn problems(text: &str) -> Vec<Code> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let train = bind_in(&folder, text, &[], SizeTable::new());
+    let mut codes: Vec<Code> = train.messages.iter().map(|d| d.code).collect();
+    let module = parse(text);
+    for item in &module.items {
+        let ItemKind::Evaluate(assigns) = &item.kind else { continue };
+        let mut files = Files::new();
+        let mut evaluator = Evaluator::held_out(&mut files, &folder, train.learned.clone());
+        evaluator.define_module(&module);
+        let mut requests = requests(&module, &[]);
+        for request in &mut requests {
+            let assign = assigns.iter().find(|a| a.name.name == request.name);
+            request.source = assign.map_or(Source::Absent, |a| Source::Expr(&a.value));
+        }
+        let mut out = Diagnostics::new();
+        bind(&mut evaluator, &requests, &[], &mut out);
+        codes.extend(out.iter().map(|d| d.code));
+    }
+    codes
+}
+
+#[test]
+fn the_pages_of_the_codes_are_true() {
+    for code in Code::ALL.iter().copied().filter(|c| c.is_data()) {
+        let page = code.page();
+        assert!(page.starts_with(&format!("# {}: {}\n", code.name(), code.title())), "{}", code.name());
+        assert_eq!(problems(program_of(page, 0)), [code], "the wrong program of {}", code.name());
+        assert_eq!(problems(program_of(page, 1)), [], "the repaired program of {}", code.name());
     }
 }

@@ -443,11 +443,11 @@ impl Value {
         }
     }
     /// The numbers; labels stand for their number.
-    pub fn into_array(self) -> Result<Array, Value> {
+    pub fn into_array(self) -> Result<Array, Box<Value>> {
         match self {
             Value::Array(a) => Ok(a),
             Value::Labels(l) => Ok(Array::scalar(l.len() as f64, Elem::Int)),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
     /// The shape, for arrays of numbers and text.

@@ -123,3 +123,45 @@ impl Code {
         self.name().starts_with("E09")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Diagnostics;
+    use crate::source::Sources;
+    use crate::syntax::parse_module;
+
+    /// The programs of a page: the texts of its blocks marked `bayes`.
+    fn programs(page: &str) -> Vec<String> {
+        let blocks = page.split("```bayes\n").skip(1);
+        blocks.map(|b| b.split("```").next().expect("split gives at least one part").to_string()).collect()
+    }
+
+    #[test]
+    fn every_page_has_a_wrong_and_a_repaired_program() {
+        for code in Code::ALL {
+            let page = code.page();
+            let title = format!("# {}: {}\n", code.name(), code.title());
+            assert!(page.starts_with(&title), "the page of {code:?} begins with {title:?}");
+            assert_eq!(programs(page).len(), 2, "{code:?}");
+            assert_eq!(Code::from_name(&code.name().to_lowercase()), Some(*code));
+        }
+    }
+
+    #[test]
+    fn syntax_pages_show_what_they_explain() {
+        for code in Code::ALL.iter().filter(|c| c.name().starts_with("E01")) {
+            let codes: Vec<Vec<Code>> = programs(code.page())
+                .iter()
+                .map(|text| {
+                    let mut sources = Sources::default();
+                    let mut diags = Diagnostics::new();
+                    parse_module(sources.add("page.bayes", None, text.as_str()), text, &mut diags);
+                    diags.iter().map(|d| d.code).collect()
+                })
+                .collect();
+            assert!(codes[0].iter().all(|c| c == code) && !codes[0].is_empty(), "{code:?}: {:?}", codes[0]);
+            assert!(codes[1].is_empty(), "{code:?}: {:?}", codes[1]);
+        }
+    }
+}

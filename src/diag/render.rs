@@ -259,11 +259,72 @@ error[E0101]: nothing is called `σ`
    ╭─[ model.bayes:3:15 ]
    │
  2 │ μ ~ Normal(0, 1)
-   │ ─┬─
-   │  ╰─── this one is
+   │ ┬──
+   │ ╰──── this one is
+ 3 │ y ~ Normal(μ, σ)
+   │               ┬
+   │               ╰── not found
+   │
+   ├─[ <nn>:2:4 ]
+   │
+ 2 │ fn relu(x: real) -> real {
+   │    ┬───
+   │    ╰───── and this
+   = note: names may be Greek
+   = help: write `μ`
 ";
-        let text = render_with(&d, &sources, LOOK);
-        println!("{text}");
-        assert!(text.starts_with(expect) || !expect.is_empty(), "{text}");
+        assert_eq!(render_with(&d, &sources, LOOK), expect);
+    }
+
+    #[test]
+    fn ascii_uses_only_ascii_around_the_source() {
+        let mut sources = Sources::default();
+        let file = sources.add("m.bayes", None, "x = y\n");
+        let d = Diagnostic::new(Code::E0101, "m").label(Span::new(file, 4, 5), "l").help("h");
+        let text = render_with(&d, &sources, Look { color: false, ascii: true });
+        assert!(text.is_ascii(), "{text}");
+        assert!(text.starts_with("error[E0101]: m\n   ,-[ m.bayes:1:5 ]\n"), "{text}");
+        assert!(text.ends_with("   = help: h\n"), "{text}");
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let (sources, a, _) = sources();
+        let d = Diagnostic::new(Code::E0101, "m").label(span(&sources, a, "Normal"), "l").note("n").help("h");
+        let colored = render(&d, &sources, true);
+        assert!(colored.contains('\u{1b}'));
+        assert_eq!(plain(&colored), render(&d, &sources, false));
+        assert!(!render(&d, &sources, false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn places_at_the_end_of_a_file_and_no_places_are_drawn() {
+        for text in ["", "x", "x\n", "μ"] {
+            let mut sources = Sources::default();
+            let file = sources.add("m.bayes", None, text);
+            let d =
+                Diagnostic::new(Code::E0102, "m").label(Span::new(file, text.len(), text.len()), "the file ends here");
+            let drawn = render(&d, &sources, false);
+            assert!(drawn.contains("m.bayes") && drawn.contains("the file ends here"), "{text:?}: {drawn}");
+        }
+        let d = Diagnostic::new(Code::E0101, "no place").note("n\nm");
+        let expect = "error[E0101]: no place\n = note: n\n         m\n";
+        assert_eq!(render(&d, &Sources::default(), false), expect);
+    }
+
+    #[test]
+    fn all_are_sorted_and_counted() {
+        let (sources, a, _) = sources();
+        let mut diags = Diagnostics::new();
+        assert_eq!(render_all(&diags, &sources, false), "");
+        diags.push(Diagnostic::new(Code::E0102, "second").label(span(&sources, a, "y"), "l"));
+        diags.push(Diagnostic::new(Code::E0101, "first").label(span(&sources, a, "μ"), "l"));
+        let mut warning = Diagnostic::new(Code::E0101, "last");
+        warning.severity = Severity::Warning;
+        diags.push(warning);
+        let text = render_all(&diags, &sources, false);
+        let at = |part: &str| text.find(part).expect("it is there");
+        assert!(at("first") < at("second") && at("second") < at("warning[E0101]: last"), "{text}");
+        assert!(text.ends_with("\n\n2 errors, 1 warning\n"), "{text}");
     }
 }

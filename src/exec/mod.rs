@@ -1,6 +1,8 @@
 //! Running graphs: a plan of steps and buffers, then numbers.
 
 pub mod plan;
+#[cfg(test)]
+mod reference;
 pub mod run;
 mod schedule;
 mod tile;

@@ -54,7 +54,7 @@ impl<F: Scalar> Executable<F> {
         for step in plan.once.iter().chain(&plan.every) {
             match step {
                 Step::Kernel { kernel, .. } => scratch = scratch.max(kernel.scratch::<F>()),
-                Step::Tiles { program, .. } => registers = registers.max(program.register_space()),
+                Step::Tiles { program, .. } => registers = registers.max(program.all_register_space()),
             }
         }
         let mut arena = vec![F::ZERO; plan.len + ALIGN];

@@ -150,8 +150,8 @@ struct Scheduler<'a> {
     once: Vec<Draft>,
     every: Vec<Draft>,
     open: Vec<Open>,
-    /// For buffers of members of open groups: the position of the member.
-    pending: HashMap<BufferId, usize>,
+    /// For buffers of members of open groups: the group's count (no two open groups have the same) and the member.
+    pending: HashMap<BufferId, (usize, usize)>,
     numbers: HashMap<u64, BufferId>,
 }
 
@@ -291,8 +291,8 @@ impl Scheduler<'_> {
 
     /// The open group that computes `buffer`.
     fn open_group(&self, buffer: BufferId) -> Option<usize> {
-        self.pending.get(&buffer)?;
-        self.open.iter().position(|g| g.members.iter().any(|m| m.buffer == buffer))
+        let &(count, _) = self.pending.get(&buffer)?;
+        self.open.iter().position(|g| g.count == count)
     }
 
     fn close(&mut self, group: usize) {
@@ -325,7 +325,7 @@ impl Scheduler<'_> {
         let operands: Vec<Operand> = views
             .into_iter()
             .map(|view| match self.pending.get(&view.buffer) {
-                Some(&member) => Operand::Member(member),
+                Some(&(_, member)) => Operand::Member(member),
                 None => {
                     self.buffers[view.buffer].stored = true;
                     Operand::View(view)
@@ -341,7 +341,7 @@ impl Scheduler<'_> {
                 self.open.len() - 1
             }
         };
-        self.pending.insert(buffer, self.open[group].members.len());
+        self.pending.insert(buffer, (count, self.open[group].members.len()));
         self.open[group].members.push(member);
         if !self.options.fuse || self.open[group].members.len() >= MAX_GROUP {
             self.close(group);

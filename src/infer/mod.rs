@@ -1,4 +1,113 @@
-//! (see ARCHITECTURE.md)
+//! Inference: what is done with the densities of a program and a guide.
+//!
+//! `elbo.rs` builds the graphs, `start.rs` the first parameters, `svi.rs` the optimization, `draws.rs` the draws that
+//! are reported, `predictive.rs` the scores on held-out data. Nothing here reads files, the clock or the terminal.
 
+pub mod data;
+pub mod draws;
+pub mod elbo;
 pub mod optim;
+pub mod predictive;
 pub mod schedule;
+pub mod start;
+pub mod svi;
+
+use crate::source::Span;
+use std::fmt;
+
+/// Why a run could not go on.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RunError {
+    /// A number that must be finite is not.
+    NotFinite {
+        /// What it is: ``log density of site `sigma` ``.
+        what: String,
+        /// At which step, if it happened during optimization.
+        step: Option<u64>,
+        /// The value.
+        value: f64,
+        /// Where in the program, and in which operation, the first such number came from.
+        origin: Option<(Option<Span>, &'static str)>,
+    },
+    /// The program asks for something that this build cannot do.
+    Unsupported(String),
+    /// There is nothing to fit.
+    NothingToFit(String),
+}
+
+impl RunError {
+    /// Whether going on from another starting point could help.
+    pub fn is_recoverable(&self) -> bool {
+        matches!(self, RunError::NotFinite { .. })
+    }
+    /// The place in the program, if one is to blame.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            RunError::NotFinite { origin, .. } => origin.and_then(|(span, _)| span),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::NotFinite { what, step, value, origin } => {
+                write!(f, "{what} is {value}")?;
+                if let Some(step) = step {
+                    write!(f, " at step {step}")?;
+                }
+                if let Some((_, op)) = origin {
+                    write!(f, "; the first such number came from `{op}`")?;
+                }
+                Ok(())
+            }
+            RunError::Unsupported(message) | RunError::NothingToFit(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// How far a run has come.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Status {
+    /// Steps done.
+    pub step: u64,
+    /// Steps planned.
+    pub total: u64,
+    /// Epochs done and planned, when the run is counted in epochs.
+    pub epoch: Option<(usize, usize)>,
+    /// The ELBO [nats], averaged over the latest steps.
+    pub elbo: f64,
+    /// Seconds since the run began.
+    pub secs: f64,
+    /// Steps a second.
+    pub steps_per_sec: f64,
+    /// Rows of the data a second, when there are rows.
+    pub items_per_sec: Option<f64>,
+}
+
+/// Who watches a run: the terminal, the REPL, a test.
+pub trait Observer {
+    /// Something worth knowing, one sentence.
+    fn note(&mut self, text: &str);
+    /// How far the run has come; `Break` stops it at the end of this step.
+    fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()>;
+    /// Seconds since an arbitrary fixed moment.
+    fn clock(&mut self) -> f64;
+}
+
+/// Nobody watches, and no time passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn note(&mut self, _: &str) {}
+    fn status(&mut self, _: &Status) -> std::ops::ControlFlow<()> {
+        std::ops::ControlFlow::Continue(())
+    }
+    fn clock(&mut self) -> f64 {
+        0.0
+    }
+}

@@ -4,6 +4,7 @@
 //! *minimises*: gradients are those of the loss (the negative ELBO). Nothing is allocated by a step. Moments are plain
 //! arrays that a checkpoint stores and restores, so a resumed fit takes the same steps to the last bit.
 
+use crate::kernels::Scalar;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -291,48 +292,6 @@ pub fn clip_by_global_norm<F: Scalar>(gradient: &mut [F], limit: f64) -> f64 {
         }
     }
     norm
-}
-
-/// The numbers that a step needs.
-pub trait Scalar:
-    Copy
-    + std::ops::Add<Output = Self>
-    + std::ops::Sub<Output = Self>
-    + std::ops::Mul<Output = Self>
-    + std::ops::Div<Output = Self>
-{
-    /// 0.
-    const ZERO: Self;
-    /// Rounds.
-    fn from_f64(x: f64) -> Self;
-    /// Widens.
-    fn to_f64(self) -> f64;
-    /// Square root.
-    fn sqrt(self) -> Self;
-}
-impl Scalar for f32 {
-    const ZERO: f32 = 0.0;
-    fn from_f64(x: f64) -> f32 {
-        x as f32
-    }
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn sqrt(self) -> f32 {
-        f32::sqrt(self)
-    }
-}
-impl Scalar for f64 {
-    const ZERO: f64 = 0.0;
-    fn from_f64(x: f64) -> f64 {
-        x
-    }
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn sqrt(self) -> f64 {
-        f64::sqrt(self)
-    }
 }
 
 #[cfg(test)]

@@ -222,7 +222,14 @@ impl Conv2d {
     /// Builds the tables of a convolution. Sizes, strides, dilations and groups are positive, groups divide both numbers
     /// of channels, and the kernel fits into the padded input.
     pub fn new(shape: Conv2dShape) -> Self {
-        let output = shape.output();
+        Self::with_output(shape, shape.output())
+    }
+
+    /// As [`Self::new`], with fewer output rows or columns than fit. A transposed convolution whose output padding
+    /// reaches its stride needs that: the cells beyond the last window get nothing.
+    pub fn with_output(shape: Conv2dShape, output: [usize; 2]) -> Self {
+        let whole = shape.output();
+        assert!(output[0] <= whole[0] && output[1] <= whole[1], "the output fits");
         assert!(
             shape.groups > 0 && shape.in_channels % shape.groups == 0 && shape.out_channels % shape.groups == 0,
             "groups divide the channels"
@@ -253,6 +260,11 @@ impl Conv2d {
     /// The shape.
     pub fn shape(&self) -> &Conv2dShape {
         &self.shape
+    }
+
+    /// Elements of y.
+    pub fn y_len(&self) -> usize {
+        self.shape.batch * self.shape.out_channels * self.cells()
     }
 
     /// Output cells of one channel.
@@ -290,7 +302,7 @@ impl Conv2d {
     pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
         let s = &self.shape;
         assert!(
-            x.len() == s.x_len() && w.len() == s.w_len() && y.len() == s.y_len(),
+            x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
             "operands have the planned sizes"
         );
         let cells = self.cells();
@@ -333,7 +345,7 @@ impl Conv2d {
     pub fn input_grad<F: Scalar>(&self, dy: &[F], w: &[F], dx: &mut [F], scratch: &mut [F]) {
         let s = &self.shape;
         assert!(
-            dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == s.y_len(),
+            dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
         let (o, c, weights) = self.group();
@@ -383,7 +395,7 @@ impl Conv2d {
     pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], dw: &mut [F], scratch: &mut [F]) {
         let s = &self.shape;
         assert!(
-            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == s.y_len(),
+            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
         if s.batch == 0 {
@@ -547,3 +559,6 @@ fn phases(shape: &Conv2dShape, output: [usize; 2]) -> (Padded, Vec<Phase>) {
     }
     (image, phases)
 }
+
+#[cfg(test)]
+mod tests;

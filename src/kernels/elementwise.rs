@@ -486,6 +486,9 @@ impl<const N: usize> Layout<N> {
     /// Calls `f(offsets, row)` for consecutive rows of `out`, whose first element has the flat position `start`
     /// (a multiple of the inner length).
     pub(crate) fn rows<T>(&self, start: usize, out: &mut [T], mut f: impl FnMut([usize; N], &mut [T])) {
+        if out.is_empty() {
+            return;
+        }
         let (len, _) = self.inner();
         let outer = self.rank - 1;
         let mut index = [0; MAX_RANK];
@@ -625,3 +628,6 @@ fn map3<F: Scalar>(
         );
     });
 }
+
+#[cfg(test)]
+mod tests;

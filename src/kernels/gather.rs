@@ -196,3 +196,136 @@ pub fn concat_part<F: Scalar>(
         out[at * inner..(at + axis) * inner].copy_from_slice(x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernels::reduce::dot;
+    use crate::kernels::testing::values;
+
+    #[test]
+    fn rows_by_index_and_back() {
+        let (rows, width) = (7, 5);
+        let table = values::<f64>(1, rows * width);
+        let index = [3.0, 0.0, 6.0, 3.0, 3.0];
+        let mut out = vec![0.0; index.len() * width];
+        gather_rows(width, &table, &index, &mut out);
+        for (i, row) in out.chunks(width).enumerate() {
+            assert_eq!(row, &table[index[i] as usize * width..][..width]);
+        }
+        let x = values::<f64>(2, out.len());
+        let mut back = vec![0.0; table.len()];
+        scatter_add_rows(width, &x, &index, &mut back);
+        assert!((dot(&x, &out) - dot(&back, &table)).abs() < 1e-13, "adjoint of the gather");
+        assert_eq!(back[width..3 * width], [0.0; 10]);
+    }
+
+    #[test]
+    fn many_rows_on_many_threads() {
+        let (rows, width, n) = (1000, 64, 5000);
+        let index: Vec<f32> = (0..n).map(|i| ((i * 7919) % rows) as f32).collect();
+        let x = values::<f32>(1, n * width);
+        let (mut fast, mut slow) = (vec![0.0; rows * width], vec![0.0; rows * width]);
+        scatter_add_rows(width, &x, &index, &mut fast);
+        for (x, &i) in x.chunks(width).zip(&index) {
+            for (t, x) in slow[i as usize * width..][..width].iter_mut().zip(x) {
+                *t += x;
+            }
+        }
+        assert_eq!(fast, slow);
+        let mut out = vec![0.0; n * width];
+        gather_rows(width, &fast, &index, &mut out);
+        assert!(out.chunks(width).zip(&index).all(|(o, &i)| o == &fast[i as usize * width..][..width]));
+    }
+
+    #[test]
+    fn bad_indices_are_found() {
+        assert_eq!(check_indices(&[0.0, 4.0, 2.0], 5), Ok(()));
+        assert_eq!(check_indices(&[0.0, 5.0], 5), Err(1));
+        assert_eq!(check_indices(&[-1.0], 5), Err(0));
+        assert_eq!(check_indices(&[0.0, 0.0, 1.5], 5), Err(2));
+        assert_eq!(check_indices(&[f64::NAN], 5), Err(0));
+    }
+
+    #[test]
+    fn one_element_per_row() {
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let mut y = [0.0; 2];
+        pick(3, &x, &[2.0, 0.0], &mut y);
+        assert_eq!(y, [3.0, 4.0]);
+        let mut dx = [9.0; 6];
+        pick_grad(3, &y, &[2.0, 0.0], &mut dx);
+        assert_eq!(dx, [0.0, 0.0, 3.0, 4.0, 0.0, 0.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn transposition_moves_every_element(
+            shape in prop::collection::vec(0usize..5, 1..5), seed in 0u64..24,
+        ) {
+            let rank = shape.len();
+            let mut axes: Vec<usize> = (0..rank).collect();
+            let mut s = seed as usize;
+            for i in (1..rank).rev() {
+                axes.swap(i, s % (i + 1));
+                s /= i + 1;
+            }
+            let len: usize = shape.iter().product();
+            let x = values::<f32>(seed, len);
+            let mut y = vec![f32::NAN; len];
+            transpose(&shape, &axes, &x, &mut y);
+            let dims: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
+            for (flat, &y) in y.iter().enumerate() {
+                let (mut rest, mut index) = (flat, vec![0; rank]);
+                for k in (0..rank).rev() {
+                    index[axes[k]] = rest % dims[k];
+                    rest /= dims[k];
+                }
+                let at = index.iter().zip(&shape).fold(0, |at, (i, n)| at * n + i);
+                prop_assert_eq!(y, x[at]);
+            }
+        }
+
+        #[test]
+        fn padding_and_slicing_are_inverse(
+            dims in prop::collection::vec(1usize..5, 1..5),
+            before in prop::collection::vec(0usize..3, 4), after in prop::collection::vec(0usize..3, 4),
+        ) {
+            let before = &before[..dims.len()];
+            let padded: Vec<usize> = (0..dims.len()).map(|i| before[i] + dims[i] + after[i]).collect();
+            let x = values::<f64>(1, dims.iter().product());
+            let mut wide = vec![0.0; padded.iter().product()];
+            pad(&dims, before, &padded, &x, 7.0, &mut wide);
+            prop_assert_eq!(wide.iter().filter(|&&w| w == 7.0).count(), wide.len() - x.len());
+            let mut back = vec![0.0; x.len()];
+            slice(&dims, before, &padded, &wide, &mut back);
+            prop_assert_eq!(&back, &x);
+            // The adjoint of the slice adds to the same cells.
+            let (offset, strides) = window(before, &padded);
+            let mut sum = wide.clone();
+            add_strided(&dims, &x, &mut sum, offset, &strides[..dims.len()]);
+            slice(&dims, before, &padded, &sum, &mut back);
+            prop_assert!(back.iter().zip(&x).all(|(b, x)| *b == 2.0 * x));
+        }
+    }
+
+    #[test]
+    fn strides_of_zero_repeat_and_add_up() {
+        let mut out = [0.0; 6];
+        copy_strided(&[2, 3], &[9.0, 1.0, 2.0, 3.0], 1, &[0, 1], &mut out);
+        assert_eq!(out, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+        let mut sum = [0.0; 3];
+        add_strided(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sum, 0, &[0, 1]);
+        assert_eq!(sum, [5.0, 7.0, 9.0]);
+    }
+
+    #[test]
+    fn parts_make_a_whole() {
+        let mut out = [0.0; 10];
+        concat_part(2, 2, 1, 5, 0, &[1.0, 2.0, 3.0, 4.0], &mut out);
+        concat_part(2, 3, 1, 5, 2, &[5.0, 6.0, 7.0, 8.0, 9.0, 10.0], &mut out);
+        assert_eq!(out, [1.0, 2.0, 5.0, 6.0, 7.0, 3.0, 4.0, 8.0, 9.0, 10.0]);
+    }
+}

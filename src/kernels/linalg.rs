@@ -176,3 +176,111 @@ pub(crate) fn solve_large<F: RealField + Scalar>(
         (false, true) => solve_lower_triangular_in_place(a.transpose(), b, Par::Seq),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::values;
+
+    /// A well-conditioned symmetric positive definite matrix.
+    fn spd(seed: u64, n: usize) -> Vec<f64> {
+        let x = values::<f64>(seed, n * n);
+        let mut a = vec![0.0; n * n];
+        for i in 0..n {
+            for j in 0..n {
+                let sum: f64 = (0..n).map(|k| x[i * n + k] * x[j * n + k]).sum();
+                a[i * n + j] = sum / n as f64 + if i == j { 1.0 } else { 0.0 };
+            }
+        }
+        a
+    }
+
+    #[test]
+    fn factors_multiply_back() {
+        for n in [1, 2, 5, 16, 17, 40, 130] {
+            let batch = 3;
+            let a: Vec<f64> = (0..batch).flat_map(|s| spd(s, n)).collect();
+            let mut l = a.clone();
+            assert_eq!(cholesky(n, &mut l), Ok(()));
+            let mut single: Vec<f32> = a.iter().map(|&x| x as f32).collect();
+            assert_eq!(cholesky(n, &mut single), Ok(()));
+            for m in 0..batch as usize {
+                let (a, l) = (&a[m * n * n..], &l[m * n * n..]);
+                for i in 0..n {
+                    for j in 0..n {
+                        let back: f64 = (0..n).map(|k| l[i * n + k] * l[j * n + k]).sum();
+                        assert!((back - a[i * n + j]).abs() < 1e-12, "{n}: [{i}, {j}]");
+                        assert!(j <= i || l[i * n + j] == 0.0, "zeros above the diagonal");
+                        assert!((f64::from(single[m * n * n + i * n + j]) - l[i * n + j]).abs() < 1e-4);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_lower_half_is_read() {
+        for n in [4, 30] {
+            let mut a = spd(1, n);
+            let mut whole = a.clone();
+            for i in 0..n {
+                a[i * n + i + 1..(i + 1) * n].fill(f64::NAN);
+            }
+            cholesky(n, &mut a).expect("positive definite");
+            cholesky(n, &mut whole).expect("positive definite");
+            assert_eq!(a, whole);
+        }
+    }
+
+    #[test]
+    fn indefinite_matrices_are_reported() {
+        for n in [3, 40] {
+            for bad in [-1.0, 0.0, f64::NAN] {
+                let mut a: Vec<f64> = (0..3).flat_map(|s| spd(s, n)).collect();
+                let pivot = n - 2;
+                // The second matrix fails at the last but one pivot.
+                let second = &mut a[n * n..2 * n * n];
+                for k in 0..n {
+                    second[pivot * n + k] = 0.0;
+                }
+                second[pivot * n + pivot] = bad;
+                assert_eq!(cholesky(n, &mut a), Err(NotPositiveDefinite { matrix: 1, pivot }), "{n} {bad}");
+                assert!(a[..n * n].iter().all(|x| x.is_finite()) && a[2 * n * n..].iter().all(|x| x.is_finite()));
+                assert!(a[n * n..2 * n * n].iter().all(|x| x.is_nan()));
+            }
+        }
+    }
+
+    #[test]
+    fn solutions_solve() {
+        for (n, rhs) in [(1, 1), (4, 3), (16, 1), (17, 5), (60, 2)] {
+            let batch = 2;
+            let full: Vec<f64> = (0..batch as u64).flat_map(|s| spd(s, n)).collect();
+            let b = values::<f64>(9, batch * n * rhs);
+            for triangle in [Triangle::Lower, Triangle::Upper] {
+                for transposed in [false, true] {
+                    for shared in [false, true] {
+                        let a = if shared { &full[..n * n] } else { &full[..] };
+                        let mut x = b.clone();
+                        triangular_solve(triangle, transposed, n, rhs, a, &mut x);
+                        for m in 0..batch {
+                            let a = if shared { a } else { &a[m * n * n..(m + 1) * n * n] };
+                            let at = |i: usize, j: usize| {
+                                let (i, j) = if transposed { (j, i) } else { (i, j) };
+                                let kept = if triangle == Triangle::Lower { j <= i } else { j >= i };
+                                if kept { a[i * n + j] } else { 0.0 }
+                            };
+                            for i in 0..n {
+                                for r in 0..rhs {
+                                    let cell = |i: usize| m * n * rhs + i * rhs + r;
+                                    let back: f64 = (0..n).map(|j| at(i, j) * x[cell(j)]).sum();
+                                    assert!((back - b[cell(i)]).abs() < 1e-10, "{triangle:?} {transposed} {n}");
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

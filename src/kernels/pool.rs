@@ -157,6 +157,23 @@ pub fn max_pool2d_grad<F: Scalar>(shape: &Pool2dShape, x: &[F], dy: &[F], dx: &m
     });
 }
 
+/// y = v at the largest cell of x in every window, 0 for a window in the padding: the adjoint of [`max_pool2d_grad`] in
+/// its cotangent.
+pub fn max_pool2d_take<F: Scalar>(shape: &Pool2dShape, x: &[F], v: &[F], y: &mut [F]) {
+    assert!(x.len() == shape.x_len() && v.len() == x.len() && y.len() == shape.y_len(), "planned sizes");
+    let plane_len = shape.input[0] * shape.input[1];
+    let [rows, cols] = shape.output();
+    shape.over_planes(y, rows * cols, |plane, y| {
+        let plane = plane * plane_len..(plane + 1) * plane_len;
+        let (x, v) = (&x[plane.clone()], &v[plane]);
+        for p in 0..rows {
+            for q in 0..cols {
+                y[p * cols + q] = shape.winner(x, p, q).map_or(F::ZERO, |at| v[at]);
+            }
+        }
+    });
+}
+
 /// y = the average of every window; with `count_include_pad`, padded cells count as zeros.
 pub fn avg_pool2d<F: Scalar>(shape: &Pool2dShape, count_include_pad: bool, x: &[F], y: &mut [F]) {
     assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
@@ -189,4 +206,117 @@ pub fn avg_pool2d_grad<F: Scalar>(shape: &Pool2dShape, count_include_pad: bool, 
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::kernels::testing::{assert_close, counts, numbers, reference, values};
+
+    /// The shape of a case of the reference file; one-dimensional ones get height 1.
+    fn shape(case: &Value) -> Pool2dShape {
+        let attrs = &case["attrs"];
+        let mut x = counts(&case["inputs"]["x"]["shape"]);
+        let flat = x.len() == 3;
+        if flat {
+            x.insert(2, 1);
+        }
+        let two = |name: &str| {
+            let v = counts(&attrs[name]);
+            if flat { [1, v[0]] } else { [v[0], v[1]] }
+        };
+        let input = [x[2], x[3]];
+        let (window, stride) = (two("kernel"), two("stride"));
+        let dilation = if attrs.get("dilation").is_some() { two("dilation") } else { [1, 1] };
+        let padding = match &attrs["padding"] {
+            Value::String(s) if s == "valid" => [[0, 0]; 2],
+            Value::String(_) => std::array::from_fn(|a| {
+                let out = input[a].div_ceil(stride[a]);
+                let total = ((out - 1) * stride[a] + dilation[a] * (window[a] - 1) + 1).saturating_sub(input[a]);
+                [total / 2, total - total / 2]
+            }),
+            list => {
+                let p: Vec<Vec<usize>> = list.as_array().expect("a list").iter().map(counts).collect();
+                [[p[0][0], p[0][1]], [p[1][0], p[1][1]]]
+            }
+        };
+        Pool2dShape { planes: x[0] * x[1], input, window, stride, padding, dilation }
+    }
+
+    fn check<F: Scalar>(tol: f64) {
+        let file = reference("nn_ops.json");
+        let mut seen = 0;
+        for c in file["cases"].as_array().expect("a list of cases") {
+            let op = c["op"].as_str().expect("a name");
+            let max = op.starts_with("max_pool");
+            if !max && !op.starts_with("avg_pool") {
+                continue;
+            }
+            seen += 1;
+            let data = |v: &Value| numbers(&v["data"]).into_iter().map(F::from_f64).collect::<Vec<_>>();
+            let (x, dy) = (data(&c["inputs"]["x"]), data(&c["grad_output"]));
+            let s = shape(c);
+            let what = format!("{op} {}", c["attrs"]);
+            let (mut y, mut dx) = (vec![F::NAN; s.y_len()], vec![F::NAN; s.x_len()]);
+            if max {
+                max_pool2d(&s, &x, &mut y);
+                max_pool2d_grad(&s, &x, &dy, &mut dx);
+            } else {
+                let count = c["attrs"]["count_include_pad"].as_bool().expect("a flag");
+                avg_pool2d(&s, count, &x, &mut y);
+                avg_pool2d_grad(&s, count, &dy, &mut dx);
+            }
+            assert_close(&y, &numbers(&c["output"]["data"]), tol, &what);
+            assert_close(&dx, &numbers(&c["grads"]["x"]["data"]), tol, &what);
+        }
+        assert_eq!(seen, 18, "all poolings of the reference file");
+    }
+
+    #[test]
+    fn reference_pooling() {
+        check::<f64>(1e-12);
+        check::<f32>(1e-5);
+    }
+
+    const HALVES: Pool2dShape = Pool2dShape {
+        planes: 3,
+        input: [7, 9],
+        window: [2, 2],
+        stride: [2, 2],
+        padding: [[0, 0], [0, 0]],
+        dilation: [1, 1],
+    };
+
+    #[test]
+    fn first_cell_wins_ties_and_nan_wins_all() {
+        let s = Pool2dShape { planes: 1, input: [2, 2], ..HALVES };
+        let mut dx = [0.0; 4];
+        max_pool2d_grad(&s, &[1.0, 1.0, 1.0, 1.0], &[5.0], &mut dx);
+        assert_eq!(dx, [5.0, 0.0, 0.0, 0.0]);
+        let mut y = [0.0];
+        max_pool2d(&s, &[1.0, f64::NAN, 7.0, 1.0], &mut y);
+        assert!(y[0].is_nan());
+    }
+
+    #[test]
+    fn halving_agrees_with_the_general_loop() {
+        let x = values::<f32>(1, HALVES.x_len());
+        let mut fast = vec![0.0; HALVES.y_len()];
+        max_pool2d(&HALVES, &x, &mut fast);
+        // A bottom row of padding that no window reaches takes the general path.
+        let same = Pool2dShape { padding: [[0, 0], [0, 0]], input: [7, 9], window: [2, 2], ..HALVES };
+        let mut slow = vec![0.0; same.y_len()];
+        let [rows, cols] = same.output();
+        for (plane, slow) in slow.chunks_exact_mut(rows * cols).enumerate() {
+            let x = &x[plane * 63..(plane + 1) * 63];
+            for p in 0..rows {
+                for q in 0..cols {
+                    slow[p * cols + q] = x[same.winner(x, p, q).expect("a cell")];
+                }
+            }
+        }
+        assert_eq!(fast, slow);
+    }
 }

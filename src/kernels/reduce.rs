@@ -1,8 +1,7 @@
 //! Reductions along one axis of an array seen as [outer, axis, inner], and running sums.
 //!
 //! Sums are blocked: the order of additions depends on the shape alone, so that results are bit-identical for every
-//! number of threads; singles are added up in double precision from block to block, so that long sums keep their
-//! accuracy.
+//! number of threads; singles are added up in double precision, so that long sums keep their accuracy.
 use super::{Scalar, simd, threads};
 
 /// Reductions of an axis to one number.
@@ -20,7 +19,7 @@ pub enum Reduce {
     LogSumExp,
 }
 
-/// Length of a block that is summed in the precision of the elements.
+/// Length of a block of a sum.
 const BLOCK: usize = 256;
 /// Accumulators side by side.
 const LANES: usize = 16;
@@ -102,16 +101,16 @@ pub fn dot<F: Scalar>(x: &[F], y: &[F]) -> F {
         || {
             let mut total = 0.0;
             for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
-                let mut lanes = [F::ZERO; LANES];
+                let mut lanes = [0.0f64; LANES];
                 let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
                 let (xr, yr) = (xs.remainder(), ys.remainder());
                 for (x, y) in xs.zip(ys) {
                     for ((l, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
-                        *l = x.mul_add(y, *l);
+                        *l = x.to_f64().mul_add(y.to_f64(), *l);
                     }
                 }
                 for ((l, &x), &y) in lanes.iter_mut().zip(xr).zip(yr) {
-                    *l = x.mul_add(y, *l);
+                    *l = x.to_f64().mul_add(y.to_f64(), *l);
                 }
                 total += fold_lanes(lanes);
             }
@@ -121,8 +120,8 @@ pub fn dot<F: Scalar>(x: &[F], y: &[F]) -> F {
 }
 
 #[inline(always)]
-fn fold_lanes<F: Scalar>(lanes: [F; LANES]) -> f64 {
-    let mut wide = lanes.map(F::to_f64);
+fn fold_lanes(lanes: [f64; LANES]) -> f64 {
+    let mut wide = lanes;
     let mut n = LANES / 2;
     while n > 0 {
         for i in 0..n {
@@ -133,7 +132,7 @@ fn fold_lanes<F: Scalar>(lanes: [F; LANES]) -> f64 {
     wide[0]
 }
 
-/// The sum in double precision: blocks of [`BLOCK`] in lanes of the element type, their sums in two levels.
+/// The sum in double precision: in lanes over blocks of [`BLOCK`], whose sums are added in two levels.
 fn sum_wide<F: Scalar>(x: &[F]) -> f64 {
     simd::dispatch(
         #[inline(always)]
@@ -142,16 +141,16 @@ fn sum_wide<F: Scalar>(x: &[F]) -> f64 {
             for x in x.chunks(BLOCK * BLOCK) {
                 let mut part = 0.0;
                 for x in x.chunks(BLOCK) {
-                    let mut lanes = [F::ZERO; LANES];
+                    let mut lanes = [0.0f64; LANES];
                     let chunks = x.chunks_exact(LANES);
                     let rest = chunks.remainder();
                     for x in chunks {
                         for (l, &x) in lanes.iter_mut().zip(x) {
-                            *l += x;
+                            *l += x.to_f64();
                         }
                     }
                     for (l, &x) in lanes.iter_mut().zip(rest) {
-                        *l += x;
+                        *l += x.to_f64();
                     }
                     part += fold_lanes(lanes);
                 }
@@ -215,16 +214,16 @@ fn reduce_row<F: Scalar>(op: Reduce, x: &[F]) -> F {
                 }
                 let mut total = 0.0;
                 for x in x.chunks(BLOCK) {
-                    let mut lanes = [F::ZERO; LANES];
+                    let mut lanes = [0.0f64; LANES];
                     let chunks = x.chunks_exact(LANES);
                     let rest = chunks.remainder();
                     for x in chunks {
                         for (l, &x) in lanes.iter_mut().zip(x) {
-                            *l += (x - max).exp();
+                            *l += (x - max).exp().to_f64();
                         }
                     }
                     for (l, &x) in lanes.iter_mut().zip(rest) {
-                        *l += (x - max).exp();
+                        *l += (x - max).exp().to_f64();
                     }
                     total += fold_lanes(lanes);
                 }
@@ -365,4 +364,122 @@ pub fn cumsum<F: Scalar>(outer: usize, axis: usize, inner: usize, reverse: bool,
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{assert_close, values};
+
+    fn plain(op: Reduce, x: &[f64]) -> f64 {
+        match op {
+            Reduce::Sum => x.iter().sum(),
+            Reduce::Prod => x.iter().product(),
+            Reduce::Max => x.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Reduce::Min => x.iter().copied().fold(f64::INFINITY, f64::min),
+            Reduce::LogSumExp => x.iter().map(|x| x.exp()).sum::<f64>().ln(),
+        }
+    }
+
+    const ALL: [Reduce; 5] = [Reduce::Sum, Reduce::Prod, Reduce::Max, Reduce::Min, Reduce::LogSumExp];
+
+    #[test]
+    fn reductions_agree_with_the_plain_loop() {
+        for (outer, axis, inner) in [
+            (1, 1, 1),
+            (3, 5, 1),
+            (3, 5, 7),
+            (1, 1000, 1),
+            (2, 600, 3),
+            (4, 3, 130),
+            (1, 300_000, 1),
+            (2, 0, 3),
+            (0, 4, 2),
+            (900, 300, 1),
+            (5, 9, 9000),
+        ] {
+            let x = values::<f64>(1, outer * axis * inner);
+            let single: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+            for op in ALL {
+                let mut expected = Vec::new();
+                for o in 0..outer {
+                    for i in 0..inner {
+                        let column: Vec<f64> = (0..axis).map(|k| x[(o * axis + k) * inner + i]).collect();
+                        expected.push(plain(op, &column));
+                    }
+                }
+                let mut y = vec![f64::NAN; outer * inner];
+                reduce(op, outer, axis, inner, &x, &mut y);
+                assert_close(&y, &expected, 1e-11, &format!("{op:?} {outer} {axis} {inner}"));
+                let mut y = vec![f32::NAN; outer * inner];
+                reduce(op, outer, axis, inner, &single, &mut y);
+                assert_close(&y, &expected, 2e-4, &format!("{op:?} {outer} {axis} {inner}, single"));
+            }
+        }
+    }
+
+    #[test]
+    fn awkward_values() {
+        let inf = f64::INFINITY;
+        let cases: [(Reduce, &[f64], f64); 9] = [
+            (Reduce::Max, &[1.0, f64::NAN, 2.0], f64::NAN),
+            (Reduce::Min, &[f64::NAN, 1.0], f64::NAN),
+            (Reduce::Max, &[-inf, -inf], -inf),
+            (Reduce::LogSumExp, &[-inf, -inf], -inf),
+            (Reduce::LogSumExp, &[inf, 0.0], inf),
+            (Reduce::LogSumExp, &[f64::NAN, 0.0], f64::NAN),
+            (Reduce::LogSumExp, &[1000.0, 1000.0], 1000.0 + std::f64::consts::LN_2),
+            (Reduce::LogSumExp, &[-1000.0], -1000.0),
+            (Reduce::Sum, &[], 0.0),
+        ];
+        for (op, x, expected) in cases {
+            assert_close(&[reduce_slice(op, x)], &[expected], 1e-14, &format!("{op:?} {x:?}"));
+            // The same as a column next to others.
+            let wide: Vec<f64> = x.iter().flat_map(|&x| [x, 1.0]).collect();
+            let mut y = [0.0; 2];
+            reduce(op, 1, x.len(), 2, &wide, &mut y);
+            assert_close(&y[..1], &[expected], 1e-14, &format!("{op:?} {x:?} in a column"));
+        }
+    }
+
+    #[test]
+    fn long_single_precision_sums_keep_their_accuracy() {
+        let n = 3_000_000;
+        let x = vec![0.1f32; n];
+        let exact = f64::from(0.1f32) * n as f64;
+        assert_close(&[sum(&x)], &[exact], 1e-7, "one row");
+        let mut y = vec![0.0f32; 3];
+        reduce(Reduce::Sum, 1, n / 3, 3, &x, &mut y);
+        assert_close(&y, &[exact / 3.0; 3], 1e-7, "columns");
+        assert_close(&[dot(&x, &x)], &[exact * f64::from(0.1f32)], 1e-6, "inner product");
+    }
+
+    #[test]
+    fn first_extreme_wins() {
+        let x = [1.0, 3.0, 3.0, -1.0, 2.0, 2.0, f64::NAN, 0.0];
+        let mut at = [9.0; 2];
+        arg_extreme(Extreme::Max, 2, 4, 1, &x, &mut at);
+        assert_eq!(at, [1.0, 2.0]);
+        arg_extreme(Extreme::Min, 1, 4, 2, &[0.0, 1.0, 0.0, 2.0, -1.0, 1.0, -1.0, 3.0], &mut at);
+        assert_eq!(at, [2.0, 0.0]);
+    }
+
+    #[test]
+    fn running_sums() {
+        let (outer, axis, inner) = (3, 5, 70);
+        let x = values::<f64>(5, outer * axis * inner);
+        for reverse in [false, true] {
+            let mut y = vec![0.0; x.len()];
+            cumsum(outer, axis, inner, reverse, &x, &mut y);
+            for o in 0..outer {
+                for k in 0..axis {
+                    for i in 0..inner {
+                        let at = |k: usize| x[(o * axis + k) * inner + i];
+                        let expected: f64 = if reverse { (k..axis).map(at).sum() } else { (0..=k).map(at).sum() };
+                        assert!((y[(o * axis + k) * inner + i] - expected).abs() < 1e-13);
+                    }
+                }
+            }
+        }
+    }
 }

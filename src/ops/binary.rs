@@ -2,10 +2,19 @@
 
 use super::Op;
 use super::elementwise::{join, join_numbers};
-use super::unary::Row;
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::{Vjp, absorbing_mul};
 use crate::ir::{Builder, DType, ValueId};
 use crate::kernels::elementwise::{Binary, Ternary};
+
+/// What the table says of one map.
+pub(super) struct Row {
+    /// Its name in printed graphs.
+    pub name: &'static str,
+    /// Appends the cotangents of its operands.
+    pub vjp: fn(&mut Vjp),
+}
 
 /// The dtype of the result.
 pub(super) fn dtype(map: Binary, operands: &[DType]) -> DType {
@@ -306,4 +315,62 @@ fn beta_parameter_derivative(v: &mut Vjp, parameter: usize) {
         let cotangent = v.scale(d);
         v.give_summed(2, cotangent);
     }
+}
+
+/// Operands with and without broadcasting, where each map is smooth and defined.
+#[cfg(test)]
+pub(super) fn samples() -> Vec<Sample> {
+    use Binary::*;
+    let positive = [0.2, 5.0];
+    let both = [-3.0, 3.0];
+    let maps: &[(Binary, [f64; 2], [f64; 2])] = &[
+        (Add, both, both),
+        (Sub, both, both),
+        (Mul, both, both),
+        (MulAbsorbing, both, both),
+        (Div, both, positive),
+        (Rem, [2.1, 2.9], [1.0, 1.9]),
+        (Pow, positive, both),
+        (Maximum, both, both),
+        (Minimum, both, both),
+        (Atan2, both, positive),
+        (Xlogy, both, positive),
+        (LogAddExp, both, both),
+        (LogSubExp, [1.0, 3.0], [-2.0, 0.9]),
+        (Lbeta, positive, positive),
+        (GammaIncP, positive, positive),
+        (GammaIncPda, positive, positive),
+        (GammaIncQ, positive, positive),
+        (Eq, both, both),
+        (Ne, both, both),
+        (Lt, both, both),
+        (Le, both, both),
+        (Gt, both, both),
+        (Ge, both, both),
+        (And, both, both),
+        (Or, both, both),
+    ];
+    let shapes: [[&[usize]; 2]; 4] = [[&[3, 5], &[3, 5]], [&[3, 5], &[]], [&[5], &[3, 1]], [&[2, 1, 3], &[4, 1]]];
+    maps.iter()
+        .flat_map(|&(map, [a, b], [c, d])| {
+            shapes.map(|[x, y]| {
+                let operands = [Fill::range(x.to_vec(), a, b), Fill::range(y.to_vec(), c, d)];
+                sample(Op::Binary(map), operands)
+            })
+        })
+        .collect()
+}
+
+/// Likewise.
+#[cfg(test)]
+pub(super) fn ternary_samples() -> Vec<Sample> {
+    let mut samples = vec![
+        sample(Op::Ternary(Ternary::Select), [Fill::Index([3, 5].into(), 2), Fill::real([3, 5]), Fill::real([5])]),
+        sample(Op::Ternary(Ternary::Select), [Fill::Index([4, 1].into(), 2), Fill::real([]), Fill::real([1, 3])]),
+    ];
+    for map in [Ternary::BetaInc, Ternary::BetaIncDa, Ternary::BetaIncDb] {
+        let operands = [Fill::range([4, 1], 0.3, 5.0), Fill::range([3], 0.3, 5.0), Fill::range([4, 3], 0.1, 0.9)];
+        samples.push(sample(Op::Ternary(map), operands));
+    }
+    samples
 }

@@ -6,6 +6,8 @@
 //!   Source: Dumoulin & Visin 2016, arXiv:1603.07285, ch. 4.
 
 use super::kernel::Kernel;
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{ConvAttrs, Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
@@ -60,6 +62,10 @@ impl Operation for Conv2d {
             v.give(1, dw);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, w, _, attrs)| sample(Op::Conv2d(*attrs), [Fill::real(*x), Fill::real(*w)])).collect()
+    }
 }
 
 /// The adjoint in `x`; operands `dy`, `w`. Also the transposed convolution.
@@ -91,6 +97,16 @@ impl Operation for Conv2dInputGrad {
             let dw = v.g.conv2d_weight_grad(v.dy, v.x[0], attrs, kernel);
             v.give(1, dw);
         }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES
+            .iter()
+            .map(|(x, w, y, attrs)| {
+                let op = Op::Conv2dInputGrad { attrs: *attrs, input: [x[2], x[3]] };
+                sample(op, [Fill::real(*y), Fill::real(*w)])
+            })
+            .collect()
     }
 }
 
@@ -124,4 +140,43 @@ impl Operation for Conv2dWeightGrad {
             v.give(1, d);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES
+            .iter()
+            .map(|(x, w, y, attrs)| {
+                let op = Op::Conv2dWeightGrad { attrs: *attrs, kernel: [w[2], w[3]] };
+                sample(op, [Fill::real(*x), Fill::real(*y)])
+            })
+            .collect()
+    }
 }
+
+/// `x`, `w`, `y` and attributes: odd sizes, strides that leave cells over, one-sided padding, groups, dilation.
+#[cfg(test)]
+const SHAPES: [([usize; 4], [usize; 4], [usize; 4], ConvAttrs); 4] = [
+    (
+        [2, 3, 5, 4],
+        [4, 3, 3, 3],
+        [2, 4, 5, 4],
+        ConvAttrs { stride: [1, 1], pad: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 },
+    ),
+    (
+        [3, 4, 7, 5],
+        [6, 2, 3, 3],
+        [3, 6, 3, 3],
+        ConvAttrs { stride: [2, 1], pad: [[0, 1], [1, 1]], dilation: [1, 2], groups: 2 },
+    ),
+    (
+        [1, 2, 6, 8],
+        [2, 1, 2, 1],
+        [1, 2, 2, 3],
+        ConvAttrs { stride: [3, 3], pad: [[0, 0], [0, 1]], dilation: [2, 1], groups: 2 },
+    ),
+    (
+        [2, 1, 1, 1],
+        [1, 1, 1, 1],
+        [2, 1, 1, 1],
+        ConvAttrs { stride: [1, 1], pad: [[0, 0], [0, 0]], dilation: [1, 1], groups: 1 },
+    ),
+];

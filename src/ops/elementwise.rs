@@ -2,6 +2,8 @@
 //! each map: its name and derivative.
 
 use super::kernel::Kernel;
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, binary, decided, exactly, rules, unary};
 use crate::ir::{DType, Shape};
@@ -53,6 +55,16 @@ impl Operation for UnaryMap {
         attributes!(&Op::Unary(map) = v.op);
         (unary::row(map).vjp)(v);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        unary::ALL
+            .iter()
+            .map(|&map| {
+                let [low, high] = unary::row(map).domain;
+                sample(Op::Unary(map), [Fill::range([3, 5], low, high)])
+            })
+            .collect()
+    }
 }
 
 /// A map of two operands.
@@ -77,6 +89,10 @@ impl Operation for BinaryMap {
         attributes!(&Op::Binary(map) = v.op);
         (binary::row(map).vjp)(v);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        binary::samples()
+    }
 }
 
 /// A map of three operands.
@@ -100,5 +116,9 @@ impl Operation for TernaryMap {
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Ternary(map) = v.op);
         (binary::ternary_row(map).vjp)(v);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        binary::ternary_samples()
     }
 }

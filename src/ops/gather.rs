@@ -2,6 +2,8 @@
 //! are each other's adjoints. Indices have no gradient.
 
 use super::kernel::Kernel;
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::ir::{DType, Shape};
@@ -37,6 +39,14 @@ impl Operation for Gather {
             v.give(0, dx);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Gather, [Fill::real([4, 3]), Fill::Index([5, 2].into(), 4)]),
+            sample(Op::Gather, [Fill::real([4]), Fill::Index([6].into(), 4)]),
+            sample(Op::Gather, [Fill::real([4, 2]), Fill::Index([].into(), 4)]),
+        ]
+    }
 }
 
 /// `y[index[i…], :] += values[i…, :]`
@@ -69,6 +79,13 @@ impl Operation for ScatterAdd {
             v.give(0, dx);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::ScatterAdd { rows: 4 }, [Fill::real([7, 3]), Fill::Index([7].into(), 4)]),
+            sample(Op::ScatterAdd { rows: 3 }, [Fill::real([2, 5]), Fill::Index([2, 5].into(), 3)]),
+        ]
+    }
 }
 
 /// `y[i…] = x[i…, index[i…]]`
@@ -100,6 +117,13 @@ impl Operation for Pick {
             v.give(0, dx);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Pick, [Fill::real([5, 3]), Fill::Index([5].into(), 3)]),
+            sample(Op::Pick, [Fill::real([2, 3, 4]), Fill::Index([2, 3].into(), 4)]),
+        ]
+    }
 }
 
 /// `y[i…, index[i…]] = values[i…]`
@@ -128,5 +152,9 @@ impl Operation for Place {
             let dx = v.g.pick(v.dy, v.x[1]);
             v.give(0, dx);
         }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Place { n: 4 }, [Fill::real([3, 2]), Fill::Index([3, 2].into(), 4)])]
     }
 }

@@ -114,6 +114,8 @@ pub(crate) enum Kernel {
     MaxPool2d(Pool2dShape),
     /// Cotangents to the largest cells.
     MaxPool2dGrad(Pool2dShape),
+    /// Elements where the largest cells are.
+    MaxPool2dTake(Pool2dShape),
     /// Means of windows, and whether padding counts.
     AvgPool2d(Pool2dShape, bool),
     /// Cotangents spread over windows.
@@ -417,6 +419,7 @@ impl Kernel {
             Kernel::Conv2dWeightGrad(c) => c.weight_grad(x.get(0), x.get(1), out, scratch),
             Kernel::MaxPool2d(shape) => pool::max_pool2d(shape, x.get(0), out),
             Kernel::MaxPool2dGrad(shape) => pool::max_pool2d_grad(shape, x.get(0), x.get(1), out),
+            Kernel::MaxPool2dTake(shape) => pool::max_pool2d_take(shape, x.get(0), x.get(1), out),
             Kernel::AvgPool2d(shape, count_pad) => pool::avg_pool2d(shape, *count_pad, x.get(0), out),
             Kernel::AvgPool2dGrad(shape, count_pad) => pool::avg_pool2d_grad(shape, *count_pad, x.get(0), out),
             Kernel::Unary(map) => elementwise::unary(*map, x.get(0), out),

@@ -1,6 +1,8 @@
 //! Matrix products, Cholesky factors, triangular solves, diagonals and triangles. All work on the last two dimensions.
 
 use super::kernel::{Kernel, MatMulKernel, SolveKernel};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
@@ -39,6 +41,32 @@ impl Operation for MatMul {
             let db = if tb { v.g.matmul(v.dy, true, a, ta) } else { v.g.matmul(a, !ta, v.dy, false) };
             v.give_summed(1, db);
         }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        let shapes: [[&[usize]; 2]; 5] = [
+            [&[3, 5], &[5, 4]],
+            [&[2, 3, 5], &[2, 5, 4]],
+            [&[2, 1, 3, 5], &[4, 5, 2]],
+            [&[3, 5], &[2, 5, 4]],
+            [&[1, 1], &[1, 7]],
+        ];
+        let swapped = |s: &[usize], t: bool| {
+            let mut s = s.to_vec();
+            if t {
+                let n = s.len();
+                s.swap(n - 1, n - 2);
+            }
+            s
+        };
+        let mut samples = Vec::new();
+        for [a, b] in shapes {
+            for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+                let operands = [Fill::real(swapped(a, ta)), Fill::real(swapped(b, tb))];
+                samples.push(sample(Op::MatMul { ta, tb }, operands));
+            }
+        }
+        samples
     }
 }
 
@@ -80,6 +108,14 @@ impl Operation for Cholesky {
         let da = g.mul_scalar(sum, 0.5);
         v.give(0, da);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Cholesky, [Fill::Spd([1, 1].into())]),
+            sample(Op::Cholesky, [Fill::Spd([4, 4].into())]),
+            sample(Op::Cholesky, [Fill::Spd([2, 3, 3].into())]),
+        ]
+    }
 }
 
 /// `op(l) y = b`
@@ -114,6 +150,22 @@ impl Operation for SolveTriangular {
             v.give_summed(1, db);
         }
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for (l, b) in [
+            (vec![4, 4], vec![4, 3]),
+            (vec![2, 3, 3], vec![2, 3, 1]),
+            (vec![2, 2], vec![3, 2, 2]),
+            (vec![2, 1, 2, 2], vec![3, 2, 1]),
+        ] {
+            for (lower, transposed) in [(true, false), (true, true), (false, false), (false, true)] {
+                let triangle = Fill::Triangle { shape: l.clone().into(), lower };
+                samples.push(sample(Op::SolveTriangular { lower, transposed }, [triangle, Fill::real(b.clone())]));
+            }
+        }
+        samples
+    }
 }
 
 /// The upper triangle, diagonal included.
@@ -145,6 +197,10 @@ impl Operation for Diagonal {
         let da = v.g.diag(v.dy);
         v.give(0, da);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Diagonal, [Fill::real([2, 3, 3])]), sample(Op::Diagonal, [Fill::real([4, 4])])]
+    }
 }
 
 /// `y[…, i, i] = x[…, i]`
@@ -172,6 +228,10 @@ impl Operation for Diag {
         let dx = v.g.diagonal(v.dy);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Diag, [Fill::real([2, 3])]), sample(Op::Diag, [Fill::real([4])])]
+    }
 }
 
 /// The lower triangle.
@@ -198,5 +258,12 @@ impl Operation for Tril {
         attributes!(&Op::Tril { strict } = v.op);
         let da = v.g.tril(v.dy, strict);
         v.give(0, da);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Tril { strict: false }, [Fill::real([2, 4, 4])]),
+            sample(Op::Tril { strict: true }, [Fill::real([3, 5])]),
+        ]
     }
 }

@@ -18,6 +18,8 @@ mod reduce;
 pub mod rules;
 mod shape;
 mod source;
+#[cfg(test)]
+mod tests;
 mod unary;
 pub(crate) mod vjp;
 
@@ -44,6 +46,9 @@ pub(crate) trait Operation {
     fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel;
     /// Appends the cotangents of the operands that need one. An operand that is given none has derivative zero.
     fn vjp(v: &mut Vjp);
+    /// Small operands for the tests, awkward sizes included.
+    #[cfg(test)]
+    fn samples() -> Vec<tests::Sample>;
 }
 
 macro_rules! ops {
@@ -51,6 +56,11 @@ macro_rules! ops {
         $(#[$meta:meta])*
         $name:ident $(($arg:ty))? $({ $($(#[$field_meta:meta])* $field:ident: $field_type:ty),* $(,)? })? = $home:path;
     )*) => {
+        /// The samples of all operations.
+        #[cfg(test)]
+        fn samples() -> Vec<tests::Sample> {
+            [$(<$home as Operation>::samples()),*].into_iter().flatten().collect()
+        }
         /// An operation with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
@@ -240,6 +250,8 @@ ops! {
     MaxPool2d(PoolAttrs) = pool::MaxPool2d;
     /// `dy` brought to the (first) largest cell of each window of `x`; operands `x`, `dy`.
     MaxPool2dGrad(PoolAttrs) = pool::MaxPool2dGrad;
+    /// `v` at the (first) largest cell of each window of `x`; operands `x`, `v`.
+    MaxPool2dTake(PoolAttrs) = pool::MaxPool2dTake;
     /// The mean of each window of `x [N,C,H,W]`.
     AvgPool2d(PoolAttrs) = pool::AvgPool2d;
     /// Its adjoint; operand `dy`.

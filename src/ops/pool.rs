@@ -1,6 +1,10 @@
 //! 2-D pools over `x [N,C,H,W]` and their adjoints. The first cell of a window in row-major order wins a tie.
 
+#[cfg(test)]
+use super::PoolAttrs;
 use super::kernel::{Kernel, pool_shape};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
@@ -28,6 +32,10 @@ impl Operation for MaxPool2d {
         let dx = v.g.push(Op::MaxPool2dGrad(attrs), &[v.x[0], v.dy]);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::MaxPool2d(*attrs), [Fill::real(*x)])).collect()
+    }
 }
 
 /// Its adjoint at `x`; operands `x`, `dy`.
@@ -54,7 +62,51 @@ impl Operation for MaxPool2dGrad {
         Kernel::MaxPool2dGrad(pool_shape(operands[0], attrs))
     }
     fn vjp(v: &mut Vjp) {
-        v.refuse(1);
+        attributes!(&Op::MaxPool2dGrad(attrs) = v.op);
+        if v.needs(1) {
+            let d = v.g.push(Op::MaxPool2dTake(attrs), &[v.x[0], v.dy]);
+            v.give(1, d);
+        }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, y, attrs)| sample(Op::MaxPool2dGrad(*attrs), [Fill::real(*x), Fill::real(*y)])).collect()
+    }
+}
+
+/// Elements where the largest cells are, the adjoint of [`MaxPool2dGrad`] in `dy`; operands `x`, `v`.
+pub(super) struct MaxPool2dTake;
+impl Operation for MaxPool2dTake {
+    fn name(_: &Op) -> &'static str {
+        "max_pool2d_take"
+    }
+    fn shape(op: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x, v] = exactly(operands)?;
+        attributes!(Op::MaxPool2dTake(attrs) = op);
+        let y = decided(|p| rules::pool2d(x, attrs, p))?;
+        match x.iter().zip(v.iter()).find(|(a, b)| a != b) {
+            None if x.rank() == v.rank() => Ok(y.into()),
+            Some((&lhs, &rhs)) => Err(ShapeError::Mismatch { what: "sizes of x and v", lhs, rhs }),
+            None => Err(ShapeError::Rank { operand: "v", shape: v.to_vec(), needed: 4 }),
+        }
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Real
+    }
+    fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        attributes!(Op::MaxPool2dTake(attrs) = op);
+        Kernel::MaxPool2dTake(pool_shape(operands[0], attrs))
+    }
+    fn vjp(v: &mut Vjp) {
+        attributes!(&Op::MaxPool2dTake(attrs) = v.op);
+        if v.needs(1) {
+            let d = v.g.push(Op::MaxPool2dGrad(attrs), &[v.x[0], v.dy]);
+            v.give(1, d);
+        }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::MaxPool2dTake(*attrs), [Fill::real(*x), Fill::real(*x)])).collect()
     }
 }
 
@@ -81,6 +133,10 @@ impl Operation for AvgPool2d {
         let x = v.shape(0);
         let dx = v.g.push(Op::AvgPool2dGrad { attrs, input: [x[2], x[3]] }, &[v.dy]);
         v.give(0, dx);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES.iter().map(|(x, _, attrs)| sample(Op::AvgPool2d(*attrs), [Fill::real(*x)])).collect()
     }
 }
 
@@ -115,4 +171,19 @@ impl Operation for AvgPool2dGrad {
         let d = v.g.avg_pool2d(v.dy, attrs);
         v.give(0, d);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        SHAPES
+            .iter()
+            .map(|(x, y, attrs)| sample(Op::AvgPool2dGrad { attrs: *attrs, input: [x[2], x[3]] }, [Fill::real(*y)]))
+            .collect()
+    }
 }
+
+/// `x`, `y` and attributes: overlapping windows, rows left over, padding.
+#[cfg(test)]
+const SHAPES: [([usize; 4], [usize; 4], PoolAttrs); 3] = [
+    ([2, 3, 5, 4], [2, 3, 2, 2], PoolAttrs { window: [2, 2], stride: [2, 2], pad: [[0, 0], [0, 0]], count_pad: false }),
+    ([1, 2, 6, 7], [1, 2, 6, 4], PoolAttrs { window: [3, 2], stride: [1, 2], pad: [[1, 1], [0, 1]], count_pad: false }),
+    ([1, 1, 4, 5], [1, 1, 2, 3], PoolAttrs { window: [3, 3], stride: [2, 2], pad: [[1, 0], [1, 1]], count_pad: true }),
+];

@@ -3,7 +3,11 @@
 //! A random node is a function of the run's key and its stream number alone; element `i` comes from counter `i`, so the
 //! numbers do not depend on the thread count or on what else the graph holds.
 
+#[cfg(test)]
+use super::NoiseKind;
 use super::kernel::{Inputs, Kernel};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::dist::{self, DistId, Sampler};
@@ -44,32 +48,37 @@ impl DrawKernel {
         Self { sampler: row.sample, stream, params: params.collect(), batch: batch.to_vec(), event }
     }
 
-    /// Event `i` comes from the generator of element `i` of the stream.
+    /// Event `i` comes from the generator of element `i` of the stream. Draws of whole events (vectors, matrices) allocate
+    /// their parameters on the host.
     pub(super) fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], key: Key) {
         let key = key.fold_in(u64::from(self.stream));
-        let n = self.params.len();
-        // Parameters and events are doubles on the host, whatever the tape's precision is.
-        let mut host = vec![0.0; self.params.iter().map(|(_, event)| event).sum()];
+        match self.sampler {
+            Sampler::Scalar(draw) => self.scalars(x, out, |i, params| draw(&mut Philox::at(key, i), params)),
+            Sampler::Event(draw) => self.events(x, out, |i, params, out| draw(&mut Philox::at(key, i), params, out)),
+            Sampler::Improper => out.fill(F::NAN),
+        }
+    }
+
+    fn scalars<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], draw: impl Fn(u64, &[f64]) -> f64) {
+        let mut params = [0.0; MAX_PARAMS];
+        for (i, out) in out.iter_mut().enumerate() {
+            for (p, (strides, _)) in self.params.iter().enumerate() {
+                params[p] = x.get(p)[position(i, &self.batch, strides)].to_f64();
+            }
+            *out = F::from_f64(draw(i as u64, &params[..self.params.len()]));
+        }
+    }
+
+    fn events<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], draw: impl Fn(u64, &[&[f64]], &mut [f64])) {
+        let mut host: Vec<Vec<f64>> = self.params.iter().map(|&(_, event)| vec![0.0; event]).collect();
         let mut drawn = vec![0.0; self.event];
         for (i, out) in out.chunks_exact_mut(self.event.max(1)).enumerate() {
-            let mut rest = &mut host[..];
-            let mut params: [&[f64]; MAX_PARAMS] = [&[]; MAX_PARAMS];
-            for (p, (strides, event)) in self.params.iter().enumerate() {
+            for (p, ((strides, event), host)) in self.params.iter().zip(&mut host).enumerate() {
                 let at = position(i, &self.batch, strides);
-                let (own, others) = std::mem::take(&mut rest).split_at_mut(*event);
-                own.iter_mut().zip(&x.get(p)[at..at + event]).for_each(|(own, x)| *own = x.to_f64());
-                params[p] = own;
-                rest = others;
+                host.iter_mut().zip(&x.get(p)[at..at + event]).for_each(|(host, x)| *host = x.to_f64());
             }
-            let mut rng = Philox::at(key, i as u64);
-            match self.sampler {
-                Sampler::Scalar(draw) => {
-                    let scalars: [f64; MAX_PARAMS] = std::array::from_fn(|p| if p < n { params[p][0] } else { 0.0 });
-                    drawn[0] = draw(&mut rng, &scalars[..n]);
-                }
-                Sampler::Event(draw) => draw(&mut rng, &params[..n], &mut drawn),
-                Sampler::Improper => unreachable!("nothing draws from an improper distribution"),
-            }
+            let params: [&[f64]; MAX_PARAMS] = std::array::from_fn(|p| host.get(p).map_or(&[][..], Vec::as_slice));
+            draw(i as u64, &params[..self.params.len()], &mut drawn);
             out.iter_mut().zip(&drawn).for_each(|(out, &x)| *out = F::from_f64(x));
         }
     }
@@ -104,6 +113,12 @@ impl Operation for Noise {
         Kernel::Noise(kind, stream)
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        [NoiseKind::Normal, NoiseKind::Uniform, NoiseKind::Sign]
+            .map(|kind| sample(Op::Noise { kind, stream: 3, shape: [5, 7].into() }, []))
+            .into()
+    }
 }
 
 /// Draws from a distribution.
@@ -116,12 +131,20 @@ impl Operation for Draw {
         attributes!(Op::Draw { shape, .. } = op);
         Ok(shape.clone())
     }
-    fn dtype(_: &Op, _: &[DType]) -> DType {
-        DType::Real
+    fn dtype(op: &Op, _: &[DType]) -> DType {
+        attributes!(Op::Draw { dist, .. } = op);
+        dist::get(*dist).dtype
     }
     fn kernel(op: &Op, operands: &[&Shape], result: &Shape) -> Kernel {
         attributes!(&Op::Draw { dist, stream, .. } = op);
         Kernel::Draw(DrawKernel::new(dist, stream, operands, result))
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(
+            Op::Draw { dist: DistId::NORMAL, stream: 1, shape: [4, 3].into() },
+            [Fill::real([3]), Fill::range([4, 1], 0.5, 2.0)],
+        )]
+    }
 }

@@ -3,6 +3,8 @@
 use super::binary::share;
 use super::elementwise::join_numbers;
 use super::kernel::{Kernel, around};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, Reduction, ShapeError, attributes, exactly};
 use crate::ir::{Builder, DType, Shape, ValueId};
@@ -83,6 +85,16 @@ impl Operation for Reduce {
         };
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        let kinds = [Reduction::Sum, Reduction::Prod, Reduction::Max, Reduction::Min, Reduction::LogSumExp];
+        let axes: [&[usize]; 5] = [&[0], &[1, 2], &[0, 2], &[0, 1, 2, 3], &[1, 3]];
+        kinds
+            .iter()
+            .flat_map(|&kind| axes.map(|axes| (kind, axes.to_vec())))
+            .map(|(kind, axes)| sample(Op::Reduce { kind, axes }, [Fill::real([3, 2, 5, 2])]))
+            .collect()
+    }
 }
 
 /// For each element the product of the other ones, from the product of those that are not zero and the number of zeros.
@@ -147,6 +159,13 @@ impl Operation for CumSum {
         let dx = v.g.cumsum(v.dy, axis, !reverse);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::CumSum { axis: 1, reverse: false }, [Fill::real([2, 5, 3])]),
+            sample(Op::CumSum { axis: 0, reverse: true }, [Fill::real([7])]),
+        ]
+    }
 }
 
 /// The position of the largest element.
@@ -172,4 +191,8 @@ impl Operation for ArgMax {
         Kernel::ArgMax { sizes: around(operands[0], axis) }
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::ArgMax { axis: 1 }, [Fill::real([2, 5, 3])])]
+    }
 }

@@ -2,6 +2,8 @@
 //! identities `stop_gradient` and `to_real`.
 
 use super::kernel::{Kernel, around, row_major};
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, decided, exactly, rules};
 use crate::ir::{DType, Shape};
@@ -32,6 +34,10 @@ impl Operation for StopGradient {
         Kernel::identity(result)
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::StopGradient, [Fill::real([2, 3])])]
+    }
 }
 
 /// Ints and booleans as reals. They have no gradient; a real operand (the builder makes none) would.
@@ -53,6 +59,10 @@ impl Operation for ToReal {
         if v.g.dtype(v.x[0]) == DType::Real {
             v.give(0, v.dy);
         }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::ToReal, [Fill::Index([4].into(), 3)])]
     }
 }
 
@@ -82,6 +92,10 @@ impl Operation for Reshape {
         let dx = v.g.reshape(v.dy, shape);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Reshape { shape: [5, 6].into() }, [Fill::real([3, 10])])]
+    }
 }
 
 /// Stretched to a shape.
@@ -110,6 +124,13 @@ impl Operation for Broadcast {
     }
     fn vjp(v: &mut Vjp) {
         v.give_summed(0, v.dy);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Broadcast { shape: [2, 3, 4, 5].into() }, [Fill::real([3, 1, 5])]),
+            sample(Op::Broadcast { shape: [7].into() }, [Fill::real([])]),
+        ]
     }
 }
 
@@ -147,6 +168,13 @@ impl Operation for Transpose {
         let dx = v.g.transpose(v.dy, &inverse);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Transpose { perm: vec![1, 0] }, [Fill::real([3, 5])]),
+            sample(Op::Transpose { perm: vec![2, 0, 3, 1] }, [Fill::real([2, 3, 4, 5])]),
+        ]
+    }
 }
 
 /// A range of one axis.
@@ -180,6 +208,13 @@ impl Operation for Slice {
         let dx = v.g.pad(v.dy, axis, start, size - start - len);
         v.give(0, dx);
     }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Slice { axis: 0, start: 1, len: 2 }, [Fill::real([4, 3])]),
+            sample(Op::Slice { axis: 1, start: 2, len: 3 }, [Fill::real([2, 5, 3])]),
+        ]
+    }
 }
 
 /// Zeros around one axis.
@@ -209,6 +244,13 @@ impl Operation for Pad {
         let len = v.shape(0)[axis];
         let dx = v.g.slice(v.dy, axis, before, len);
         v.give(0, dx);
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Pad { axis: 0, before: 1, after: 2 }, [Fill::real([2, 3])]),
+            sample(Op::Pad { axis: 1, before: 0, after: 3 }, [Fill::real([2, 3, 2])]),
+        ]
     }
 }
 
@@ -242,5 +284,12 @@ impl Operation for Concat {
             }
             start += len;
         }
+    }
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![
+            sample(Op::Concat { axis: 0 }, [Fill::real([2, 3]), Fill::real([1, 3])]),
+            sample(Op::Concat { axis: 1 }, [Fill::real([2, 3, 2]), Fill::real([2, 1, 2]), Fill::real([2, 4, 2])]),
+        ]
     }
 }

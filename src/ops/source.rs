@@ -1,6 +1,8 @@
 //! Operations without operands: inputs, constants, fills, counting.
 
 use super::kernel::Kernel;
+#[cfg(test)]
+use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{Op, Operation, ShapeError, attributes, exactly};
 use crate::ir::{DType, Shape};
@@ -21,6 +23,10 @@ impl Operation for Input {
         unreachable!("the executor places inputs")
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![]
+    }
 }
 
 /// Reads a constant array.
@@ -39,6 +45,10 @@ impl Operation for Constant {
         unreachable!("the executor places constants")
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![]
+    }
 }
 
 /// One number everywhere.
@@ -60,6 +70,10 @@ impl Operation for Full {
         Kernel::Fill(value)
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Full { value: 1.5, shape: [3, 2].into() }, [])]
+    }
 }
 
 /// `0, 1, …, n - 1`
@@ -80,4 +94,8 @@ impl Operation for Iota {
         Kernel::Iota
     }
     fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::Iota { n: 5 }, [])]
+    }
 }

@@ -4,6 +4,7 @@
 //! Carpenter & Bürkner 2021 (arXiv:1903.08008, "the paper" below); ArviZ and the R package posterior compute the same.
 //! Independent draws of a guide go through as one chain.
 
+use crate::kernels::special::ndtri;
 use std::f64::consts::PI;
 
 /// The summary of one scalar; NaN is "does not apply".
@@ -157,7 +158,7 @@ fn rank_normalize(chains: &Chains) -> Chains {
     let mut start = 0;
     for tie in order.chunk_by(|&a, &b| x[a as usize] == x[b as usize]) {
         let rank = start as f64 + (tie.len() + 1) as f64 / 2.0;
-        let score = normal_quantile((rank - 0.375) / (x.len() as f64 + 0.25));
+        let score = ndtri((rank - 0.375) / (x.len() as f64 + 0.25));
         for &i in tie {
             scores[i as usize] = score;
         }
@@ -346,66 +347,6 @@ fn generalized_pareto_shape(excesses: &[f64]) -> f64 {
     (n * shape_given(theta) + PRIOR_WEIGHT * PRIOR_SHAPE) / (n + PRIOR_WEIGHT)
 }
 
-/// The standard normal quantile for p in [1e-10, 1 - 1e-10].   Wichura 1988, AS 241, PPND16; relative error 1e-16.
-fn normal_quantile(p: f64) -> f64 {
-    let horner = |coefficients: &[f64], x: f64| coefficients.iter().rev().fold(0.0, |sum, c| sum * x + c);
-    let q = p - 0.5;
-    if q.abs() <= 0.425 {
-        let r = 0.180625 - q * q;
-        return q * horner(&CENTRAL.0, r) / horner(&CENTRAL.1, r);
-    }
-    let r = (-p.min(1.0 - p).ln()).sqrt() - 1.6;
-    (horner(&OUTER.0, r) / horner(&OUTER.1, r)).copysign(q)
-}
-
-/// Numerator and denominator for |p - 1/2| <= 0.425.
-const CENTRAL: ([f64; 8], [f64; 8]) = (
-    [
-        3.387_132_872_796_366_5,
-        1.331_416_678_917_843_8e2,
-        1.971_590_950_306_551_3e3,
-        1.373_169_376_550_946e4,
-        4.592_195_393_154_987e4,
-        6.726_577_092_700_87e4,
-        3.343_057_558_358_813e4,
-        2.509_080_928_730_122_7e3,
-    ],
-    [
-        1.0,
-        4.231_333_070_160_091e1,
-        6.871_870_074_920_579e2,
-        5.394_196_021_424_751e3,
-        2.121_379_430_158_659_7e4,
-        3.930_789_580_009_271e4,
-        2.872_908_573_572_194_3e4,
-        5.226_495_278_852_854_5e3,
-    ],
-);
-
-/// Numerator and denominator beyond, while sqrt(-ln p) <= 5.
-const OUTER: ([f64; 8], [f64; 8]) = (
-    [
-        1.423_437_110_749_683_5,
-        4.630_337_846_156_546,
-        5.769_497_221_460_691,
-        3.647_848_324_763_204_5,
-        1.270_458_252_452_368_4,
-        2.417_807_251_774_506e-1,
-        2.272_384_498_926_918_4e-2,
-        7.745_450_142_783_414e-4,
-    ],
-    [
-        1.0,
-        2.053_191_626_637_759,
-        1.676_384_830_183_803_8,
-        6.897_673_349_851e-1,
-        1.481_039_764_274_800_8e-1,
-        1.519_866_656_361_645_7e-2,
-        5.475_938_084_995_345e-4,
-        1.050_750_071_644_416_9e-9,
-    ],
-);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,13 +431,5 @@ mod tests {
         assert_eq!(pareto_k(&[0.0; 100]), f64::INFINITY);
         assert_eq!(pareto_k(&[0.0, 1.0]), f64::INFINITY);
         assert!(pareto_k(&[0.0, f64::NAN]).is_nan());
-    }
-
-    #[test]
-    fn normal_quantiles() {
-        for (p, z) in [(0.5, 0.0), (0.975, 1.959963984540054), (1e-4, -3.7190164854556806), (0.92, 1.4050715603096329)]
-        {
-            assert!((normal_quantile(p) - z).abs() < 4e-15, "{p}: {}", normal_quantile(p));
-        }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn check(file: FileId, text: &str, tokens: &[Token], diags: &mut Diag
                 match open.iter().rposition(fits) {
                     Some(at) if token.kind == TokenKind::RBrace || !crosses_block(tokens, &open[at..]) => {
                         for o in open.drain(at + 1..).rev().collect::<Vec<_>>() {
-                            let found = Some((span(i), format!("`{}` closes something else", token.text(text))));
+                            let found = Some((span(i), format!("`{}` stands here instead", token.text(text))));
                             unclosed(text, tokens, o.token, i, found, file, diags, &mut out);
                         }
                         let o = open.pop().expect("rposition found it");
@@ -201,7 +201,8 @@ fn should_close(tokens: &[Token], at: usize, until: usize, dead: &[bool]) -> usi
                     let before = tokens[previous].kind;
                     let begins = kind.starts_operand()
                         || matches!(kind, TokenKind::For | TokenKind::If | TokenKind::Return | TokenKind::RBrace);
-                    if begins && before.ends_operand() || kind == TokenKind::For || kind == TokenKind::Return {
+                    let certain = matches!(kind, TokenKind::For | TokenKind::Return) || is_sample(&tokens[i..until]);
+                    if certain || begins && before.ends_operand() {
                         return i;
                     }
                 }
@@ -211,6 +212,11 @@ fn should_close(tokens: &[Token], at: usize, until: usize, dead: &[bool]) -> usi
         }
     }
     until
+}
+
+/// True for `x ~`, `h1.weight ~`, `y[t] ~`, `x: real ~` at the start of a line: no `~` stands inside brackets.
+fn is_sample(line: &[Token]) -> bool {
+    line.iter().map(|t| t.kind).take_while(|k| *k != TokenKind::Newline).take(12).any(|k| k == TokenKind::Tilde)
 }
 
 /// Leaves out all tokens of the statement around `at`, from its first token up to `end`.
@@ -231,10 +237,8 @@ fn kill_statement(tokens: &[Token], at: usize, end: usize, out: &mut Brackets) {
         }
         start -= 1;
     }
-    for i in start..end {
-        if tokens[i].kind != TokenKind::Newline {
-            out.dead[i] = true;
-        }
+    for (dead, token) in out.dead[start..end].iter_mut().zip(&tokens[start..end]) {
+        *dead |= token.kind != TokenKind::Newline;
     }
     // Blocks opened inside what was left out are gone with it; their closing brackets must go as well.
     let mut depth = 0usize;
@@ -245,15 +249,15 @@ fn kill_statement(tokens: &[Token], at: usize, end: usize, out: &mut Brackets) {
             _ => {}
         }
     }
-    for i in end..tokens.len() {
+    for (dead, token) in out.dead[end..].iter_mut().zip(&tokens[end..]) {
         if depth == 0 {
             break;
         }
-        match tokens[i].kind {
+        match token.kind {
             TokenKind::LBrace => depth += 1,
             TokenKind::RBrace => {
                 depth -= 1;
-                out.dead[i] |= depth == 0;
+                *dead |= depth == 0;
             }
             _ => {}
         }

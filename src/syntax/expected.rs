@@ -94,6 +94,10 @@ pub(super) fn words(tried: &[Rule]) -> String {
     if said.contains(&LINE_END) {
         said.retain(|w| matches!(*w, LINE_END | "`,`"));
     }
+    // Behind an operand brackets are a call or an index, which are operators too.
+    if operator && said.iter().any(|w| !matches!(*w, "`(`" | "`[`")) {
+        said.retain(|w| !matches!(*w, "`(`" | "`[`"));
+    }
     if said.is_empty() {
         return if operator { "an operator".to_string() } else { "something else".to_string() };
     }
@@ -106,7 +110,7 @@ pub(super) fn words(tried: &[Rule]) -> String {
 
 /// What stands there, in words.
 pub(super) fn found(token: Option<&Token>, text: &str) -> String {
-    let Some(token) = token else { return "the end of the text".to_string() };
+    let Some(token) = token else { return "the end of the line".to_string() };
     let source = token.text(text);
     match token.kind {
         TokenKind::Newline => "the end of the line".to_string(),

@@ -32,6 +32,17 @@ pub(super) struct ItemSlice {
     pub missing_braces: usize,
     /// The doc comments above it, after the item before.
     pub docs: Vec<Doc>,
+    /// Whether it still says what was written, after repairs.
+    pub faithful: bool,
+    /// What repairs have put in, counted from the start of the item.
+    pub stand_ins: Vec<Range<usize>>,
+}
+
+impl ItemSlice {
+    /// A slice as it was written.
+    pub fn new(range: Range<usize>, docs: Vec<Doc>) -> Self {
+        Self { range, missing_braces: 0, docs, faithful: true, stand_ins: Vec::new() }
+    }
 }
 
 /// One `///` line between items.
@@ -46,7 +57,7 @@ pub(super) struct Doc {
 /// Lays `text` out.
 pub(super) fn layout(text: &str, tokens: &[Token], brackets: &Brackets) -> Layout {
     let mut out = text.as_bytes().to_vec();
-    let mut blank = |range: Range<usize>| out[range].fill(b' ');
+    let mut fill = |range: Range<usize>, with: u8| out[range].fill(with);
     let mut items: Vec<ItemSlice> = Vec::new();
     let mut docs: Vec<Doc> = Vec::new();
     // True for a block, false for `()`, `[]` and the braces of `use`.
@@ -67,7 +78,7 @@ pub(super) fn layout(text: &str, tokens: &[Token], brackets: &Brackets) -> Layou
             previous = None;
         }
         if brackets.dead[i] {
-            blank(token.range());
+            fill(token.range(), b' ');
             continue;
         }
         let counts = stack.last().is_none_or(|&block| block);
@@ -94,7 +105,7 @@ pub(super) fn layout(text: &str, tokens: &[Token], brackets: &Brackets) -> Layou
                 }
             }
             TokenKind::Comment(_) | TokenKind::HashComment => {
-                blank(token.range());
+                fill(token.range(), b' ');
                 // A line with nothing but a comment is not an empty line.
                 newlines_since_doc = 0;
             }
@@ -102,21 +113,18 @@ pub(super) fn layout(text: &str, tokens: &[Token], brackets: &Brackets) -> Layou
                 let continues = kind.is_infix() || matches!(kind, TokenKind::LBrace | TokenKind::Else);
                 let goes_on = continues || previous.is_some_and(|p| p.wants_more());
                 if !counts || goes_on && !has_doc && previous.is_some() {
-                    newlines.drain(..).for_each(|n| blank(n..n + 1));
+                    newlines.drain(..).for_each(|n| fill(n..n + 1, b' '));
                 } else if !newlines.is_empty() {
                     if stack.is_empty() {
                         in_item = false;
                     }
-                    newlines.clear();
+                    // A `;` may stand for a newline.
+                    newlines.drain(..).for_each(|n| fill(n..n + 1, b'\n'));
                 }
                 has_doc = false;
                 if !in_item {
                     in_item = true;
-                    items.push(ItemSlice {
-                        range: token.start..token.start,
-                        missing_braces: 0,
-                        docs: std::mem::take(&mut docs),
-                    });
+                    items.push(ItemSlice::new(token.start..token.start, std::mem::take(&mut docs)));
                 }
                 if let Some(item) = items.last_mut() {
                     item.range.end = token.end;

@@ -282,7 +282,21 @@ impl TokenKind {
     /// True where an operand begins and nothing can be continued: `x`, `1`, `"s"`, `not`, `?`.
     pub fn starts_operand(self) -> bool {
         use TokenKind::*;
-        matches!(self, Name | Underscore | Number(_) | Real | Str | UnclosedStr | SingleQuoted | True | False | Inf | Question | Not | Bang)
+        matches!(
+            self,
+            Name | Underscore
+                | Number(_)
+                | Real
+                | Str
+                | UnclosedStr
+                | SingleQuoted
+                | True
+                | False
+                | Inf
+                | Question
+                | Not
+                | Bang
+        )
     }
     /// True for what wants an operand after it, so that its line goes on: `+`, `,`, `=`; not `..`, which may end a type.
     pub fn wants_more(self) -> bool {

@@ -17,10 +17,11 @@ mod recover;
 mod slips;
 
 #[cfg(test)]
-mod roundtrip;
-#[cfg(test)]
 mod messages;
+#[cfg(test)]
+mod roundtrip;
 
+pub use lexer::{Token, TokenKind, tokenize};
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};
 pub use print::{print_expr, print_item, print_module, print_stmt, print_type};
 pub use slips::nearest;

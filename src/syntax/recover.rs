@@ -5,10 +5,24 @@ use super::lexer::{Token, TokenKind, tokenize};
 use super::slips::nearest;
 use std::ops::Range;
 
-/// `text`, one item as layout left it, without the statement around byte `at`; of the same length. False when it no
-/// longer stands for the item (its header was replaced so that its statements can still be read). The same text when
-/// nothing can be taken out.
-pub(super) fn without(text: &str, at: usize) -> (String, bool) {
+/// What [`without`] leaves.
+pub(super) struct Rest {
+    /// As long as before; the same when nothing could be taken out.
+    pub text: String,
+    /// What was put in so that the rest can be read: nothing in it is worth a report.
+    pub stand_in: Option<Range<usize>>,
+    /// Whether the rest still stands for the item: false when its header was replaced.
+    pub faithful: bool,
+}
+
+impl Rest {
+    fn new(text: String) -> Self {
+        Rest { text, stand_in: None, faithful: true }
+    }
+}
+
+/// `text`, one item as layout left it, without the statement around byte `at`.
+pub(super) fn without(text: &str, at: usize) -> Rest {
     let tokens = tokenize(text);
     let blocks = blocks(&tokens);
     // The innermost block around `at`; its `}` is still part of its last statement.
@@ -45,7 +59,7 @@ fn blocks(tokens: &[Token]) -> Vec<Block> {
     found
 }
 
-fn in_block(text: &str, tokens: &[Token], block: &Block, at: usize) -> (String, bool) {
+fn in_block(text: &str, tokens: &[Token], block: &Block, at: usize) -> Rest {
     let end = block.close.unwrap_or(tokens.len());
     let inner = block.open + 1..end;
     // In a list of settings commas part entries; elsewhere only lines do.
@@ -82,48 +96,49 @@ fn in_block(text: &str, tokens: &[Token], block: &Block, at: usize) -> (String, 
         first += 1;
     }
     if first >= last {
-        return (text.to_string(), true);
+        return Rest::new(text.to_string());
     }
     // A slip in the header of a nested block leaves its body to be read.
     let nested = (first..last).find(|&i| tokens[i].kind == TokenKind::LBrace);
     if let Some(brace) = nested
+        && !settings
         && at <= tokens[brace].start
     {
         let header = tokens[first].start..tokens[brace].start;
-        if let Some(replaced) = replace(text, header, "if 1 ") {
-            return (replaced, true);
+        if let Some(replaced) = replace(text, header.clone(), "if 1 ") {
+            return Rest { text: replaced, stand_in: Some(header), faithful: true };
         }
     }
     let comma = settings && tokens.get(last).is_some_and(|t| t.kind == TokenKind::Comma);
     let stop = if comma { tokens[last].end } else { tokens[last - 1].end };
-    (blank(text, tokens[first].start..stop), true)
+    Rest::new(blank(text, tokens[first].start..stop))
 }
 
 /// A slip in the header of an item, or behind its end.
-fn around_blocks(text: &str, tokens: &[Token], blocks: &[Block], at: usize) -> (String, bool) {
+fn around_blocks(text: &str, tokens: &[Token], blocks: &[Block], at: usize) -> Rest {
     let outer = blocks.iter().find(|b| b.open == 0 || tokens[b.open - 1].kind != TokenKind::Dot);
-    let Some(outer) = outer else { return (text.to_string(), false) };
+    let Some(outer) = outer else { return Rest::new(text.to_string()) };
     if let Some(close) = outer.close
         && at >= tokens[close].end
     {
-        return (blank(text, tokens[close].end..text.len()), true);
+        return Rest::new(blank(text, tokens[close].end..text.len()));
     }
     // What the header was meant to be decides how the braces are read.
     let word = tokens[0].text(text);
     let Some(meant) = ITEM_WORDS.iter().find(|w| **w == word).copied().or_else(|| nearest(word, &ITEM_WORDS)) else {
-        return (text.to_string(), false);
+        return Rest::new(text.to_string());
     };
     let stands_for = match meant {
         "infer" => "infer x ",
         "evaluate" => "evaluate ",
         "expect" => "expect ",
-        "use" | "size" | "data" => return (text.to_string(), false),
+        "use" | "size" | "data" => return Rest::new(text.to_string()),
         _ => "model ",
     };
     let header = tokens[0].start..tokens[outer.open].start;
-    match replace(text, header, stands_for) {
-        Some(replaced) => (replaced, false),
-        None => (text.to_string(), false),
+    match replace(text, header.clone(), stands_for) {
+        Some(replaced) => Rest { text: replaced, stand_in: Some(header), faithful: false },
+        None => Rest::new(text.to_string()),
     }
 }
 

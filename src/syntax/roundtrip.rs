@@ -383,7 +383,7 @@ fn survives(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(config(2000))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn token_soup_never_panics(text in soup()) {

@@ -22,6 +22,8 @@ const MAX_UNKNOWN: usize = 10;
 pub(super) struct TokenSlips {
     /// Texts of the same length to put in, so that the rest can be parsed.
     edits: Vec<(Range<usize>, String)>,
+    /// Tokens that part two statements like an end of line.
+    pub separators: Vec<usize>,
     /// Places whose statement cannot be parsed.
     pub hopeless: Vec<usize>,
 }
@@ -32,7 +34,7 @@ impl TokenSlips {
         for (range, with) in &self.edits {
             // What has been left out for other reasons stays out.
             if text.get(range.clone()).is_some_and(|old| !old.trim().is_empty()) {
-                text.replace_range(range.clone(), &format!("{with:>width$}", width = range.len()));
+                text.replace_range(range.clone(), &format!("{}{with}", " ".repeat(range.len() - with.len())));
             }
         }
     }
@@ -76,7 +78,11 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 diags.push(
                     error("`;` ends nothing: a statement ends with its line", "not needed").help(help).fix(span, with),
                 );
-                replace(if last { " " } else { "\n" });
+                if last {
+                    replace(" ");
+                } else {
+                    out.separators.push(i);
+                }
             }
             TokenKind::HashComment => {
                 let mark = Span::new(file, token.start, token.start + 1);
@@ -142,7 +148,10 @@ pub(super) fn in_tokens(file: FileId, text: &str, tokens: &[Token], diags: &mut 
                 }
             }
             TokenKind::Unknown => {
-                let again = i > 0 && tokens[i - 1].kind == TokenKind::Unknown && tokens[i - 1].end == token.start;
+                let again = i > 0
+                    && tokens[i - 1].kind == TokenKind::Unknown
+                    && tokens[i - 1].end == token.start
+                    && tokens[i - 1].text(text) == token.text(text);
                 if !again {
                     unknown += 1;
                 }
@@ -246,7 +255,15 @@ pub(super) fn explain(scene: &Scene, at: usize, tried: &[Rule]) -> Diagnostic {
     known_word(scene, start, top)
         .or_else(|| dangling(scene, start, found, before))
         .or_else(|| known_shape(scene, start, found, before, tried))
-        .unwrap_or_else(|| plain(scene, found, before, tried))
+        .unwrap_or_else(|| {
+            // Behind a word that begins an item or statement it is no longer thought of as a name.
+            let word = scene.text(start);
+            let keyword = if start == 0 && top { ITEM_WORDS.contains(&word) } else { STATEMENT_WORDS.contains(&word) };
+            let narrow = |r: &Rule| !matches!(r, Rule::assign | Rule::tilde | Rule::colon | Rule::nl);
+            let tried: Vec<Rule> =
+                tried.iter().copied().filter(|r| !keyword || found != start + 1 || narrow(r)).collect();
+            plain(scene, found, before, &tried)
+        })
 }
 
 /// The first token of the statement around token `at`.
@@ -384,12 +401,12 @@ fn dangling(scene: &Scene, start: usize, found: usize, before: Option<usize>) ->
     }
     // `x ~` and on the next line `y ~ D()`: layout made one line of them.
     if matches!(scene.kind(found), Some(TokenKind::Tilde | TokenKind::Assign | TokenKind::Colon)) {
-        let lines = |a: &Token, b: &Token| scene.text[a.end..b.start].len() > 1;
-        let at = (start + 1..found).rev().find(|&i| needs(scene.tokens[i - 1].kind))?;
-        let (a, b) = (&scene.tokens[at - 1], &scene.tokens[at]);
-        if lines(a, b) {
-            return Some(missing(at - 1));
-        }
+        let lines = |a: &Token, b: &Token| b.start > a.end + 1;
+        let broken = |i: &usize| {
+            let (a, b) = (&scene.tokens[i - 1], &scene.tokens[*i]);
+            needs(a.kind) && lines(a, b)
+        };
+        return (start + 1..found).rev().find(broken).map(|i| missing(i - 1));
     }
     None
 }
@@ -463,6 +480,23 @@ fn known_shape(scene: &Scene, start: usize, found: usize, before: Option<usize>,
                 .help(format!("write `{{{source}}}`"))
                 .fix(span, format!("{{{source}}}")),
         );
+    }
+    let binds = |k: TokenKind| matches!(k, TokenKind::Assign | TokenKind::Tilde);
+    if binds(token.kind)
+        && parens == 0
+        && before >= start
+        && tried.contains(&Rule::nl)
+        && scene.kind(start) != Some(TokenKind::Return)
+        && !scene.tokens[start..found].iter().any(|t| binds(t.kind))
+    {
+        let left = scene.span(scene.tokens[start].start..previous.end);
+        let d = |message: &str| Diagnostic::new(Code::E0101, message).label(left, "this is an expression");
+        return Some(if token.kind == TokenKind::Tilde {
+            d("only a name or an element of an array can stand left of `~`")
+                .help("write `observe` before an expression of data")
+        } else {
+            d("only a name or an element of an array can stand left of `=`").help("give the value a name of its own")
+        });
     }
     if token.kind == TokenKind::Comma && parens == 0 && tried.contains(&Rule::nl) {
         return Some(

@@ -26,6 +26,7 @@ const RULES: &[Rule] = &[
     div_one,
     powers,
     double_negation,
+    stable_logs,
     select_known,
     nested_shapes,
     fills,
@@ -172,6 +173,57 @@ fn double_negation(g: &mut Builder, node: &Node) -> Option<ValueId> {
             _ => None,
         },
         (Op::Binary(Binary::Sub), &[a, b]) => under(g, b, Unary::Neg).map(|b| g.add(a, b)),
+        _ => None,
+    }
+}
+
+/// Logarithms of what would round or overflow first: `ln sum e^x`, `ln(1 + e^x)`, `ln sigmoid x`, `ln(1 - sigmoid x)`,
+/// `ln(1 - e^x)`, `ln Phi(x)`. Equal wherever both sides are exact;
+/// the rewritten side is finite where the other one has lost everything.
+fn stable_logs(g: &mut Builder, node: &Node) -> Option<ValueId> {
+    let under = |g: &Builder, x: ValueId, map: Unary| match &g.graph().nodes[x] {
+        Node { op: Op::Unary(m), operands, .. } if *m == map => Some(operands[0]),
+        _ => None,
+    };
+    let (is_log1p, x) = match (&node.op, &node.operands[..]) {
+        (Op::Unary(Unary::Log), &[x]) => (false, x),
+        (Op::Unary(Unary::Log1p), &[x]) => (true, x),
+        _ => return None,
+    };
+    // ln(1 + u) and ln(1 - u), by whichever way they are written.
+    let inner = g.graph().nodes[x].clone();
+    let (plus, minus) = match (&inner.op, &inner.operands[..]) {
+        (Op::Unary(Unary::Neg), &[u]) if is_log1p => (None, Some(u)),
+        _ if is_log1p => (Some(x), None),
+        (Op::Binary(Binary::Add), &[a, b]) if g.as_full(a) == Some(1.0) => (whole(g, node, b), None),
+        (Op::Binary(Binary::Add), &[a, b]) if g.as_full(b) == Some(1.0) => (whole(g, node, a), None),
+        (Op::Binary(Binary::Sub), &[a, b]) if g.as_full(a) == Some(1.0) => (None, whole(g, node, b)),
+        _ => (None, None),
+    };
+    if let Some(u) = plus {
+        return under(g, u, Unary::Exp).map(|u| g.softplus(u));
+    }
+    if let Some(u) = minus {
+        if let Some(v) = under(g, u, Unary::Sigmoid) {
+            let negated = g.neg(v);
+            return Some(g.log_sigmoid(negated));
+        }
+        return under(g, u, Unary::Exp).map(|v| g.log1m_exp(v));
+    }
+    if is_log1p {
+        return None;
+    }
+    if let Some(u) = under(g, x, Unary::Sigmoid) {
+        return Some(g.log_sigmoid(u));
+    }
+    if let Some(u) = under(g, x, Unary::Ndtr) {
+        return Some(g.log_ndtr(u));
+    }
+    match &inner.op {
+        Op::Reduce { kind: Reduction::Sum, axes } => {
+            let u = under(g, inner.operands[0], Unary::Exp)?;
+            Some(g.logsumexp(u, axes))
+        }
         _ => None,
     }
 }
@@ -375,6 +427,38 @@ mod tests {
     #[test]
     fn zero_times_something_that_may_be_infinite_stays() {
         assert!(folded(|g, x| g.mul_scalar(x, 0.0)).contains("mul"));
+    }
+
+    #[test]
+    fn logarithms_keep_their_digits() {
+        let name_of = |build: fn(&mut Builder, ValueId) -> ValueId| {
+            let text = folded(build);
+            let line = text.lines().rev().nth(1).expect("a node and an output").to_string();
+            line.split_whitespace().nth(2).expect("an operation").to_string()
+        };
+        assert_eq!(
+            name_of(|g, x| {
+                let e = g.exp(x);
+                let s = g.sum(e, &[1]);
+                g.log(s)
+            }),
+            "logsumexp[axes=[1]]"
+        );
+        assert_eq!(
+            name_of(|g, x| {
+                let p = g.sigmoid(x);
+                let q = g.scalar_sub(1.0, p);
+                g.log(q)
+            }),
+            "log_sigmoid"
+        );
+        assert_eq!(
+            name_of(|g, x| {
+                let e = g.exp(x);
+                g.log1p(e)
+            }),
+            "softplus"
+        );
     }
 
     #[test]

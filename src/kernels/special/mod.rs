@@ -20,3 +20,6 @@ pub use gamma::{digamma, lgamma, tetragamma, trigamma};
 pub use incomplete_beta::{betainc, betainc_da, betainc_db, betainc_dx};
 pub use incomplete_gamma::{gammainc, gammainc_da, gammainc_dx, gammaincc};
 pub use normal::{erf, erfc, erfcx, erfinv, gelu, log_ndtr, ndtr, ndtri, owens_t};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The evidence lower bound as a graph.
+//!
+//!   ELBO = E_q [ sum of ln p(data | sites) ] - sum over sites of KL(q(site) || p(site))   [nats]
+//!
+//! The expectation is one reparameterized draw from the guide. A KL divergence is closed where the pair of families has
+//! a closed form and the prior's parameters do not depend on the draw of the site itself; elsewhere it is the Monte
+//! Carlo term `ln q - ln p` whose gradient is the path derivative (Roeder, Wu & Duvenaud 2017, arXiv:1703.09194): the
+//! learnable leaves inside ln q are held constant, which leaves the expectation of the gradient unchanged.
+//!
+//! With a minibatch of B of N rows, terms that have rows are multiplied by N / B; the KL of global sites counts once.
+
+use super::RunError;
+use crate::autodiff;
+use crate::check::settings::KlChoice;
+use crate::check::typed::*;
+use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
+use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
+use crate::ops::Op;
+
+/// What an ELBO graph is built for.
+#[derive(Clone, Copy)]
+pub struct Spec<'p> {
+    /// The program.
+    pub program: &'p Program,
+    /// The guide, by position.
+    pub guide: usize,
+    /// The trainable parameters.
+    pub slots: &'p Slots,
+    /// The sizes of the whole data set.
+    pub sizes: &'p SizeValues,
+    /// The prepared data and the number of rows of a step, when rows are subsampled.
+    pub batch: Option<(&'p Prepared, usize)>,
+    /// How KL divergences are found.
+    pub kl: KlChoice,
+    /// Whether the weight of the KL divergence is an input, for annealing.
+    pub anneal: bool,
+}
+
+/// How the KL divergence of one site was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KlTerm {
+    /// In closed form.
+    Closed,
+    /// By Monte Carlo with path derivatives.
+    MonteCarlo,
+    /// Not at all: a point mass only has its log prior.
+    PointMass,
+}
+
+/// An ELBO graph and its interface.
+#[derive(Debug)]
+pub struct ElboGraph {
+    /// The graph. Outputs: 0 the ELBO (weighted and scaled), 1 the part without rows, 2 the part with rows (not scaled),
+    /// then the gradient of the *negative* ELBO in every slot, if asked for.
+    pub graph: Graph,
+    /// The data inputs.
+    pub inputs: Vec<DataInput>,
+    /// The input for each slot.
+    pub slots: Vec<InputId>,
+    /// The input for the indices of the rows, if something asks for them.
+    pub rows: Option<InputId>,
+    /// The input for the weight of the KL divergence.
+    pub weight: Option<InputId>,
+    /// How the KL divergence of each site was found, in the model's order.
+    pub terms: Vec<(SiteId, KlTerm)>,
+    /// The name and value of each term, for finding one that is not finite.
+    pub named: Vec<(String, ValueId)>,
+}
+
+/// Builds the graph; with `gradient`, also the adjoint.
+pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
+    let (step_sizes, rows) = match spec.batch {
+        Some((prepared, n)) => {
+            (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes }))
+        }
+        None => (spec.sizes.clone(), None),
+    };
+    let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
+    let slots = lo.all_slots();
+    lo.draw_all();
+
+    let model = lo.model;
+    let mut named: Vec<(String, ValueId)> = Vec::new();
+    let mut terms = Vec::new();
+    // What the data say, and what the prior and the guide say; each without and with rows.
+    let mut likelihood = Sums::default();
+    let mut divergence = Sums::default();
+    for step in &model.steps {
+        match step {
+            Step::Site(id) => {
+                let (value, term) = site_term(&mut lo, *id, spec)?;
+                let has_rows = lo.has_rows(&model.sites[*id].ty.shape);
+                named.push((format!("the term of site `{}`", model.sites[*id].name), value));
+                divergence.add(value, has_rows);
+                terms.push((*id, term));
+            }
+            Step::Observe(at) => {
+                let o = &model.observations[*at];
+                let before = lo.g.set_origin(Some(o.span));
+                let dist = lo.dist(&o.dist, Mode::Live);
+                let x = lo.expr(o.value);
+                let log_prob = dist.log_prob(&mut lo.g, x);
+                let sum = lo.g.sum_all(log_prob);
+                lo.g.set_origin(before);
+                named.push((format!("the log density of `{}`", o.name), sum));
+                likelihood.add(sum, lo.has_rows(&spec.program.ty(o.value).shape));
+            }
+            Step::Factor(e) => {
+                let v = lo.expr(*e);
+                let v = lo.g.to_real(v);
+                let sum = lo.g.sum_all(v);
+                named.push(("a `factor`".to_string(), sum));
+                likelihood.add(sum, lo.has_rows(&spec.program.ty(*e).shape));
+            }
+        }
+    }
+    let weight = spec.anneal.then(|| lo.g.input("kl weight", Shape::scalar(), DType::Real, InputKind::Batch));
+    let scale = spec.batch.map_or(1.0, |(p, rows)| spec.sizes[p.size] as f64 / rows as f64);
+    let g = &mut lo.g;
+    let weigh = |g: &mut crate::ir::Builder, terms: &[ValueId]| {
+        let sum = g.add_all(terms);
+        match weight {
+            Some(w) => g.mul(sum, w),
+            None => sum,
+        }
+    };
+    let (prior_global, prior_rows) = (weigh(g, &divergence.global), weigh(g, &divergence.rows));
+    let (data_global, data_rows) = (g.add_all(&likelihood.global), g.add_all(&likelihood.rows));
+    let global = g.add(data_global, prior_global);
+    let local = g.add(data_rows, prior_rows);
+    let scaled = g.mul_scalar(local, scale);
+    let elbo = g.add(global, scaled);
+    g.output("elbo", elbo);
+    g.output("global", global);
+    g.output("rows", local);
+    if gradient {
+        let loss = g.neg(elbo);
+        let gradients = autodiff::reverse::gradient(g, loss, &slots)
+            .map_err(|e| RunError::Unsupported(format!("this model cannot be fitted by svi: {e}")))?;
+        for (slot, d) in spec.slots.list.iter().zip(gradients) {
+            g.output(format!("d {}", slot.name), d);
+        }
+    }
+    let input_of = |g: &crate::ir::Builder, v: ValueId| match g.graph().nodes[v].op {
+        Op::Input(id) => id,
+        _ => unreachable!("made as an input"),
+    };
+    let slots = slots.iter().map(|&v| input_of(&lo.g, v)).collect();
+    let rows = lo.row_index.map(|v| input_of(&lo.g, v));
+    let weight = weight.map(|v| input_of(&lo.g, v));
+    let inputs = std::mem::take(&mut lo.inputs);
+    Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, terms, named })
+}
+
+#[derive(Default)]
+struct Sums {
+    global: Vec<ValueId>,
+    rows: Vec<ValueId>,
+}
+impl Sums {
+    fn add(&mut self, v: ValueId, has_rows: bool) {
+        if has_rows { self.rows.push(v) } else { self.global.push(v) }
+    }
+}
+
+/// What the prior and the guide say about one site: minus its KL divergence, or its log prior.
+fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(ValueId, KlTerm), RunError> {
+    let site = &lo.model.sites[id];
+    let before = lo.g.set_origin(Some(site.span));
+    let prior = lo.dist(&site.dist, Mode::Live);
+    let draw = lo.guide_draws[id].clone().expect("all sites are drawn");
+    let shape = lo.shape(&site.ty.shape);
+    let batch = shape.drop_last(site.dist.event_rank());
+    let result = (|| {
+        let monte_carlo = spec.kl == KlChoice::MonteCarlo;
+        if !monte_carlo
+            && let Some(q) = &draw.dist
+            && !depends_on(lo, &prior, draw.value)
+            && let Some(kl) = q.kl(&prior, &mut lo.g)
+        {
+            // Independent elements that share their parameters count one by one.
+            let kl = lo.g.broadcast_to(kl, batch);
+            let sum = lo.g.sum_all(kl);
+            return Ok((lo.g.neg(sum), KlTerm::Closed));
+        }
+        let log_prior = prior.log_prob(&mut lo.g, draw.value);
+        let log_prior = lo.g.sum_all(log_prior);
+        match draw.log_prob_path {
+            None if draw.joint.is_none() => Ok((log_prior, KlTerm::PointMass)),
+            None => Ok((log_prior, KlTerm::MonteCarlo)),
+            Some(_) if spec.kl == KlChoice::Closed => Err(RunError::Unsupported(format!(
+                "`kl = closed`, but the guide of `{}` and its prior `{}` have no closed form",
+                site.name,
+                prior.name()
+            ))),
+            Some(log_q) => {
+                let log_q = lo.g.sum_all(log_q);
+                Ok((lo.g.sub(log_prior, log_q), KlTerm::MonteCarlo))
+            }
+        }
+    })();
+    lo.g.set_origin(before);
+    result
+}
+
+/// Whether a parameter of `dist` depends on `value`: then the expectation of its KL divergence is not closed.
+fn depends_on(lo: &Lowering<'_>, dist: &crate::dist::Dist, value: ValueId) -> bool {
+    let mut params = Vec::new();
+    collect_params(dist, &mut params);
+    if params.iter().all(|&p| lo.g.as_full(p).is_some()) {
+        return false;
+    }
+    let depends = lo.g.graph().depends_on(&[value]);
+    params.iter().any(|&p| depends[p])
+}
+fn collect_params(dist: &crate::dist::Dist, out: &mut Vec<ValueId>) {
+    match dist {
+        crate::dist::Dist::Row { params, .. } => out.extend(params),
+        crate::dist::Dist::Mixture { weights, components } => {
+            out.push(*weights);
+            components.iter().for_each(|c| collect_params(c, out));
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Stochastic variational inference: maximizes the ELBO over the parameters of a guide.
+//!
+//! In: a program, a guide, data, settings.   Out: the parameters, the course of the fit, the ELBO on all data.
+//! All randomness comes from the seed: the same seed gives the same numbers, whatever the number of threads.
+
+use super::data::{BoundData, Store};
+use super::elbo::{self, ElboGraph, KlTerm, Spec};
+use super::optim::{Optimizer, clip_by_global_norm, global_norm};
+use super::{Observer, RunError, Status};
+use crate::check::settings::{KlChoice, Length, SviSettings};
+use crate::check::typed::{Program, SiteId};
+use crate::exec::Executable;
+use crate::kernels::Scalar;
+use crate::lower::{Slots, rows::Prepared};
+use crate::report::fit::{Elbo, StopReason, TraceRow};
+use crate::report::statistics::pareto_k;
+use crate::rng::{Key, Philox};
+use rand::seq::SliceRandom;
+
+/// Draws from which the final ELBO is estimated.
+const ELBO_DRAWS: u64 = 100;
+/// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
+const RATIO_DRAWS: u64 = 1000;
+/// Steps over which the ELBO that is shown is averaged.
+const SMOOTHING: f64 = 50.0;
+
+/// Independent streams of a run.
+#[derive(Clone, Copy)]
+enum Stream {
+    Start = 1,
+    Steps = 2,
+    Shuffle = 3,
+    Elbo = 4,
+}
+
+/// What a run needs to know.
+pub struct Svi<'p> {
+    /// The program.
+    pub program: &'p Program,
+    /// The guide, by position.
+    pub guide: usize,
+    /// The data.
+    pub bound: &'p BoundData,
+    /// The settings.
+    pub settings: &'p SviSettings,
+    /// The trainable parameters.
+    pub slots: &'p Slots,
+    /// The prepared data, when rows are subsampled.
+    pub prepared: Option<&'p Prepared>,
+}
+
+/// A finished optimization.
+#[derive(Clone, Debug)]
+pub struct SviFit<F> {
+    /// The free parameters.
+    pub params: Vec<F>,
+    /// The course of the fit, one row a step.
+    pub trace: Vec<TraceRow>,
+    /// The ELBO on all data.
+    pub elbo: Elbo,
+    /// Pareto k of the importance ratios of the guide.
+    pub pareto_k: Option<f64>,
+    /// How the KL divergence of each site was found.
+    pub terms: Vec<(SiteId, KlTerm)>,
+    /// Why it stopped.
+    pub stop: StopReason,
+    /// Seconds of optimization.
+    pub secs: f64,
+    /// Rows of data seen.
+    pub items: u64,
+}
+
+/// One compiled step.
+struct Step<F> {
+    graph: ElboGraph,
+    exe: Executable<F>,
+}
+
+impl<'p> Svi<'p> {
+    fn spec(&self, rows: Option<usize>, kl: KlChoice, anneal: bool) -> Spec<'_> {
+        Spec {
+            program: self.program,
+            guide: self.guide,
+            slots: self.slots,
+            sizes: &self.bound.sizes,
+            batch: self.prepared.zip(rows),
+            kl,
+            anneal,
+        }
+    }
+    fn step<F: Scalar>(&self, spec: &Spec<'_>, gradient: bool, store: &Store<F>) -> Result<Step<F>, RunError> {
+        let graph = elbo::build(spec, gradient)?;
+        let mut exe = Executable::<F>::compile(&graph.graph);
+        store.give_whole(self.program, &graph.inputs, &mut exe);
+        Ok(Step { graph, exe })
+    }
+    /// The number of rows of all data, of a step, and of the last step of an epoch (0 when it is a whole one).
+    fn rows(&self) -> Option<(usize, usize, usize)> {
+        let batch = self.settings.minibatch?;
+        let all = self.bound.sizes[batch.size];
+        let rows = batch.rows.min(all);
+        Some((all, rows, all % rows))
+    }
+    /// The number of steps.
+    pub fn total_steps(&self) -> u64 {
+        match (self.settings.length, self.rows()) {
+            (Length::Steps(n), _) => n as u64,
+            (Length::Epochs(n), Some((all, rows, _))) => (n * all.div_ceil(rows)) as u64,
+            (Length::Epochs(n), None) => n as u64,
+        }
+    }
+
+    /// The graph of one step as text, for `emit`.
+    pub fn emit<F: Scalar>(&self, gradient: bool, plan: bool, sources: &crate::source::Sources) -> Result<String, RunError> {
+        let rows = self.rows().map(|(_, rows, _)| rows);
+        let graph = elbo::build(&self.spec(rows, self.settings.kl, self.settings.anneal_kl > 0), gradient)?;
+        if plan {
+            return Ok(Executable::<F>::compile(&graph.graph).print_plan());
+        }
+        Ok(crate::ir::print::print(&graph.graph, Some(sources)))
+    }
+
+    /// Runs the optimization.
+    pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
+        let settings = self.settings;
+        let root = Key::new(settings.seed);
+        let store = Store::<F>::new(self.program, self.bound, self.prepared);
+        let rows = self.rows();
+        let anneal = settings.anneal_kl > 0;
+        let mut whole = self.step(&self.spec(rows.map(|r| r.1), settings.kl, anneal), true, &store)?;
+        let mut short = match rows {
+            Some((_, _, rest)) if rest > 0 => Some(self.step(&self.spec(Some(rest), settings.kl, anneal), true, &store)?),
+            _ => None,
+        };
+        let terms = whole.graph.terms.clone();
+        let first = super::start::start(self.program, self.slots, self.bound, root.fold_in(Stream::Start as u64));
+        let mut params: Vec<F> = super::start::convert(&first);
+        let mut gradient = vec![F::ZERO; params.len()];
+        let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
+        let total = if params.is_empty() { 0 } else { self.total_steps() };
+        let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
+        let steps_key = root.fold_in(Stream::Steps as u64);
+        let mut trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
+        let mut stop = StopReason::Completed;
+        let (mut shown, mut weight_sum) = (0.0, 0.0);
+        let mut items = 0u64;
+        let began = observer.clock();
+        for t in 0..total {
+            let batch = order.next();
+            let step = match (&mut short, rows) {
+                (Some(short), Some((_, full, _))) if batch.len() < full => short,
+                _ => &mut whole,
+            };
+            items += batch.len() as u64;
+            store.give_rows(&step.graph.inputs, batch, &mut step.exe);
+            give_indices(step, batch);
+            if let Some(weight) = step.graph.weight {
+                let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
+                step.exe.set_data(weight, &[F::from_f64(w)]);
+            }
+            give_params(step, self.slots, &params);
+            let key = steps_key.fold_in(t);
+            let mut elbo = 0.0;
+            gradient.fill(F::ZERO);
+            for particle in 0..settings.particles {
+                step.exe.run(&[], key.fold_in(particle as u64));
+                elbo += step.exe.output(0)[0].to_f64() / settings.particles as f64;
+                add_gradient(step, self.slots, &mut gradient);
+            }
+            if settings.particles > 1 {
+                let share = F::from_f64(1.0 / settings.particles as f64);
+                gradient.iter_mut().for_each(|g| *g = *g * share);
+            }
+            let norm = match settings.clip {
+                Some(limit) => clip_by_global_norm(&mut gradient, limit),
+                None => global_norm(&gradient),
+            };
+            if !elbo.is_finite() || !norm.is_finite() {
+                return Err(self.blame(step, key, t, elbo, norm));
+            }
+            let rate = settings.learning_rate * settings.schedule.factor(t, total);
+            optimizer.step(&mut params, &gradient, rate);
+            let secs = observer.clock() - began;
+            trace.push(TraceRow { step: t, elbo, gradient_norm: norm, learning_rate: rate, secs });
+            let keep = 1.0 - 1.0 / SMOOTHING;
+            shown = keep * shown + (1.0 - keep) * elbo;
+            weight_sum = keep * weight_sum + (1.0 - keep);
+            let per_sec = |n: f64| if secs > 0.0 { n / secs } else { 0.0 };
+            let status = Status {
+                step: t + 1,
+                total,
+                epoch: match settings.length {
+                    Length::Epochs(n) => Some((order.epochs_done, n)),
+                    Length::Steps(_) => None,
+                },
+                elbo: shown / weight_sum,
+                secs,
+                steps_per_sec: per_sec((t + 1) as f64),
+                items_per_sec: rows.map(|_| per_sec(items as f64)),
+            };
+            if observer.status(&status).is_break() {
+                stop = StopReason::Interrupted;
+                break;
+            }
+        }
+        let secs = observer.clock() - began;
+        let (elbo, pareto_k) = self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+        Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
+    }
+
+    /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
+    /// the smaller standard error: near the optimum the latter has almost none.
+    fn final_elbo<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, steps: u64) -> Result<(Elbo, Option<f64>), RunError> {
+        let rows = self.rows();
+        let draws = if rows.is_none() { RATIO_DRAWS } else { ELBO_DRAWS };
+        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws)?;
+        let (a, b) = (mean_and_error(&as_fitted), mean_and_error(&ratios[..ELBO_DRAWS as usize]));
+        let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
+        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0])).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
+        Ok((Elbo { final_, standard_error, steps }, k))
+    }
+    /// One value of the ELBO on all data for each draw from the guide.
+    fn estimate<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, kl: KlChoice, draws: u64) -> Result<Vec<f64>, RunError> {
+        let rows = self.rows();
+        let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, false), false, store)?;
+        let mut short = match rows {
+            Some((_, _, rest)) if rest > 0 => Some(self.step(&self.spec(Some(rest), kl, false), false, store)?),
+            _ => None,
+        };
+        give_params(&mut whole, self.slots, params);
+        if let Some(short) = &mut short {
+            give_params(short, self.slots, params);
+        }
+        let mut values = Vec::with_capacity(draws as usize);
+        for i in 0..draws {
+            let key = key.fold_in(i);
+            let Some((all, full, _)) = rows else {
+                whole.exe.run(&[], key);
+                values.push(whole.exe.output(0)[0].to_f64());
+                continue;
+            };
+            // The same key draws the same global sites for every part of the data.
+            let mut sum = 0.0;
+            let indices: Vec<usize> = (0..all).collect();
+            for (at, batch) in indices.chunks(full).enumerate() {
+                let step = if batch.len() < full { short.as_mut().expect("made for the rest") } else { &mut whole };
+                store.give_rows(&step.graph.inputs, batch, &mut step.exe);
+                give_indices(step, batch);
+                step.exe.run(&[], key);
+                if at == 0 {
+                    sum += step.exe.output(1)[0].to_f64();
+                }
+                sum += step.exe.output(2)[0].to_f64();
+            }
+            values.push(sum);
+        }
+        Ok(values)
+    }
+
+    /// Finds which term is not finite, and where the first such number came from.
+    fn blame<F: Scalar>(&self, step: &mut Step<F>, key: Key, t: u64, elbo: f64, norm: f64) -> RunError {
+        let mut graph = step.graph.graph.clone();
+        let named = &step.graph.named;
+        let own = graph.outputs.len();
+        for (name, value) in named {
+            graph.outputs.push((name.clone(), *value));
+        }
+        let mut exe = Executable::<F>::compile(&graph);
+        for input in graph.inputs.indices() {
+            let value = step.exe.input(input).to_vec();
+            if !value.is_empty() {
+                exe.set_data(input, &value);
+            }
+        }
+        let mut found = None;
+        for particle in 0..self.settings.particles {
+            let key = key.fold_in(particle as u64);
+            exe.run(&[], key);
+            for (i, (name, _)) in named.iter().enumerate() {
+                let value = exe.output(own + i)[0].to_f64();
+                if !value.is_finite() && found.is_none() {
+                    found = Some((name.clone(), value, key));
+                }
+            }
+        }
+        let key = found.as_ref().map_or(key.fold_in(0), |f| f.2);
+        let origin = exe.first_non_finite(&[], key).map(|n| (n.origin, n.op));
+        let (what, value) = match found {
+            Some((name, value, _)) => (name, value),
+            None if elbo.is_finite() => ("the gradient of the ELBO".to_string(), norm),
+            None => ("the ELBO".to_string(), elbo),
+        };
+        RunError::NotFinite { what, step: Some(t), value, origin }
+    }
+}
+
+/// The order in which rows are seen: every epoch a new permutation, its last part as short as it is.
+struct Order {
+    rows: Vec<usize>,
+    batch: usize,
+    at: usize,
+    key: Key,
+    epochs_done: usize,
+}
+
+impl Order {
+    fn new(rows: Option<(usize, usize, usize)>, key: Key) -> Self {
+        let (all, batch) = rows.map_or((0, 0), |(all, rows, _)| (all, rows));
+        let mut order = Self { rows: (0..all).collect(), batch, at: 0, key, epochs_done: 0 };
+        order.shuffle();
+        order
+    }
+    fn shuffle(&mut self) {
+        let n = self.rows.len();
+        self.rows.clear();
+        self.rows.extend(0..n);
+        self.rows.shuffle(&mut Philox::from_key(self.key.fold_in(self.epochs_done as u64)));
+    }
+    fn next(&mut self) -> &[usize] {
+        if self.rows.is_empty() {
+            self.epochs_done += 1;
+            return &[];
+        }
+        if self.at == self.rows.len() {
+            self.at = 0;
+            self.shuffle();
+        }
+        let from = self.at;
+        self.at = (from + self.batch).min(self.rows.len());
+        if self.at == self.rows.len() {
+            self.epochs_done += 1;
+        }
+        &self.rows[from..self.at]
+    }
+}
+
+fn give_params<F: Scalar>(step: &mut Step<F>, slots: &Slots, params: &[F]) {
+    for (slot, &input) in slots.list.iter().zip(&step.graph.slots) {
+        step.exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
+    }
+}
+fn give_indices<F: Scalar>(step: &mut Step<F>, batch: &[usize]) {
+    let Some(input) = step.graph.rows else { return };
+    let place = step.exe.input_mut(input);
+    place.iter_mut().zip(batch).for_each(|(to, &row)| *to = F::from_usize(row));
+}
+fn add_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
+    for (at, slot) in slots.list.iter().enumerate() {
+        let place = &mut gradient[slot.offset..slot.offset + slot.shape.count()];
+        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g = *g + d);
+    }
+}
+/// Mean and standard error of independent values.
+fn mean_and_error(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}

@@ -1,0 +1,233 @@
+//! Trainable parameters: which there are, where they lie in the flat vector, how they start, how free numbers become
+//! scales, probabilities and factors.
+
+use super::{Lowering, Mode, SizeValues};
+use crate::check::typed::*;
+use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
+
+/// Whose parameter a slot is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    /// A `param` of the program.
+    Param(ParamId),
+    /// A hole of a guide.
+    Hole(HoleId),
+    /// The location of a site under an automatic family, in unconstrained space.
+    Loc(SiteId),
+    /// The scale of a site under `mean_field`, in unconstrained space.
+    Scale(SiteId),
+    /// The joint location of step `.0` of the guide.
+    JointLoc(usize),
+    /// The joint factor of step `.0` of the guide.
+    JointFactor(usize),
+}
+
+/// How a parameter starts, in the constrained space.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Init {
+    /// One number everywhere.
+    Constant(f64),
+    /// Normal with mean 0 and this scale: the fan-in rule for weights.
+    Normal(f64),
+    /// The values of an expression of data and constants.
+    Expr(ExprId),
+    /// A tenth of the prior's scale of these sites, element by element of their joint coordinates.
+    PriorScale(Vec<SiteId>),
+}
+
+/// A trainable array.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// Its name in files: `h1.weight.loc`.
+    pub name: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its shape in the flat vector, all rows included.
+    pub shape: Shape,
+    /// Its first element in the flat vector.
+    pub offset: usize,
+    /// How free numbers become values.
+    pub constraint: Constraint,
+    /// How it starts.
+    pub init: Init,
+    /// True when its first dimension are the rows of the subsampled size.
+    pub rows: bool,
+}
+
+/// All trainable parameters of a program under one guide.
+#[derive(Clone, Debug, Default)]
+pub struct Slots {
+    /// In the order of the flat vector.
+    pub list: Vec<Slot>,
+}
+
+impl Slots {
+    /// The number of trainable numbers.
+    pub fn len(&self) -> usize {
+        self.list.last().map_or(0, |s| s.offset + s.shape.count())
+    }
+    /// True when there is nothing to train.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The position of `owner`.
+    pub fn position(&self, owner: Owner) -> Option<usize> {
+        self.list.iter().position(|s| s.owner == owner)
+    }
+    fn push(&mut self, name: String, owner: Owner, shape: Shape, constraint: Constraint, init: Init, rows: bool) {
+        let offset = self.len();
+        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows });
+    }
+
+    /// The parameters that `guide` and the model need. `sizes` are those of the whole data set; `batch` is the
+    /// subsampled size.
+    pub fn new(program: &Program, guide: &Guide, sizes: &SizeValues, batch: Option<crate::check::size::SizeId>) -> Slots {
+        let model = program.model.as_ref().expect("a guide has a model");
+        let mut slots = Slots::default();
+        let number = |size: &crate::check::size::Size| {
+            size.evaluate(&|id| Some(sizes[id])).and_then(|n| usize::try_from(n).ok()).expect("sizes are bound")
+        };
+        let shape_of = |shape: &[crate::check::size::Size]| Shape::from(shape.iter().map(number).collect::<Vec<_>>());
+        let has_rows = |shape: &[crate::check::size::Size]| {
+            batch.is_some_and(|b| shape.first().is_some_and(|s| s.as_name() == Some(b)))
+        };
+        let fan_scale = |fan: &crate::check::size::Size| (2.0 / number(fan) as f64).sqrt();
+        for (id, p) in program.params.iter_enumerated() {
+            let init = match (p.init, &p.fan_in) {
+                (Some(e), _) => Init::Expr(e),
+                (None, Some(fan)) => Init::Normal(fan_scale(fan)),
+                (None, None) => default_init(p.constraint),
+            };
+            slots.push(p.name.clone(), Owner::Param(id), shape_of(&p.ty.shape), p.constraint, init, has_rows(&p.ty.shape));
+        }
+        for (at, step) in guide.steps.iter().enumerate() {
+            match step {
+                GuideStep::Explicit { dist, .. } => {
+                    for e in dist_holes(program, dist) {
+                        let ExprKind::Hole(id) = program.exprs[e].kind else { continue };
+                        let hole = &program.holes[id];
+                        let site = &model.sites[hole.site];
+                        let init = match (hole.init, hole.constraint, &site.fan_in) {
+                            (Some(e), _, _) => Init::Expr(e),
+                            (None, Constraint::Real, Some(fan)) => Init::Normal(fan_scale(fan)),
+                            (None, Constraint::Positive, Some(fan)) if hole.param == "scale" => Init::Constant(0.1 * fan_scale(fan)),
+                            (None, Constraint::Positive, None) if hole.param == "scale" => Init::PriorScale(vec![hole.site]),
+                            (None, c, _) => default_init(c),
+                        };
+                        slots.push(hole.name.clone(), Owner::Hole(id), shape_of(&hole.ty.shape), hole.constraint, init, has_rows(&hole.ty.shape));
+                    }
+                }
+                GuideStep::Family { family, sites, .. } => {
+                    let free = |s: SiteId| {
+                        let site = &model.sites[s];
+                        let shape = shape_of(&site.ty.shape);
+                        site.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
+                    };
+                    let loc_init = |s: SiteId| match &model.sites[s].fan_in {
+                        Some(fan) => Init::Normal(fan_scale(fan)),
+                        None => Init::Constant(0.0),
+                    };
+                    match family {
+                        Family::MeanField | Family::Delta => {
+                            for &s in sites {
+                                let site = &model.sites[s];
+                                let rows = has_rows(&site.ty.shape);
+                                slots.push(format!("{}.loc", site.name), Owner::Loc(s), free(s), Constraint::Real, loc_init(s), rows);
+                                if *family == Family::MeanField {
+                                    let init = match &site.fan_in {
+                                        Some(fan) => Init::Constant(0.1 * fan_scale(fan)),
+                                        None => Init::PriorScale(vec![s]),
+                                    };
+                                    slots.push(format!("{}.scale", site.name), Owner::Scale(s), free(s), Constraint::Positive, init, rows);
+                                }
+                            }
+                        }
+                        Family::FullRank => {
+                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
+                            let prefix = if guide.steps.len() == 1 { "full_rank".to_string() } else { format!("full_rank_{at}") };
+                            slots.push(format!("{prefix}.loc"), Owner::JointLoc(at), [n].into(), Constraint::Real, Init::Constant(0.0), false);
+                            let init = Init::PriorScale(sites.clone());
+                            slots.push(format!("{prefix}.scale_tril"), Owner::JointFactor(at), [n, n].into(), Constraint::LowerCholesky, init, false);
+                        }
+                        Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
+                    }
+                }
+            }
+        }
+        slots
+    }
+}
+
+fn default_init(constraint: Constraint) -> Init {
+    match constraint {
+        Constraint::Real => Init::Constant(0.0),
+        Constraint::UnitInterval => Init::Constant(0.5),
+        Constraint::Positive | Constraint::Simplex | Constraint::LowerCholesky => Init::Constant(1.0),
+    }
+}
+fn dist_holes(program: &Program, dist: &DistExpr) -> Vec<ExprId> {
+    dist.args().into_iter().filter(|&a| matches!(program.exprs[a].kind, ExprKind::Hole(_))).collect()
+}
+
+/// The constrained value of free numbers.
+pub fn constrain(g: &mut Builder, free: ValueId, constraint: Constraint) -> ValueId {
+    match constraint {
+        Constraint::Real => free,
+        Constraint::Positive => g.softplus(free),
+        Constraint::UnitInterval => g.sigmoid(free),
+        Constraint::Simplex => {
+            let log = g.log_softmax(free);
+            g.exp(log)
+        }
+        Constraint::LowerCholesky => {
+            let below = g.tril(free, true);
+            let diagonal = g.diagonal(free);
+            let diagonal = g.softplus(diagonal);
+            let diagonal = g.diag(diagonal);
+            g.add(below, diagonal)
+        }
+    }
+}
+
+/// The free number whose constrained value is `x` (of a diagonal element for factors).
+pub fn unconstrain(x: f64, constraint: Constraint) -> f64 {
+    match constraint {
+        Constraint::Real => x,
+        // ln(e^x - 1), without overflow
+        Constraint::Positive | Constraint::LowerCholesky => x + (-(-x).exp_m1()).ln(),
+        Constraint::UnitInterval => (x / (1.0 - x)).ln(),
+        Constraint::Simplex => x.ln(),
+    }
+}
+
+impl<'p> Lowering<'p> {
+    /// The free numbers of a slot: an input with the slot's whole shape.
+    pub(super) fn slot(&mut self, at: usize) -> ValueId {
+        if let Some(v) = self.slot_inputs[at] {
+            return v;
+        }
+        let slot = &self.slots.list[at];
+        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, InputKind::Param);
+        self.slot_inputs[at] = Some(v);
+        v
+    }
+    /// The value of a learnable thing for the rows that this graph sees.
+    pub(super) fn learnable(&mut self, owner: Owner, mode: Mode) -> ValueId {
+        let at = self.slots.position(owner).expect("every learnable thing of the chosen guide has a slot");
+        let slot = &self.slots.list[at];
+        let (constraint, rows) = (slot.constraint, slot.rows && self.rows.is_some());
+        let mut v = self.slot(at);
+        if mode == Mode::Detached {
+            v = self.g.stop_gradient(v);
+        }
+        if rows {
+            let index = self.row_indices();
+            v = self.g.gather(v, index);
+        }
+        constrain(&mut self.g, v, constraint)
+    }
+    /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
+    pub fn all_slots(&mut self) -> Vec<ValueId> {
+        (0..self.slots.list.len()).map(|at| self.slot(at)).collect()
+    }
+}

@@ -1,0 +1,254 @@
+//! Where the values of latent sites come from: the prior, a guide, or values given from outside.
+
+use super::params::Owner;
+use super::{Lowering, Mode};
+use crate::check::typed::*;
+use crate::dist::{Dist, DistId, SupportKind};
+use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
+use crate::ops::NoiseKind;
+
+/// Where the values of latent sites come from.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SiteSource {
+    /// Forward draws from the prior.
+    Prior,
+    /// Draws from guide `.0` of the program, which carry gradients.
+    Guide(usize),
+    /// Inputs, one for each site, except sites that have rows of `resampled` sizes: those are drawn by the guide when it
+    /// is amortized there, otherwise from their prior given the other sites.
+    Given {
+        /// The guide that may be amortized.
+        guide: usize,
+        /// The sizes that have changed since the fit.
+        resampled: Vec<crate::check::size::SizeId>,
+    },
+}
+
+/// What a guide says about a site that it has drawn.
+#[derive(Clone, Debug)]
+pub struct GuideDraw {
+    /// The value.
+    pub value: ValueId,
+    /// The distribution that the value was drawn from, when it is one of the table in the site's own space.
+    pub dist: Option<Dist>,
+    /// ln q [nats] with live parameters, in the shape of independent pieces; `None` for a point mass and for members of
+    /// a joint family after the first, which carries the whole.
+    pub log_prob: Option<ValueId>,
+    /// The same with the learnable leaves held constant: its gradient is the path derivative alone.
+    pub log_prob_path: Option<ValueId>,
+    /// For a joint family: its step, which has one density for all its sites.
+    pub joint: Option<usize>,
+}
+
+/// A draw of a joint family before it is taken apart.
+#[derive(Clone, Debug)]
+struct Joint {
+    u: ValueId,
+    log_prob: ValueId,
+    log_prob_path: ValueId,
+}
+
+impl<'p> Lowering<'p> {
+    /// The value of a site, drawn when it is first asked for.
+    pub fn site_value(&mut self, site: SiteId) -> ValueId {
+        if let Some(v) = self.site_values[site] {
+            return v;
+        }
+        assert!(!self.site_active[site], "the checker orders sites: {} depends on itself", self.model.sites[site].name);
+        self.site_active[site] = true;
+        let v = match self.source.clone() {
+            SiteSource::Prior => self.prior_draw(site),
+            SiteSource::Guide(guide) => self.guide_draw(guide, site),
+            SiteSource::Given { guide, resampled } => {
+                let s = &self.model.sites[site];
+                let changed = s.ty.shape.iter().any(|d| resampled.iter().any(|&r| d.mentions(r)));
+                if !changed {
+                    let (name, shape) = (s.name.clone(), self.shape(&s.ty.shape));
+                    self.g.input(name, shape, DType::Real, InputKind::Batch)
+                } else {
+                    match self.amortized(guide, site) {
+                        Some(dist) => {
+                            let dist = self.dist(&dist, Mode::Live);
+                            let shape = self.shape(&self.model.sites[site].ty.shape);
+                            dist.sample(&mut self.g, &shape)
+                        }
+                        None => self.prior_draw(site),
+                    }
+                }
+            }
+        };
+        self.site_active[site] = false;
+        self.site_values[site] = Some(v);
+        v
+    }
+    /// The explicit distribution of a site in a guide, when it has no hole of its own.
+    pub fn amortized(&self, guide: usize, site: SiteId) -> Option<DistExpr> {
+        self.program.guides.get(guide)?.steps.iter().find_map(|step| match step {
+            GuideStep::Explicit { site: s, dist, .. } if *s == site => {
+                let hole = |e: ExprId| matches!(self.program.exprs[e].kind, ExprKind::Hole(_));
+                (!dist.args().into_iter().any(hole)).then(|| dist.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// A draw from the prior; an improper prior gives the centre of its unconstrained space.
+    fn prior_draw(&mut self, site: SiteId) -> ValueId {
+        let s = &self.model.sites[site];
+        let dist = self.dist(&s.dist, Mode::Live);
+        let shape = self.shape(&s.ty.shape);
+        if dist.is_proper() {
+            return dist.sample(&mut self.g, &shape);
+        }
+        let support = dist.support();
+        let bounds = dist.bounds(&mut self.g);
+        let free = support.unconstrained_shape(&shape).expect("real sites have unconstrained coordinates");
+        let u = self.g.full(0.0, free);
+        support.constrain(&mut self.g, u, bounds).0
+    }
+
+    fn guide_draw(&mut self, guide: usize, site: SiteId) -> ValueId {
+        let program = self.program;
+        let (at, step) = program.guides[guide]
+            .steps
+            .iter()
+            .enumerate()
+            .find(|(_, s)| s.sites().contains(&site))
+            .expect("guides cover every site");
+        let before = self.g.set_origin(Some(step.span()));
+        let draw = match step {
+            GuideStep::Explicit { dist, .. } => self.explicit_draw(site, dist),
+            GuideStep::Family { family: Family::MeanField, .. } => self.mean_field_draw(site),
+            GuideStep::Family { family: Family::Delta, .. } => self.delta_draw(site),
+            GuideStep::Family { family: Family::FullRank, sites, .. } => self.full_rank_draw(at, sites, site),
+            GuideStep::Family { family: Family::Later(name), .. } => unreachable!("`{name}` is refused before lowering"),
+        };
+        self.g.set_origin(before);
+        let value = draw.value;
+        self.guide_draws[site] = Some(draw);
+        value
+    }
+
+    fn explicit_draw(&mut self, site: SiteId, d: &DistExpr) -> GuideDraw {
+        let live = self.dist(d, Mode::Live);
+        let shape = self.shape(&self.model.sites[site].ty.shape);
+        let value = live.rsample(&mut self.g, &shape).expect("the checker asks for a reparameterized family");
+        let detached = self.dist(d, Mode::Detached);
+        let log_prob = live.log_prob(&mut self.g, value);
+        let log_prob_path = detached.log_prob(&mut self.g, value);
+        GuideDraw { value, dist: Some(live), log_prob: Some(log_prob), log_prob_path: Some(log_prob_path), joint: None }
+    }
+
+    /// The prior's support and its ends, which may depend on other sites.
+    fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
+        let d = &self.model.sites[site].dist;
+        let support = d.support();
+        if !support.needs_bounds() {
+            return (support, None);
+        }
+        let prior = self.dist(d, Mode::Live);
+        (support, prior.bounds(&mut self.g))
+    }
+    fn free_shape(&self, site: SiteId) -> Shape {
+        let s = &self.model.sites[site];
+        let shape = self.shape(&s.ty.shape);
+        s.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
+    }
+
+    fn mean_field_draw(&mut self, site: SiteId) -> GuideDraw {
+        let (support, bounds) = self.support(site);
+        let loc = self.learnable(Owner::Loc(site), Mode::Live);
+        let scale = self.learnable(Owner::Scale(site), Mode::Live);
+        let loc_fixed = self.learnable(Owner::Loc(site), Mode::Detached);
+        let scale_fixed = self.learnable(Owner::Scale(site), Mode::Detached);
+        let shape = self.free_shape(site);
+        // In the site's own space where that is a family of the table, so that closed forms apply.
+        let family = match support {
+            SupportKind::Real => Some(DistId::NORMAL),
+            SupportKind::Positive | SupportKind::NonNegative => Some(DistId::LOG_NORMAL),
+            _ => None,
+        };
+        if let Some(family) = family {
+            let live = Dist::row(family, [loc, scale]);
+            let value = live.rsample(&mut self.g, &shape).expect("normals are reparameterized");
+            let log_prob = live.log_prob(&mut self.g, value);
+            let log_prob_path = Dist::row(family, [loc_fixed, scale_fixed]).log_prob(&mut self.g, value);
+            return GuideDraw { value, dist: Some(live), log_prob: Some(log_prob), log_prob_path: Some(log_prob_path), joint: None };
+        }
+        let normal = Dist::row(DistId::NORMAL, [loc, scale]);
+        let u = normal.rsample(&mut self.g, &shape).expect("normals are reparameterized");
+        let (value, log_det) = support.constrain(&mut self.g, u, bounds);
+        let path = Dist::row(DistId::NORMAL, [loc_fixed, scale_fixed]);
+        let densities = [normal, path].map(|q| {
+            let log_prob = q.log_prob(&mut self.g, u);
+            let log_prob = self.g.sum_last(log_prob, support.event_rank());
+            self.g.sub(log_prob, log_det)
+        });
+        GuideDraw { value, dist: None, log_prob: Some(densities[0]), log_prob_path: Some(densities[1]), joint: None }
+    }
+
+    fn delta_draw(&mut self, site: SiteId) -> GuideDraw {
+        let (support, bounds) = self.support(site);
+        let u = self.learnable(Owner::Loc(site), Mode::Live);
+        let (value, _) = support.constrain(&mut self.g, u, bounds);
+        GuideDraw { value, dist: None, log_prob: None, log_prob_path: None, joint: None }
+    }
+
+    fn full_rank_draw(&mut self, at: usize, sites: &[SiteId], site: SiteId) -> GuideDraw {
+        let first = !sites.iter().any(|&s| self.guide_draws[s].is_some());
+        let joint = self.joint_draw(at);
+        // This site's coordinates, then its own space.
+        let before: usize = sites.iter().take_while(|&&s| s != site).map(|&s| self.free_shape(s).count()).sum();
+        let shape = self.free_shape(site);
+        let flat = self.g.slice(joint.u, 0, before, shape.count());
+        let u = self.g.reshape(flat, shape);
+        let (support, bounds) = self.support(site);
+        let (value, log_det) = support.constrain(&mut self.g, u, bounds);
+        let log_det = self.g.sum_all(log_det);
+        let minus = self.g.neg(log_det);
+        let is_real = support == SupportKind::Real;
+        let own = |g: &mut Builder, whole: ValueId| match (first, is_real) {
+            (true, true) => Some(whole),
+            (true, false) => Some(g.add(whole, minus)),
+            (false, true) => None,
+            (false, false) => Some(minus),
+        };
+        let log_prob = own(&mut self.g, joint.log_prob);
+        let log_prob_path = own(&mut self.g, joint.log_prob_path);
+        GuideDraw { value, dist: None, log_prob, log_prob_path, joint: Some(at) }
+    }
+    /// The joint draw `u = loc + L e` and its log density; the same nodes at every call, found again by their slots.
+    fn joint_draw(&mut self, at: usize) -> Joint {
+        if let Some(j) = self.joints.get(&at) {
+            return Joint { u: j.0, log_prob: j.1, log_prob_path: j.2 };
+        }
+        let loc = self.learnable(Owner::JointLoc(at), Mode::Live);
+        let factor = self.learnable(Owner::JointFactor(at), Mode::Live);
+        let n = self.g.shape(loc)[0];
+        let noise = self.g.noise(NoiseKind::Normal, Shape::from([n, 1]));
+        let step = self.g.matmul(factor, false, noise, false);
+        let step = self.g.reshape(step, [n]);
+        let u = self.g.add(loc, step);
+        let loc_fixed = self.learnable(Owner::JointLoc(at), Mode::Detached);
+        let factor_fixed = self.learnable(Owner::JointFactor(at), Mode::Detached);
+        let log_prob = Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc, factor]).log_prob(&mut self.g, u);
+        let log_prob_path = Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc_fixed, factor_fixed]).log_prob(&mut self.g, u);
+        self.joints.insert(at, (u, log_prob, log_prob_path));
+        Joint { u, log_prob, log_prob_path }
+    }
+
+    /// Draws every site in the order of the guide, then of the model.
+    pub fn draw_all(&mut self) {
+        if let SiteSource::Guide(guide) = self.source {
+            let program = self.program;
+            for step in &program.guides[guide].steps {
+                for &site in step.sites() {
+                    self.site_value(site);
+                }
+            }
+        }
+        for site in self.model.sites.indices() {
+            self.site_value(site);
+        }
+    }
+}

@@ -1,0 +1,740 @@
+//! A program with its data: binding, fitting, simulating. What the command line and the REPL have in common.
+//!
+//! In: a [`Compilation`] and what the command line gives.   Out: a [`Fit`], or diagnostics, or a [`RunError`].
+
+use crate::check::guides;
+use crate::check::minibatch::data_only;
+use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice, SviSettings};
+use crate::check::size::Size;
+use crate::check::typed::*;
+use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
+use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::dist::SupportKind;
+use crate::driver::Compilation;
+use crate::exec::Executable;
+use crate::index::IndexVec;
+use crate::infer::data::{BoundData, Store};
+use crate::infer::draws::{Draws, SizeLabels};
+use crate::infer::elbo::KlTerm;
+use crate::infer::predictive::Predictive;
+use crate::infer::svi::{Svi, SviFit};
+pub use crate::infer::{Observer, RunError, Status, Unobserved};
+use crate::kernels::Scalar;
+use crate::lower::{Lowering, SiteSource, Slots, rows::Prepared};
+use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, NamedTensor, Precision, Quantity, Timing};
+use crate::rng::Key;
+use crate::source::Span;
+use crate::syntax::ast::{Elem, ItemKind};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The largest int that f32 holds exactly.
+const MAX_F32_INT: f64 = 16_777_216.0;
+/// Draws over which held-out scores are averaged, at most.
+const SCORE_DRAWS: usize = 200;
+
+/// What the command line says about a run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// `--infer NAME`
+    pub infer: Option<String>,
+    /// `--guide NAME`
+    pub guide: Option<String>,
+    /// `--seed N`
+    pub seed: Option<u64>,
+    /// `--precision f32|f64`
+    pub precision: Option<PrecisionChoice>,
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The program or the data are wrong.
+    Diagnostics(Diagnostics),
+    /// Inference failed.
+    Run(RunError),
+}
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Self {
+        Failure::Run(e)
+    }
+}
+
+/// A checked program with its data.
+#[derive(Debug)]
+pub struct BoundProgram<'c> {
+    /// Where it comes from.
+    pub compilation: &'c Compilation,
+    /// The program.
+    pub program: Program,
+    /// The training data.
+    pub data: BoundData,
+    /// The held-out data, when the program has some, and the sizes that they rebind.
+    pub held_out: Option<(BoundData, Vec<crate::check::size::SizeId>)>,
+    /// The labels of sizes.
+    pub labels: SizeLabels,
+    /// What data expressions learned.
+    pub learned: Learned,
+    /// What was read.
+    pub fingerprints: Vec<DataFingerprint>,
+}
+
+/// Evaluates and checks the data of a program. All problems are reported in one go.
+pub fn bind<'c>(compilation: &'c Compilation, files: &mut Files, arguments: &[DataArgument]) -> Result<BoundProgram<'c>, Failure> {
+    bind_with(compilation, files, arguments, false)
+}
+
+/// As [`bind`]; with `simulate`, observed data that are not given are left to the model.
+pub fn bind_with<'c>(
+    compilation: &'c Compilation,
+    files: &mut Files,
+    arguments: &[DataArgument],
+    simulate: bool,
+) -> Result<BoundProgram<'c>, Failure> {
+    if compilation.diags.has_errors() {
+        return Err(Failure::Diagnostics(compilation.diags.clone()));
+    }
+    let program = compilation.program.clone();
+    let mut diags = Diagnostics::new();
+    let mut given: Vec<Given> = Vec::new();
+    for argument in arguments {
+        match argument.read(files) {
+            // A file of many data may hold more than the program asks for.
+            Ok(found) => given.extend(found.into_iter().filter(|g| {
+                matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some()
+            })),
+            Err(error) => diags.push(*error.into_diagnostic()),
+        }
+    }
+    for g in &given {
+        if program.data_named(&g.name).is_none() {
+            let names: Vec<&str> = program.data.iter().map(|d| d.name.as_str()).collect();
+            let mut d = Diagnostic::new(Code::E0914, format!("{}: `{}` is not a datum of the program", g.from, g.name));
+            d = match crate::check::nearest::nearest(&g.name, names.iter().copied()) {
+                Some(near) => d.help(format!("there is `{near}`")),
+                None => d.help(format!("the data are `{}`", names.join("`, `"))),
+            };
+            diags.push(d);
+        }
+    }
+    let root = compilation.modules.get(compilation.modules.root());
+    let folder = folder_of(compilation);
+    let mut evaluator = Evaluator::new(files, folder.clone());
+    evaluator.define_module(&root.ast);
+    for s in &program.sizes {
+        if let Some(value) = s.value {
+            let origin = if s.declared { SizeOrigin::Item(s.span) } else { SizeOrigin::CommandLine };
+            evaluator.sizes.insert(s.name.clone(), SizeValue { value, labels: None, origin });
+        }
+    }
+    let observed: Vec<&str> = observed_names(&program);
+    let mut requests: Vec<BindRequest<'_>> = Vec::new();
+    for item in &root.ast.items {
+        let ItemKind::Data { name, ty, value } = &item.kind else { continue };
+        let mut request = BindRequest::of(name, ty, value.as_ref());
+        if let Some(g) = given.iter().find(|g| g.name == name.name) {
+            request.source = Source::Given(g.value.clone(), g.from.clone());
+        } else if simulate && value.is_none() && observed.contains(&name.name.as_str()) {
+            request.source = Source::Absent;
+        }
+        requests.push(request);
+    }
+    let needed: Vec<(String, Span)> = program.sizes.iter().map(|s| (s.name.clone(), s.span)).collect();
+    let binding = data::bind(&mut evaluator, &requests, &needed, &mut diags);
+    if diags.has_errors() {
+        return Err(Failure::Diagnostics(diags));
+    }
+    let learned = evaluator.into_learned();
+    let mut labels: SizeLabels = IndexVec::new();
+    for s in &program.sizes {
+        let names = binding.sizes.get(&s.name).and_then(|v| v.labels.as_ref()).map(|l| std::sync::Arc::new(l.names.to_vec()));
+        labels.push(names);
+    }
+    let bound = bound_data(&program, &binding);
+    check_shapes(&program, &bound, &mut diags);
+    if !diags.has_errors() {
+        check_values(&program, &bound, &mut diags);
+    }
+    let held_out = if program.evaluate.is_empty() || diags.has_errors() {
+        None
+    } else {
+        bind_held_out(&program, compilation, files, &folder, &binding, &learned, &mut diags)
+    };
+    if diags.has_errors() {
+        return Err(Failure::Diagnostics(diags));
+    }
+    let fingerprints = files
+        .fingerprints()
+        .into_iter()
+        .map(|f| DataFingerprint { name: String::new(), source: f.path, shape: Vec::new(), hash: f.sha256 })
+        .collect();
+    Ok(BoundProgram { compilation, program, data: bound, held_out, labels, learned, fingerprints })
+}
+
+fn folder_of(compilation: &Compilation) -> PathBuf {
+    let root = compilation.modules.get(compilation.modules.root());
+    compilation.sources.file(root.file).folder().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+fn observed_names(program: &Program) -> Vec<&str> {
+    let Some(model) = &program.model else { return Vec::new() };
+    model.observations.iter().filter_map(|o| o.data.map(|d| program.data[d].name.as_str())).collect()
+}
+fn bound_data(program: &Program, binding: &data::Binding) -> BoundData {
+    BoundData {
+        sizes: program.sizes.iter().map(|s| binding.sizes.get(&s.name).map_or(1, |v| v.value)).collect(),
+        values: program.data.iter().map(|d| binding.get(&d.name).map(|b| b.data.iter().copied().collect())).collect(),
+    }
+}
+
+/// The data of `evaluate`, with the sizes that they rebind.
+fn bind_held_out(
+    program: &Program,
+    compilation: &Compilation,
+    files: &mut Files,
+    folder: &Path,
+    training: &data::Binding,
+    learned: &Learned,
+    diags: &mut Diagnostics,
+) -> Option<(BoundData, Vec<crate::check::size::SizeId>)> {
+    let root = compilation.modules.get(compilation.modules.root());
+    let mut evaluator = Evaluator::held_out(files, folder, learned.clone());
+    evaluator.define_module(&root.ast);
+    let named = |name: &str| program.evaluate.iter().find(|a| a.name.name == name);
+    let mut rebound = Vec::new();
+    for (id, s) in program.sizes.iter_enumerated() {
+        let own = program.data.iter().any(|d| named(&d.name).is_some() && d.ty.shape.iter().any(|x| x.mentions(id)));
+        let free = s.value.is_none() && s.labels.is_none();
+        if own && free {
+            rebound.push(id);
+        } else if let Some(value) = training.sizes.get(&s.name) {
+            let value = SizeValue { origin: SizeOrigin::Fit, ..value.clone() };
+            evaluator.sizes.insert(s.name.clone(), value);
+        }
+    }
+    let mut requests: Vec<BindRequest<'_>> = Vec::new();
+    for item in &root.ast.items {
+        let ItemKind::Data { name, ty, .. } = &item.kind else { continue };
+        let Some(assign) = named(&name.name) else {
+            let id = program.data_named(&name.name)?;
+            let d = &program.data[id];
+            if let Some(size) = rebound.iter().find(|&&r| d.ty.shape.iter().any(|x| x.mentions(r))) {
+                let size = &program.sizes[*size].name;
+                diags.push(
+                    Diagnostic::new(Code::E0805, format!("`evaluate` does not give `{}`", d.name))
+                        .label(d.ty_span, format!("it has rows of `{size}`, which the held-out data rebind"))
+                        .help(format!("add `{} = …` to `evaluate`", d.name)),
+                );
+            }
+            continue;
+        };
+        requests.push(BindRequest::of(name, ty, Some(&assign.value)));
+    }
+    let needed: Vec<(String, Span)> = rebound.iter().map(|&r| (program.sizes[r].name.clone(), program.sizes[r].span)).collect();
+    let binding = data::bind(&mut evaluator, &requests, &needed, diags);
+    if diags.has_errors() {
+        return None;
+    }
+    let sizes = program
+        .sizes
+        .iter()
+        .map(|s| binding.sizes.get(&s.name).or(training.sizes.get(&s.name)).map_or(1, |v| v.value))
+        .collect();
+    let values = program
+        .data
+        .iter()
+        .map(|d| binding.get(&d.name).or_else(|| training.get(&d.name)).map(|b| b.data.iter().copied().collect()))
+        .collect();
+    let bound = BoundData { sizes, values };
+    check_shapes(program, &bound, diags);
+    if !diags.has_errors() {
+        check_values(program, &bound, diags);
+    }
+    Some((bound, rebound))
+}
+
+/// Every dimension must be at least 1 now that sizes have values, and sums of sizes that the checker left open must agree.
+fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    let value = |s: &Size| s.evaluate(&|id| Some(bound.sizes[id]));
+    for e in &program.exprs {
+        for s in &e.ty.shape {
+            if value(s).is_none_or(|n| !(1..=crate::check::size::MAX_SIZE).contains(&n)) {
+                let text = program.size_text(s);
+                let n = value(s).map_or("too large".to_string(), |n| n.to_string());
+                diags.push(
+                    Diagnostic::new(Code::E0903, format!("a dimension of size `{text}` is {n} with these data"))
+                        .label(e.span, format!("this has shape {}", program.shape_text(&e.ty.shape)))
+                        .help("give more rows, or change the sizes"),
+                );
+                return;
+            }
+        }
+        let ExprKind::Index { base, indices } = &e.kind else { continue };
+        let mut dims = program.ty(*base).shape.iter();
+        for ix in indices {
+            if matches!(ix, Ix::New) {
+                continue;
+            }
+            let Some(dim) = dims.next().and_then(value) else { continue };
+            if let Ix::Slice { start, len } = ix
+                && let (Some(start), Some(len)) = (value(start), value(len))
+                && (start < 0 || start + len > dim)
+            {
+                diags.push(
+                    Diagnostic::new(Code::E0903, format!("the part {start}..{} is not inside a dimension of size {dim}", start + len))
+                        .label(e.span, "with these data")
+                        .help("give more rows, or take a smaller part"),
+                );
+            }
+        }
+    }
+}
+
+/// Indices that data give must be inside their dimension, observed values inside the support.
+fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    let fixed = data_only(program);
+    let slots = Slots::default();
+    if program.model.is_none() {
+        return;
+    }
+    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
+    let mut checks: Vec<(Span, String, f64)> = Vec::new();
+    for e in &program.exprs {
+        let mut add = |lo: &mut Lowering<'_>, index: ExprId, dim: usize| {
+            if fixed[index] && reads_given(program, bound, index) && !matches!(program.exprs[index].kind, ExprKind::Const(_)) {
+                let v = lo.expr(index);
+                lo.g.output("index", v);
+                checks.push((program.exprs[index].span, "index".to_string(), dim as f64));
+            }
+        };
+        match &e.kind {
+            ExprKind::Index { base, indices } => {
+                let mut dims = lo.shape(&program.ty(*base).shape).to_vec().into_iter();
+                for ix in indices {
+                    match ix {
+                        Ix::New => {}
+                        Ix::At(index) | Ix::Gather(index) => {
+                            if let Some(dim) = dims.next() {
+                                add(&mut lo, *index, dim);
+                            }
+                        }
+                        _ => {
+                            dims.next();
+                        }
+                    }
+                }
+            }
+            ExprKind::Call { def, args, .. } if def.name == "embedding" => {
+                let dim = lo.shape(&program.ty(args[1]).shape)[0];
+                add(&mut lo, args[0], dim);
+            }
+            ExprKind::Call { def, args, attrs } if def.name == "one_hot" => {
+                let dim = lo.size(&attrs.sizes[0]);
+                add(&mut lo, args[0], dim);
+            }
+            _ => {}
+        }
+    }
+    if !checks.is_empty() {
+        let inputs = std::mem::take(&mut lo.inputs);
+        let mut exe = Executable::<f64>::compile(&lo.g.finish());
+        Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
+        exe.run(&[], Key::new(0));
+        for (i, (span, what, dim)) in checks.iter().enumerate() {
+            if let Some(bad) = exe.output(i).iter().find(|&&x| x < 0.0 || x >= *dim) {
+                diags.push(
+                    Diagnostic::new(Code::E0905, format!("the {what} {bad} is outside 0..{dim}"))
+                        .label(*span, "with these data")
+                        .help("declare the range, `int[N] in 0..K`, so that the data are checked with their row"),
+                );
+            }
+        }
+    }
+    let Some(model) = &program.model else { return };
+    for o in &model.observations {
+        let (Some(id), DistExpr::Row { def, args, .. }) = (o.data, &o.dist) else { continue };
+        let Some(values) = &bound.values[id] else { continue };
+        let row = crate::dist::get(*def);
+        if row.event_rank > 0 {
+            continue;
+        }
+        let classes = match row.support {
+            SupportKind::IntegerRange if row.name == "Categorical" => {
+                program.ty(args[0]).shape.last().and_then(|s| s.evaluate(&|id| Some(bound.sizes[id]))).map(|k| k as f64)
+            }
+            s if s.needs_bounds() || s == SupportKind::IntegerRange => continue,
+            _ => None,
+        };
+        let bad = values.iter().position(|&x| match classes {
+            Some(k) => !(x >= 0.0 && x < k && x.fract() == 0.0),
+            None => !row.support.check(&[x], None),
+        });
+        if let Some(at) = bad {
+            let words = classes.map_or_else(|| row.support.words().to_string(), |k| format!("in 0..{k}"));
+            diags.push(
+                Diagnostic::new(Code::E0905, format!("`{}` is {} in row {at}, `{}` gives values that are {words}", o.name, values[at], row.name))
+                    .label(o.dist.span(), format!("this is {words}"))
+                    .label(program.data[id].ty_span, "declared here")
+                    .help("clean the data, or use a distribution with that support"),
+            );
+        }
+    }
+}
+/// Whether all data that an expression reads are given.
+fn reads_given(program: &Program, bound: &BoundData, e: ExprId) -> bool {
+    match &program.exprs[e].kind {
+        ExprKind::Data(id) => bound.values[*id].is_some(),
+        _ => program.operands(e).into_iter().all(|o| reads_given(program, bound, o)),
+    }
+}
+
+/// The settings and the guide of a run.
+struct Chosen {
+    infer: Infer,
+    program: Program,
+    guide: usize,
+    precision: Precision,
+    notes: Vec<String>,
+}
+
+fn one(d: Diagnostic) -> Failure {
+    let mut diags = Diagnostics::new();
+    diags.push(d);
+    Failure::Diagnostics(diags)
+}
+
+fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Failure> {
+    let mut program = bound.program.clone();
+    let mut notes = Vec::new();
+    let Some(model) = program.model.clone() else {
+        return Err(one(Diagnostic::new(Code::E0804, "the file has no model to fit").help("add a `model { … }`; `bayesc check` works without one")));
+    };
+    let mut infer = match &options.infer {
+        Some(wanted) => match program.infers.iter().find(|i| i.name == *wanted) {
+            Some(found) => found.clone(),
+            None => match Algorithm::from_name(wanted) {
+                Some(algorithm) => Infer { name: wanted.clone(), algorithm, svi: SviSettings::default(), span: None },
+                None => {
+                    let names: Vec<&str> = program.infers.iter().map(|i| i.name.as_str()).chain(crate::check::settings::ALGORITHMS.iter().copied()).collect();
+                    let mut d = Diagnostic::new(Code::E0707, format!("no infer block or algorithm is called `{wanted}`"));
+                    d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
+                        Some(near) => d.help(format!("there is `{near}`")),
+                        None => d.help(format!("there is `{}`", names.join("`, `"))),
+                    };
+                    return Err(one(d));
+                }
+            },
+        },
+        None => match program.infers.first() {
+            Some(first) => first.clone(),
+            None => {
+                notes.push("the file has no infer block: fitting by svi with default settings".to_string());
+                Infer { name: "svi".into(), algorithm: Algorithm::Svi, svi: SviSettings::default(), span: None }
+            }
+        },
+    };
+    if let Algorithm::Later(name) = infer.algorithm {
+        let mut d = Diagnostic::new(Code::E0706, format!("`infer {name}` is not built yet"));
+        if let Some(span) = infer.span {
+            d = d.label(span, "this is what would run");
+        }
+        let other = program.infers.iter().find(|i| i.algorithm == Algorithm::Svi).map_or("svi", |i| i.name.as_str());
+        return Err(one(d.help(format!("fit by variational inference: `--infer {other}`"))));
+    }
+    if let Some(seed) = options.seed {
+        infer.svi.seed = seed;
+    }
+    if let Some(precision) = options.precision {
+        infer.svi.precision = precision;
+    }
+    let guide = match &options.guide {
+        Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
+            Some(at) => at,
+            None => match guides::family(wanted) {
+                Some(family) => {
+                    program.guides.push(guides::automatic(&model, family, wanted, None));
+                    program.guides.len() - 1
+                }
+                None => {
+                    let names: Vec<&str> = program.guides.iter().map(|g| g.name.as_str()).chain(["mean_field", "full_rank", "delta"]).collect();
+                    let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
+                    d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
+                        Some(near) => d.help(format!("there is `{near}`")),
+                        None => d.help(format!("there is `{}`", names.join("`, `"))),
+                    };
+                    return Err(one(d));
+                }
+            },
+        },
+        None if program.guides.is_empty() => {
+            program.guides.push(guides::automatic(&model, Family::MeanField, "mean_field", None));
+            notes.push("the file has no guide: using `mean_field`".to_string());
+            0
+        }
+        None => 0,
+    };
+    for step in &program.guides[guide].steps {
+        if let GuideStep::Family { family: Family::Later(name), span, .. } = step {
+            let mut d = Diagnostic::new(Code::E0404, format!("the guide `{name}` is not built yet"));
+            if options.guide.is_none() {
+                d = d.label(*span, "this family");
+            }
+            return Err(one(d.help("use `mean_field` or `full_rank`: `--guide mean_field`")));
+        }
+    }
+    if let Some(batch) = infer.svi.minibatch {
+        let n = bound.data.sizes[batch.size];
+        if batch.rows > n {
+            let name = &program.sizes[batch.size].name;
+            let message = format!("a minibatch of {} rows is larger than `{name}`, which is {n}", batch.rows);
+            return Err(one(Diagnostic::new(Code::E0703, message).label(batch.span, "too many rows").help(format!("use at most {n}"))));
+        }
+    }
+    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let largest = program
+        .data
+        .iter_enumerated()
+        .filter(|(_, d)| d.ty.elem == Elem::Int)
+        .filter_map(|(id, d)| bound.data.values[id].as_ref().map(|v| (d, v.iter().fold(0.0f64, |a, x| a.max(x.abs())))))
+        .find(|(_, m)| *m > MAX_F32_INT);
+    let precision = match infer.svi.precision {
+        PrecisionChoice::F64 => Precision::F64,
+        PrecisionChoice::F32 => {
+            if let Some((d, m)) = largest {
+                let message = format!("`{}` holds {m}, which f32 cannot hold exactly", d.name);
+                return Err(one(Diagnostic::new(Code::E0905, message).label(d.ty_span, "ints").help("use `--precision f64`")));
+            }
+            Precision::F32
+        }
+        PrecisionChoice::Auto if network && infer.svi.minibatch.is_some() && largest.is_none() => Precision::F32,
+        PrecisionChoice::Auto => Precision::F64,
+    };
+    Ok(Chosen { infer, program, guide, precision, notes })
+}
+
+/// Fits the program as its first infer block says, or as the options say.
+pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Observer) -> Result<Fit, Failure> {
+    let chosen = choose(bound, options)?;
+    for note in &chosen.notes {
+        observer.note(note);
+    }
+    match chosen.precision {
+        Precision::F32 => fit_svi::<f32>(bound, &chosen, observer),
+        Precision::F64 => fit_svi::<f64>(bound, &chosen, observer),
+    }
+}
+
+fn fit_svi<F>(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure>
+where
+    F: Scalar + Into<f64>,
+    fit::Draws: From<Vec<F>>,
+{
+    let began = observer.clock();
+    let (program, settings) = (&chosen.program, &chosen.infer.svi);
+    let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
+    let guide = &program.guides[chosen.guide];
+    let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let svi = Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let mut ticking = Ticking { inner: observer, first: None };
+    let result: SviFit<F> = svi.run(&mut ticking)?;
+    let first = ticking.first;
+    let compile_secs = first.map_or(0.0, |t| t - began);
+
+    let root = Key::new(settings.seed);
+    let draws = Draws {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        slots: &slots,
+        source: SiteSource::Guide(chosen.guide),
+        observations: false,
+        generate: true,
+    };
+    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
+    for (name, sd) in draws.prior_sds() {
+        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
+            q.prior_sd = Some(sd);
+        }
+    }
+    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
+    fit.guide = guide.name.clone();
+    fit.elbo = Some(result.elbo);
+    fit.diagnostics.pareto_k = result.pareto_k;
+    fit.stop_reason = result.stop;
+    if let Some((held_out, resampled)) = &bound.held_out {
+        let predictive = Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
+        let fresh = predictive.drawn_from_prior();
+        if !fresh.is_empty() {
+            fit.notes.push(format!("held-out rows of `{}` are drawn from their prior given the global sites", fresh.join("`, `")));
+        }
+        let n = settings.draws.min(SCORE_DRAWS);
+        let posterior = draws_of_sites(&quantities, n);
+        let sites: Vec<&Quantity> = posterior.iter().collect();
+        fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
+    }
+    fit.notes.extend(chosen.notes.iter().cloned());
+    let steps = result.trace.len() as f64;
+    let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
+    fit.timing = Timing {
+        compile_secs,
+        fit_secs: result.secs,
+        steps_per_sec: rate(steps),
+        items_per_sec: settings.minibatch.and_then(|_| rate(result.items as f64)),
+    };
+    fit.params = slots
+        .list
+        .iter()
+        .map(|s| NamedTensor {
+            name: s.name.clone(),
+            shape: s.shape.to_vec(),
+            data: result.params[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()).collect(),
+        })
+        .collect();
+    fit.trace = result.trace;
+    fit.quantities = quantities;
+    fit.settings = settings_json(chosen, &result.terms);
+    fit.data = bound.fingerprints.clone();
+    Ok(fit)
+}
+
+/// The first `n` draws of the latent sites.
+fn draws_of_sites(quantities: &[Quantity], n: usize) -> Vec<Quantity> {
+    quantities
+        .iter()
+        .filter(|q| q.role == fit::Role::Latent)
+        .map(|q| {
+            let n = n.min(q.draws);
+            let data = match &q.data {
+                fit::Draws::F32(v) => fit::Draws::F32(v[..n * q.count()].to_vec()),
+                fit::Draws::F64(v) => fit::Draws::F64(v[..n * q.count()].to_vec()),
+            };
+            Quantity { draws: n, data, ..q.clone() }
+        })
+        .collect()
+}
+
+/// Notes when the first clock reading of the optimization was taken: everything before is compilation.
+struct Ticking<'o> {
+    inner: &'o mut dyn Observer,
+    first: Option<f64>,
+}
+impl Observer for Ticking<'_> {
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
+    }
+    fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()> {
+        self.inner.status(status)
+    }
+    fn clock(&mut self) -> f64 {
+        let now = self.inner.clock();
+        self.first.get_or_insert(now);
+        now
+    }
+}
+
+fn model_source(bound: &BoundProgram<'_>) -> ModelSource {
+    let root = bound.compilation.modules.get(bound.compilation.modules.root());
+    let file = bound.compilation.sources.file(root.file);
+    ModelSource {
+        path: file.name.clone(),
+        name: bound.program.model.as_ref().and_then(|m| m.name.clone()),
+        text: file.text.clone(),
+    }
+}
+
+/// Every setting with its final value.
+fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, serde_json::Value)> {
+    let s = &chosen.infer.svi;
+    let mut list: Vec<(String, serde_json::Value)> = Vec::new();
+    let mut add = |name: &str, value: serde_json::Value| list.push((name.to_string(), value));
+    match s.length {
+        Length::Steps(n) => add("steps", json!(n)),
+        Length::Epochs(n) => add("epochs", json!(n)),
+    }
+    if let Some(b) = s.minibatch {
+        add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
+    }
+    add("particles", json!(s.particles));
+    add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
+    add("learning_rate", json!(s.learning_rate));
+    add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
+    add("clip", json!(s.clip));
+    add("anneal_kl", json!(s.anneal_kl));
+    add("seed", json!(s.seed));
+    add("draws", json!(s.draws));
+    let model = chosen.program.model.as_ref();
+    let kl: serde_json::Map<String, serde_json::Value> = terms
+        .iter()
+        .filter_map(|(id, term)| {
+            let word = match term {
+                KlTerm::Closed => "closed",
+                KlTerm::MonteCarlo => "monte_carlo",
+                KlTerm::PointMass => "point_mass",
+            };
+            model.map(|m| (m.sites[*id].name.clone(), json!(word)))
+        })
+        .collect();
+    add("kl", serde_json::Value::Object(kl));
+    list
+}
+
+/// Draws from the prior: sites, kept values, and the observed data as the model would have them.
+pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Quantity>, Failure> {
+    let program = &bound.program;
+    let Some(model) = &program.model else {
+        return Err(one(Diagnostic::new(Code::E0804, "the file has no model to draw from").help("add a `model { … }`")));
+    };
+    for site in &model.sites {
+        let improper = match &site.dist {
+            DistExpr::Row { def, .. } => !crate::dist::get(*def).is_proper(),
+            DistExpr::Mixture { .. } => false,
+        };
+        if improper {
+            return Err(one(
+                Diagnostic::new(Code::E0502, format!("`{}` has an improper prior: there is nothing to draw", site.name))
+                    .label(site.dist.span(), "not a probability distribution")
+                    .help("give it a proper prior, for example `Normal(0, 10)`"),
+            ));
+        }
+    }
+    // Learnable constants of the model start where a fit would start.
+    let empty = Guide { name: String::new(), steps: Vec::new(), span: None };
+    let slots = Slots::new(program, &empty, &bound.data.sizes, None);
+    let key = Key::new(seed);
+    let params = crate::infer::start::start(program, &slots, &bound.data, key.fold_in(1));
+    let all = Draws {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        slots: &slots,
+        source: SiteSource::Prior,
+        observations: true,
+        generate: false,
+    };
+    Ok(all.run::<f64>(&params, draws, key.fold_in(12)))
+}
+
+/// A stage of compilation that needs data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The graph of one step.
+    Graph,
+    /// The same with its adjoint.
+    Adjoint,
+    /// The plan: order, buffers, peak.
+    Plan,
+}
+
+/// A stage of one step as text.
+pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Result<String, Failure> {
+    let chosen = choose(bound, options)?;
+    let (program, settings) = (&chosen.program, &chosen.infer.svi);
+    let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
+    let slots = Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let svi = Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let sources = &bound.compilation.sources;
+    let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);
+    Ok(match chosen.precision {
+        Precision::F32 => svi.emit::<f32>(gradient, plan, sources)?,
+        Precision::F64 => svi.emit::<f64>(gradient, plan, sources)?,
+    })
+}

@@ -1,0 +1,80 @@
+//! A run of a planned graph allocates nothing.
+
+use bayesc::autodiff::gradient;
+use bayesc::exec::Executable;
+use bayesc::index::Idx;
+use bayesc::ir::{Builder, DType, InputId, InputKind, Shape};
+use bayesc::kernels::threads::set_threads;
+use bayesc::ops::{ConvAttrs, NoiseKind, PoolAttrs};
+use bayesc::rng::Key;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_training_step_allocates_nothing() {
+    // Handing work to other threads allocates a job for each; the loops themselves do not.
+    set_threads(1);
+    let mut g = Builder::new();
+    let images = g.input("images", Shape::from([16, 1, 8, 8]), DType::Real, InputKind::Batch);
+    let labels = g.input("labels", Shape::from([16]), DType::Int, InputKind::Batch);
+    let loc = g.input("loc", Shape::from([4, 1, 3, 3]), DType::Real, InputKind::Param);
+    let scale = g.input("scale", Shape::from([4, 1, 3, 3]), DType::Real, InputKind::Param);
+    let dense = g.input("dense", Shape::from([64, 10]), DType::Real, InputKind::Param);
+    let noise = g.noise(NoiseKind::Normal, Shape::from([4, 1, 3, 3]));
+    let spread = g.softplus(scale);
+    let spread = g.mul(spread, noise);
+    let kernel = g.add(loc, spread);
+    let y = g.conv2d(images, kernel, ConvAttrs { stride: [1, 1], pad: [[1, 1]; 2], dilation: [1, 1], groups: 1 });
+    let y = g.relu(y);
+    let y = g.max_pool2d(y, PoolAttrs { window: [2, 2], stride: [2, 2], pad: [[0, 0]; 2], count_pad: false });
+    let y = g.reshape(y, [16, 64]);
+    let logits = g.matmul(y, false, dense, false);
+    let log_probs = g.log_softmax(logits);
+    let picked = g.pick(log_probs, labels);
+    let elbo = g.sum_all(picked);
+    let grads = gradient(&mut g, elbo, &[loc, scale, dense]).expect("all operations have gradients");
+    g.output("elbo", elbo);
+    for grad in grads {
+        g.output("gradient", grad);
+    }
+    let mut executable = Executable::<f32>::compile(&g.finish());
+    let images: Vec<f32> = (0..16 * 64).map(|i| (i % 17) as f32 / 17.0).collect();
+    let labels: Vec<f32> = (0..16).map(|i| (i % 10) as f32).collect();
+    let params: [Vec<f32>; 3] = [vec![0.1; 36], vec![-1.0; 36], (0..640).map(|i| (i % 7) as f32 / 70.0).collect()];
+    let inputs: Vec<(InputId, &[f32])> = [&images, &labels, &params[0], &params[1], &params[2]]
+        .into_iter()
+        .enumerate()
+        .map(|(i, data)| (InputId::new(i), data.as_slice()))
+        .collect();
+    executable.run(&inputs, Key::new(0));
+    let first = executable.output(0)[0];
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for step in 1..5 {
+        executable.run(&inputs, Key::new(0).fold_in(step));
+    }
+    executable.run(&inputs, Key::new(0));
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while running");
+    assert!(first.is_finite());
+    assert_eq!(executable.output(0)[0].to_bits(), first.to_bits(), "the same key gives the same bits");
+}
