@@ -90,7 +90,7 @@ commands! {
 
 /// The settings, with what they mean.
 pub const SETTINGS: &[(&str, &str)] = &[
-    ("seed", "the seed of prior draws"),
+    ("seed", "the seed of prior draws and fits"),
     ("draws", "the number of prior draws"),
     ("height", "the lines of a plot"),
 ];
@@ -159,7 +159,7 @@ fn probe(repl: &Repl<'_>, text: &str) -> Result<Probe, Trouble> {
     let mut pieces = repl.parse(text)?;
     match pieces.pop() {
         Some((piece, Fragment::Stmt(stmt))) if pieces.is_empty() => match &stmt.kind {
-            StmtKind::Expr(e) => Ok(Probe { piece, draw: doc::is_distribution(e) }),
+            StmtKind::Expr(e) => Ok(Probe { piece, draw: doc::is_distribution(e), whole: false }),
             _ => Err("an expression is wanted here, not a statement".to_string().into()),
         },
         None => Err("an expression is wanted here".to_string().into()),
@@ -243,7 +243,7 @@ fn draws(repl: &mut Repl<'_>, text: &str) -> Outcome {
 }
 
 fn type_of(repl: &mut Repl<'_>, text: &str) -> Outcome {
-    let probe = probe(repl, text)?;
+    let probe = repl.drawable(probe(repl, text)?);
     let (assembled, compilation) = repl.checked.program.compile(Some(&probe));
     if compilation.diags.has_errors() {
         let (diags, sources) = assembled.remap(&errors(&compilation.diags), &compilation.sources);
@@ -252,9 +252,11 @@ fn type_of(repl: &mut Repl<'_>, text: &str) -> Outcome {
     let program = &compilation.program;
     let model = program.model.as_ref();
     let text = if probe.draw {
-        model.and_then(|m| m.sites.iter().find(|s| s.name == assembled.probe)).map(|site| {
-            let ty = doc::type_text(program, &site.ty);
-            format!("a distribution over {ty}, draws: {}", site.dist.support().words())
+        let site = model.and_then(|m| m.sites.iter().find(|s| s.name == assembled.probe));
+        let observed = model.and_then(|m| m.observations.iter().find(|o| o.name == assembled.probe));
+        let found = site.map(|s| (&s.ty, &s.dist)).or(observed.map(|o| (program.ty(o.value), &o.dist)));
+        found.map(|(ty, dist)| {
+            format!("a distribution over {}; a draw is {}", doc::type_text(program, ty), dist.support().words())
         })
     } else {
         let kept = model.and_then(|m| m.kept.iter().find(|k| k.name == assembled.probe));
@@ -342,7 +344,9 @@ fn observe(repl: &mut Repl<'_>, text: &str) -> Outcome {
     };
     let defined = repl.checked.program.pieces.iter().any(|p| p.defines.iter().any(|d| d == name));
     if !defined {
-        return Err(format!("`{name}` is drawn inside a submodel; only sites of the model itself can be observed").into());
+        return Err(
+            format!("`{name}` is drawn inside a submodel; only sites of the model itself can be observed").into()
+        );
     }
     let text = format!("data {name}: {ty} = {value}");
     repl.add(Piece::made_up(text, Key::Data(name.to_string()), vec![name.to_string()]))
@@ -437,9 +441,9 @@ pub fn load(repl: &mut Repl<'_>, text: &str) -> Outcome {
     }
     let path = typed_path(text);
     let content = std::fs::read(&path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
-    let content =
-        String::from_utf8(content).map_err(|_| format!("`{}` is not text in UTF-8", path.display()))?;
-    let program = Program::from_file(&path, &content).map_err(|(diags, sources)| Trouble::Diagnostics(diags, sources))?;
+    let content = String::from_utf8(content).map_err(|_| format!("`{}` is not text in UTF-8", path.display()))?;
+    let program =
+        Program::from_file(&path, &content).map_err(|(diags, sources)| Trouble::Diagnostics(diags, sources))?;
     let checked = compiled(program)?;
     let count = checked.compilation.program.model.as_ref().map_or(0, |m| m.sites.len());
     let data = checked.compilation.program.data.len();
@@ -492,19 +496,25 @@ fn set(repl: &mut Repl<'_>, text: &str) -> Outcome {
     let value = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=').replace('_', "");
     let number = |least: u64, most: u64| {
         let number: Option<u64> = value.parse().ok();
-        number.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            format!("`:set {name}` wants a whole number from {least} to {most}, found `{value}`")
-        })
+        number
+            .filter(|n| (least..=most).contains(n))
+            .ok_or_else(|| format!("`:set {name}` wants a whole number from {least} to {most}, found `{value}`"))
     };
     match name {
-        "seed" => repl.settings.seed = number(0, u64::MAX)?,
+        "seed" => {
+            repl.settings.seed = number(0, u64::MAX)?;
+            repl.settings.seed_given = true;
+        }
         "draws" => repl.settings.draws = number(1, 10_000_000)? as usize,
         "height" => repl.settings.height = number(5, 200)? as u16,
         _ => {
             let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
             let help = match crate::check::nearest::nearest(name, names.iter().copied()) {
                 Some(near) => format!("there is `{near}`"),
-                None => format!("those here are `{}`; settings of a fit are typed as `infer svi {{ … }}`", names.join("`, `")),
+                None => format!(
+                    "those here are `{}`; settings of a fit are typed as `infer svi {{ … }}`",
+                    names.join("`, `")
+                ),
             };
             return Err(format!("there is no setting `{name}`; {help}").into());
         }

@@ -51,11 +51,8 @@ pub fn functions() -> Vec<&'static str> {
 
 /// `Gamma(concentration, rate)`
 fn dist_signature(row: &DistDef) -> String {
-    let params: Vec<String> = row
-        .params
-        .iter()
-        .map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name)))
-        .collect();
+    let params: Vec<String> =
+        row.params.iter().map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name))).collect();
     format!("{}({})", row.name, params.join(", "))
 }
 
@@ -165,7 +162,10 @@ fn distribution(name: &str) -> Option<String> {
             }
         }
     }
-    rows.push(("draws", format!("{}{}", if first.is_discrete() { "whole numbers, " } else { "" }, first.support.words())));
+    rows.push((
+        "draws",
+        format!("{}{}", if first.is_discrete() { "whole numbers, " } else { "" }, first.support.words()),
+    ));
     rows.push(("density", first.formula.to_string()));
     rows.push((
         "gradient",
@@ -268,6 +268,7 @@ pub fn type_text(program: &crate::check::typed::Program, ty: &crate::check::type
 /// The known name closest to a misspelt one.
 pub fn nearest(name: &str, checked: &Checked) -> Option<String> {
     let own = checked.program.pieces.iter().flat_map(|p| p.defines.iter().cloned());
-    let names: Vec<String> = own.chain(families().map(String::from)).chain(functions().into_iter().map(String::from)).collect();
+    let names: Vec<String> =
+        own.chain(families().map(String::from)).chain(functions().into_iter().map(String::from)).collect();
     crate::check::nearest::nearest(name, names.iter().map(String::as_str)).map(str::to_string)
 }

@@ -9,7 +9,7 @@ use crate::check::typed::{ExprId, ExprKind, Program as Typed};
 use crate::diag::Diagnostics;
 use crate::driver::Compilation;
 use crate::report::{Fit, Quantity};
-use super::session_stub::{self as session, Failure, Observer, RunOptions, Status};
+use crate::session::{self, BoundProgram, Failure, Observer, RunOptions, Status};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -69,11 +69,12 @@ impl Interrupt {
 }
 
 impl Repl<'_> {
-    /// Compiles the program with `probe`, binds its data, and hands both on.
+    /// Compiles the program with `probe`, binds its data, and hands both on; with `simulate` observed data may be missing.
     fn with_bound<T>(
         &mut self,
         probe: Option<&Probe>,
-        action: impl FnOnce(&mut Self, &session::BoundProgram, &Compilation) -> Result<T, Failure>,
+        simulate: bool,
+        action: impl FnOnce(&mut Self, &BoundProgram<'_>, &Compilation) -> Result<T, Failure>,
     ) -> Result<T, Trouble> {
         let begun = Instant::now();
         let (assembled, compilation) = self.checked.program.compile(probe);
@@ -83,7 +84,7 @@ impl Repl<'_> {
         }
         self.interrupt.asked.store(false, Ordering::SeqCst);
         let begun = Instant::now();
-        let bound = session::bind(&compilation, &mut self.files, &[]);
+        let bound = session::bind_with(&compilation, &mut self.files, &[], simulate);
         self.timings.bind = Some(begun.elapsed());
         let result = bound.and_then(|bound| action(self, &bound, &compilation));
         result.map_err(|failure| match failure {
@@ -95,10 +96,11 @@ impl Repl<'_> {
     /// The draws of a value or a distribution that is not in the program, and whether it is random at all. What is not
     /// has one draw.
     pub fn probe(&mut self, probe: &Probe) -> Result<(Quantity, bool), Trouble> {
+        let probe = &self.drawable(probe.clone());
         let name = self.checked.program.assemble(Some(probe)).probe;
         let settings = self.settings;
         let title = probe.piece.text().split_whitespace().collect::<Vec<_>>().join(" ");
-        self.with_bound(Some(probe), |repl, bound, compilation| {
+        self.with_bound(Some(probe), true, |repl, bound, compilation| {
             let random = probe.draw || is_random(&compilation.program, &name);
             let begun = Instant::now();
             let quantities = session::prior(bound, if random { settings.draws } else { 1 }, settings.seed)?;
@@ -109,7 +111,21 @@ impl Repl<'_> {
         .ok_or_else(|| Trouble::Message("that has no value of its own".into()))
     }
 
-    /// Whether a posterior view shows a program that is no longer there.
+    /// Discrete distributions cannot be drawn as sites, which a fit would have to sum out, but as data that are not given.
+    pub fn drawable(&self, probe: Probe) -> Probe {
+        let discrete = |c: &Compilation| c.diags.iter().any(|d| d.code == crate::diag::Code::E0505);
+        if probe.draw && discrete(&self.checked.program.compile(Some(&probe)).1) {
+            let whole = Probe { whole: true, ..probe.clone() };
+            if !self.checked.program.compile(Some(&whole)).1.diags.has_errors() {
+                return whole;
+            }
+        }
+        probe
+    }
+
+    /// The last fit.
+    ///
+    /// Errors: there is none yet.
     pub fn posterior(&self) -> Result<&Fitted, Trouble> {
         self.fitted.as_ref().ok_or_else(|| Trouble::Message("nothing has been fitted yet; `:fit` does".into()))
     }
@@ -123,7 +139,7 @@ impl Repl<'_> {
             return Ok(known.clone());
         }
         let settings = self.settings;
-        let quantities = self.with_bound(None, |repl, bound, _| {
+        let quantities = self.with_bound(None, true, |repl, bound, _| {
             let begun = Instant::now();
             let quantities = session::prior(bound, settings.draws, settings.seed)?;
             repl.timings.prior = Some(begun.elapsed());
@@ -163,12 +179,13 @@ impl Repl<'_> {
             return Ok(());
         }
         let begun = Instant::now();
-        let bound = session::bind(&checked.compilation, &mut self.files, &[]);
+        let bound = session::bind_with(&checked.compilation, &mut self.files, &[], true);
         self.timings.bind = Some(begun.elapsed());
         let Err(Failure::Diagnostics(diags)) = bound else { return Ok(()) };
         let (diags, sources) = checked.assembled.remap(&errors(&diags), &checked.compilation.sources);
         let mut own = Diagnostics::new();
-        let missing = |d: &crate::diag::Diagnostic| matches!(d.code, crate::diag::Code::E0914 | crate::diag::Code::E0909);
+        let missing =
+            |d: &crate::diag::Diagnostic| matches!(d.code, crate::diag::Code::E0914 | crate::diag::Code::E0909);
         let blamed = diags.iter().filter(|d| !missing(d) && d.span().is_some_and(|s| piece.holds(&sources, s)));
         blamed.for_each(|d| own.push(d.clone()));
         if own.is_empty() { Ok(()) } else { Err(Trouble::Diagnostics(own, sources)) }
@@ -179,11 +196,13 @@ impl Repl<'_> {
         if self.checked.compilation.program.model.is_none() {
             return Err(Trouble::Message("there is nothing to fit: the program has no model yet".into()));
         }
+        let seed = self.settings.seed_given.then_some(self.settings.seed);
+        let options = RunOptions { seed, ..RunOptions::default() };
         let mut progress = Progress::new(self.look.interactive, self.interrupt.asked.clone());
-        let fit = self.with_bound(None, |repl, bound, _| {
+        let fit = self.with_bound(None, false, |repl, bound, _| {
             let begun = Instant::now();
             repl.interrupt.fitting.store(true, Ordering::SeqCst);
-            let fit = session::run(bound, &RunOptions::default(), &mut progress);
+            let fit = session::run(bound, &options, &mut progress);
             repl.interrupt.fitting.store(false, Ordering::SeqCst);
             progress.finish();
             repl.timings.fit = Some(begun.elapsed());
@@ -192,7 +211,8 @@ impl Repl<'_> {
         let text = super::show::fit_line(&fit, self.look);
         self.say(text);
         for warning in &fit.warnings {
-            let warning = format!("{} {warning}", self.paint(anstyle::AnsiColor::Yellow.on_default().bold(), "warning:"));
+            let warning =
+                format!("{} {warning}", self.paint(anstyle::AnsiColor::Yellow.on_default().bold(), "warning:"));
             let _ = writeln!(self.err, "{warning}");
         }
         self.fitted = Some(Fitted { fit, stale: false });
@@ -247,6 +267,7 @@ pub fn is_random(program: &Typed, name: &str) -> bool {
 struct Progress {
     bar: Option<indicatif::ProgressBar>,
     asked: Arc<AtomicBool>,
+    begun: Instant,
     shown: Instant,
 }
 
@@ -261,7 +282,8 @@ impl Progress {
             bar.set_style(style.expect("the template is right"));
             bar
         });
-        Self { bar, asked, shown: Instant::now() }
+        let now = Instant::now();
+        Self { bar, asked, begun: now, shown: now }
     }
     fn finish(&self) {
         if let Some(bar) = &self.bar {
@@ -276,6 +298,9 @@ impl Observer for Progress {
             Some(bar) => bar.suspend(|| eprintln!("note: {text}")),
             None => eprintln!("note: {text}"),
         }
+    }
+    fn clock(&mut self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
     }
     fn status(&mut self, status: &Status) -> ControlFlow<()> {
         let elbo = status.elbo;

@@ -18,8 +18,10 @@ use std::path::PathBuf;
 const HISTORY: usize = 5000;
 
 /// Words that begin an item or a statement.
-const STARTERS: &[&str] =
-    &["data", "fn", "generate", "guide", "infer", "keep", "layer", "model", "net", "observe", "param", "size", "use", "factor"];
+const STARTERS: &[&str] = &[
+    "data", "fn", "generate", "guide", "infer", "keep", "layer", "model", "net", "observe", "param", "size", "use",
+    "factor",
+];
 /// Words that stand for themselves in any place.
 const WORDS: &[&str] = &["real", "int", "bool", "over", "inf", "true", "false"];
 
@@ -64,7 +66,11 @@ impl Session {
             .tab_stop(2)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Assistant { scope: Scope::default(), files: FilenameCompleter::new(), color: look.color }));
+        editor.set_helper(Some(Assistant {
+            scope: Scope::default(),
+            files: FilenameCompleter::new(),
+            color: look.color,
+        }));
         let history = history_file();
         if let Some(path) = &history {
             // It is not there the first time.
@@ -357,9 +363,9 @@ impl Completer for Assistant {
 /// Where the word before the cursor begins, and all that it may become, sorted.
 pub fn complete(before: &str, scope: &Scope) -> (usize, Vec<String>) {
     let begin = |c: char| before.rfind(c).map_or(0, |i| i + c.len_utf8());
-    let word = before.rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).map_or(0, |i| {
-        i + before[i..].chars().next().map_or(1, char::len_utf8)
-    });
+    let word = before
+        .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
+        .map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
     let mut candidates: Vec<String> = Vec::new();
     let mut start = word;
     let command = before.trim_start().strip_prefix(':');

@@ -8,10 +8,11 @@ mod commands;
 mod doc;
 mod draws;
 mod line;
-mod session_stub;
 mod show;
 mod state;
 
+#[cfg(test)]
+mod tests;
 
 use crate::diag::{Diagnostics, render};
 use crate::source::{FileId, Sources};
@@ -41,8 +42,10 @@ struct Look {
 /// What `:set` sets.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    /// The seed of prior draws, and of fits whose infer block has none.
+    /// The seed of prior draws.
     seed: u64,
+    /// Whether it was set: then fits take it too, and otherwise that of their infer block.
+    seed_given: bool,
     /// The number of prior draws.
     draws: usize,
     /// Lines of a plot.
@@ -54,7 +57,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         // 4,000 draws put the quantiles that a plot shows well within the width of its lines.
-        Self { seed: 1, draws: 4000, height: 15, time: false }
+        Self { seed: 1, seed_given: false, draws: 4000, height: 15, time: false }
     }
 }
 
@@ -111,7 +114,8 @@ pub fn main(path: Option<PathBuf>, color: bool) -> i32 {
 
 /// Whether the environment says that the terminal has no Unicode.
 fn only_ascii() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| std::env::var(name).ok()).find(|v| !v.is_empty());
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| std::env::var(name).ok()).find(|v| !v.is_empty());
     let plain = locale.is_some_and(|l| ["C", "POSIX"].contains(&l.as_str()));
     plain || std::env::var("TERM").is_ok_and(|term| term == "dumb" || term == "linux")
 }
@@ -244,7 +248,10 @@ impl<'io> Repl<'io> {
 
     /// Runs `action`, and shows what goes wrong.
     fn run(&mut self, action: impl FnOnce(&mut Self) -> Result<(), Trouble>) {
-        let result = action(self);
+        // A fault of bayesc itself has told its story by now; what was typed so far should outlive it.
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| action(self)));
+        let result =
+            caught.unwrap_or_else(|_| Err(Trouble::Message("this is a fault of bayesc; the program is kept".into())));
         if self.out.flush().is_err() {
             // Nobody reads any more.
             self.quit = true;
@@ -333,7 +340,8 @@ impl<'io> Repl<'io> {
                 Fragment::Stmt(ast::Stmt { kind: ast::StmtKind::Expr(e), .. }) => self.evaluate(&piece, e)?,
                 Fragment::Item(ast::Item { kind: ast::ItemKind::Model { .. }, .. }) => {
                     return Err(Trouble::Message(
-                        "the statements of the model are typed alone, without `model { … }`; `:load` reads a file".into(),
+                        "the statements of the model are typed alone, without `model { … }`; `:load` reads a file"
+                            .into(),
                     ));
                 }
                 _ => self.add(piece)?,
@@ -375,7 +383,11 @@ impl<'io> Repl<'io> {
         let _ = self.err.write_all(warnings.as_bytes());
         if replaced && !names.is_empty() {
             let follow = self.checked.program.dependents(&names);
-            let follow = if follow.is_empty() { String::new() } else { format!("; {} follow", quoted(&follow)) };
+            let follow = match follow.len() {
+                0 => String::new(),
+                1 => format!("; {} follows", quoted(&follow)),
+                _ => format!("; {} follow", quoted(&follow)),
+            };
             self.remark(&format!("replaced {}{follow}", quoted(&names)));
         }
         Ok(())
@@ -413,8 +425,14 @@ impl<'io> Repl<'io> {
                 return Ok(());
             }
         }
-        let probe = Probe { piece: piece.clone(), draw: doc::is_distribution(e) };
+        let probe = Probe { piece: piece.clone(), draw: doc::is_distribution(e), whole: false };
         let (quantity, random) = self.probe(&probe)?;
+        if random && self.view == View::Posterior {
+            return Err(Trouble::Message(format!(
+                "`{}` is not a quantity of the fit; `keep` it in the model and `:fit` again, or go back with `:prior`",
+                quantity.name
+            )));
+        }
         let text = if random { show::summary(&quantity, None, self.look) } else { show::value(&quantity, self.look) };
         self.say(text);
         Ok(())
@@ -431,7 +449,8 @@ impl<'io> Repl<'io> {
                 names.push(name);
             }
         }
-        let modules = program.pieces.iter().filter_map(|p| if let Key::Use(name) = &p.key { Some(name.clone()) } else { None });
+        let modules =
+            program.pieces.iter().filter_map(|p| if let Key::Use(name) = &p.key { Some(name.clone()) } else { None });
         line::Scope { names, modules: modules.collect(), functions: doc::own_signatures(&self.checked) }
     }
 }

@@ -73,8 +73,7 @@ pub fn only(quantity: &Quantity, element: Option<usize>) -> Quantity {
     let mut draws = Vec::new();
     quantity.element_draws(element, &mut draws);
     let name = quantity.element_name(element);
-    let mut one =
-        Quantity::new(name, quantity.role, quantity.elem, &[], quantity.chains, quantity.draws, draws);
+    let mut one = Quantity::new(name, quantity.role, quantity.elem, &[], quantity.chains, quantity.draws, draws);
     one.value_labels = quantity.value_labels.clone();
     one
 }
@@ -83,7 +82,12 @@ pub fn only(quantity: &Quantity, element: Option<usize>) -> Quantity {
 pub fn summaries(what: &str, quantities: Vec<Quantity>, look: Look) -> String {
     let mut fit = Fit::new("prior", ModelSource::default(), Precision::F64, 0);
     fit.quantities = quantities;
-    let options = TableOptions { width: usize::from(look.width), color: look.color, ascii: look.ascii, ..TableOptions::default() };
+    let options = TableOptions {
+        width: usize::from(look.width),
+        color: look.color,
+        ascii: look.ascii,
+        ..TableOptions::default()
+    };
     let text = table::render(&fit, &Summary::of(&fit, false), &options);
     // Its heading speaks of a fit.
     let table = text.split_once("\n\n").map_or("", |(_, rest)| rest);
@@ -97,7 +101,12 @@ pub fn summary(quantity: &Quantity, element: Option<usize>, look: Look) -> Strin
 
 /// The whole fit as a table.
 pub fn fit_summary(fit: &Fit, look: Look) -> String {
-    let options = TableOptions { width: usize::from(look.width), color: look.color, ascii: look.ascii, ..TableOptions::default() };
+    let options = TableOptions {
+        width: usize::from(look.width),
+        color: look.color,
+        ascii: look.ascii,
+        ..TableOptions::default()
+    };
     table::render(fit, &Summary::of(fit, false), &options)
 }
 
@@ -139,8 +148,8 @@ pub fn ridges(quantity: &Quantity, look: Look) -> String {
     if drawn().next().is_none() {
         return format!("{}: no finite draws\n", quantity.name);
     }
-    let low = drawn().map(|r| quantile(r, 0.01)).fold(f64::INFINITY, f64::min);
-    let high = drawn().map(|r| quantile(r, 0.99)).fold(f64::NEG_INFINITY, f64::max);
+    let low = drawn().map(|r| quantile(r, 0.025)).fold(f64::INFINITY, f64::min);
+    let high = drawn().map(|r| quantile(r, 0.975)).fold(f64::NEG_INFINITY, f64::max);
     let decimals = decimals_for(drawn().map(|r| quantile(r, 0.95) - quantile(r, 0.05)).fold(0.0, f64::max), 3);
     let dots = if look.ascii { ".." } else { "…" };
     let names: Vec<String> = (0..shown).map(|i| truncate(&quantity.element_name(i), 24, look.ascii)).collect();
@@ -194,7 +203,8 @@ fn density_line(sorted: &[f64], low: f64, high: f64, cells: usize, ascii: bool) 
     let heights: Vec<f64> = (0..cells)
         .map(|cell| {
             let x = low + (cell as f64 + 0.5) * width;
-            let constant = curve.is_empty() && sorted.first().is_some_and(|&v| width == 0.0 || (v - x).abs() <= width / 2.0);
+            let constant =
+                curve.is_empty() && sorted.first().is_some_and(|&v| width == 0.0 || (v - x).abs() <= width / 2.0);
             if constant { 1.0 } else { at(x) }
         })
         .collect();
@@ -211,7 +221,8 @@ pub fn draws(quantities: &[Quantity], n: usize, look: Look) -> String {
     for quantity in quantities {
         for element in 0..quantity.count() {
             let total = quantity.chains * quantity.draws;
-            let cells: Vec<String> = (0..n.min(total)).map(|i| cell(quantity, i * quantity.count() + element)).collect();
+            let cells: Vec<String> =
+                (0..n.min(total)).map(|i| cell(quantity, i * quantity.count() + element)).collect();
             let name = quantity.element_name(element);
             let wide = cells.iter().map(|c| c.len()).max().unwrap_or(0).max(display_width(&name));
             if width + wide + 2 > usize::from(look.width) && !columns.is_empty() {

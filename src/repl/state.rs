@@ -64,10 +64,7 @@ impl Key {
     }
     /// Whether it belongs to how the model is fitted and used rather than to the model.
     fn is_use_of_model(&self) -> bool {
-        matches!(
-            self,
-            Key::Model(_) | Key::Guide(_) | Key::Infer(..) | Key::Generate | Key::Evaluate | Key::Expect
-        )
+        matches!(self, Key::Model(_) | Key::Guide(_) | Key::Infer(..) | Key::Generate | Key::Evaluate | Key::Expect)
     }
 }
 
@@ -229,7 +226,8 @@ fn target_text(stmt: &Stmt) -> String {
 
 /// Whether an expression names nothing but functions of data expressions: `3`, `csv("d.csv")`, `[1, 2] |> sum`.
 fn is_constant(e: &Expr) -> bool {
-    let callable = |callee: &Expr| matches!(&callee.kind, ExprKind::Name(n) if crate::data::functions::names().any(|f| f == n));
+    let callable =
+        |callee: &Expr| matches!(&callee.kind, ExprKind::Name(n) if crate::data::functions::names().any(|f| f == n));
     match &e.kind {
         ExprKind::Int(_) | ExprKind::Real(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
         ExprKind::Name(name) => name == "pi" || name == "e",
@@ -287,6 +285,8 @@ pub struct Probe {
     pub piece: Piece,
     /// Whether it is a distribution to draw from rather than a value.
     pub draw: bool,
+    /// Whether its draws are single whole numbers.
+    pub whole: bool,
 }
 
 /// The text of a program, and where its parts come from.
@@ -331,9 +331,9 @@ impl Assembled {
                 else {
                     return false;
                 };
-                let file = *files.entry((Rc::as_ptr(origin) as usize, span.file)).or_insert_with(|| {
-                    shown.add(origin.name.clone(), None, origin.text.clone())
-                });
+                let file = *files
+                    .entry((Rc::as_ptr(origin) as usize, span.file))
+                    .or_insert_with(|| shown.add(origin.name.clone(), None, origin.text.clone()));
                 let place = |x: usize| x.min(range.end) - range.start + at;
                 label.span = Span::new(file, place(start), place(end));
                 true
@@ -362,6 +362,12 @@ impl Program {
             out.push(piece);
             out.text.push('\n');
         }
+        if let Some(probe) = probe {
+            out.probe = self.fresh_name(probe);
+            if probe.whole {
+                out.text.push_str(&format!("data {}: int\n", out.probe));
+            }
+        }
         let has_model = self.pieces.iter().any(|p| p.key.is_statement()) || probe.is_some();
         if has_model {
             let name = self.model_name.as_ref().map_or(String::new(), |n| format!(" {n}"));
@@ -371,7 +377,6 @@ impl Program {
                 out.text.push('\n');
             }
             if let Some(probe) = probe {
-                out.probe = self.fresh_name(probe);
                 let word = if probe.draw { format!("{} ~ ", out.probe) } else { format!("keep {} = ", out.probe) };
                 out.text.push_str(&word);
                 out.push(&probe.piece);
@@ -449,7 +454,10 @@ impl Program {
                 return false;
             }
             let uses = statements[i].uses_any(&statements[j].defines);
-            let element = statements[i].defines.iter().any(|d| base(d) != d && statements[j].defines.iter().any(|e| e == base(d)));
+            let element = statements[i]
+                .defines
+                .iter()
+                .any(|d| base(d) != d && statements[j].defines.iter().any(|e| e == base(d)));
             uses || element || (shadowed(i, j) && j < i)
         };
         let mut order: Vec<usize> = Vec::with_capacity(n);
@@ -463,7 +471,8 @@ impl Program {
                     let mut path = vec![waiting[0]];
                     loop {
                         let last = path[path.len() - 1];
-                        let next = waiting.iter().copied().find(|&j| needs(last, j)).expect("each one waits for another");
+                        let next =
+                            waiting.iter().copied().find(|&j| needs(last, j)).expect("each one waits for another");
                         if let Some(at) = path.iter().position(|&i| i == next) {
                             path.drain(..at);
                             path.push(next);
