@@ -7,6 +7,7 @@ use crate::dist::{self, DistDef, Reparam};
 use crate::index::Idx;
 use crate::source::FileId;
 use crate::syntax::ast::{self, Expr, ExprKind, ParameterKind, Return};
+use crate::syntax::lexer::{TokenKind, tokenize};
 use crate::{builtins, data};
 
 /// A distribution that takes others; it has no row in the table.
@@ -41,9 +42,11 @@ pub fn families() -> impl Iterator<Item = &'static str> {
     dist::names().into_iter().chain(WRAPPERS.iter().map(|w| w.name))
 }
 
-/// The names of all functions, those of data expressions too.
+/// The names of all functions that can be called, those of data expressions too.
 pub fn functions() -> Vec<&'static str> {
     let mut names: Vec<&'static str> = builtins::all().map(|f| f.name).chain(data::functions::names()).collect();
+    // Operators have rows too.
+    names.retain(|name| matches!(tokenize(name).as_slice(), [token] if token.kind == TokenKind::Name));
     names.sort_unstable();
     names.dedup();
     names
@@ -237,7 +240,7 @@ fn in_program(name: &str, program: &Program, checked: &Checked) -> Option<String
     let mut out = String::new();
     for piece in program.pieces.iter().filter(|p| p.defines.iter().any(|d| d == name)) {
         if !matches!(piece.key, super::state::Key::Function(_)) {
-            out.push_str(piece.text());
+            out.push_str(&piece.dedented());
             out.push('\n');
         }
     }
@@ -245,9 +248,8 @@ fn in_program(name: &str, program: &Program, checked: &Checked) -> Option<String
     if let Some(site) = typed.model.iter().flat_map(|m| m.sites.iter()).find(|s| s.name == name) {
         if out.is_empty() {
             out.push_str(&format!("{name} ~ {}\n", site.dist.name()));
+            out.push_str(&indented(site.doc.as_deref().unwrap_or("")));
         }
-        let doc = site.doc.as_deref().unwrap_or("");
-        out.push_str(&indented(doc));
         out.push_str(&format!("  {}, a latent site: {}\n", type_text(typed, &site.ty), site.dist.support().words()));
     } else if let Some(id) = typed.data_named(name) {
         out.push_str(&format!("  {}, data\n", type_text(typed, &typed.data[id].ty)));

@@ -418,12 +418,18 @@ impl<'io> Repl<'io> {
 
     /// An expression typed alone: its value, or a summary of its draws.
     fn evaluate(&mut self, piece: &Piece, e: &ast::Expr) -> Result<(), Trouble> {
-        if self.view == View::Posterior {
-            if let Some((quantity, element)) = self.known_quantity(piece.text())? {
-                let text = show::summary(&quantity, element, self.look);
-                self.say(text);
-                return Ok(());
-            }
+        // A label as an index is no expression of the language, but it is what tables show: `theta[Choate]`.
+        let known = match (self.view, &e.kind) {
+            (View::Posterior, _) => self.known_quantity(piece.text())?,
+            (View::Prior, ast::ExprKind::Index(..)) => self.known_quantity(piece.text()).ok().flatten(),
+            _ => None,
+        };
+        if let Some((quantity, element)) = known
+            && (self.view == View::Posterior || quantity.labels.iter().any(Option::is_some))
+        {
+            let text = show::summary(&quantity, element, self.look);
+            self.say(text);
+            return Ok(());
         }
         let probe = Probe { piece: piece.clone(), draw: doc::is_distribution(e), whole: false };
         let (quantity, random) = self.probe(&probe)?;

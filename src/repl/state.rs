@@ -114,7 +114,7 @@ impl Piece {
         }
     }
     /// Its text with the lines after the first moved left by as much as the first one stood in.
-    fn dedented(&self) -> String {
+    pub fn dedented(&self) -> String {
         let line_start = self.origin.text[..self.range.start].rfind('\n').map_or(0, |at| at + 1);
         let before = &self.origin.text[line_start..self.range.start];
         let indent = if before.trim().is_empty() { before.len() } else { 0 };

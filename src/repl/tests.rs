@@ -176,6 +176,7 @@ fn plots_and_summaries_of_the_prior() {
     assert!(results(&format!("{script}mu * 2")).contains("6.0"));
     assert_eq!(results(&format!("{script}:draws 3")).lines().count(), 4);
     assert!(results(":plot Normal(0, 1)").contains("median"));
+    assert!(results(":plot Poisson(3)").contains("Poisson(3)"));
 }
 
 #[test]
