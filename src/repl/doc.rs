@@ -23,6 +23,16 @@ const WRAPPERS: &[Wrapper] = &[Wrapper {
     doc: "One of several distributions of one support, drawn with the given probabilities.",
 }];
 
+/// What a reader of files gives, by the name of its format.
+const READERS: &[(&str, &str)] = &[
+    ("csv", "A table; `csv(\"d.csv\").price` is a column."),
+    ("json", "A JSON document; `json(\"d.json\").y` is an entry."),
+    ("npy", "The array of a NumPy file."),
+    ("npz", "The arrays of a NumPy archive; `npz(\"d.npz\").x` is one."),
+    ("idx", "The array of an IDX file, gzipped or not."),
+    ("safetensors", "The tensors of a file; `safetensors(\"d.safetensors\").w` is one."),
+];
+
 /// Whether an expression is a distribution rather than a value.
 pub fn is_distribution(e: &Expr) -> bool {
     match &e.kind {
@@ -67,6 +77,7 @@ pub fn signatures(name: &str) -> Vec<String> {
     let mut out: Vec<String> = rows.chain(wrappers).chain(functions).collect();
     if out.is_empty() {
         out.extend(data::functions::find(name).map(data_signature));
+        out.extend(READERS.iter().find(|(reader, _)| *reader == name).map(|(reader, _)| format!("{reader}(path)")));
     }
     out
 }
@@ -190,8 +201,11 @@ fn function(name: &str) -> Option<String> {
     if let Some(f) = builtins::get(name) {
         return Some(format!("{}\n  {}\n", f.signature, f.doc));
     }
+    if let Some((_, doc)) = READERS.iter().find(|(reader, _)| *reader == name) {
+        return Some(format!("{name}(path)\n  {doc}\n"));
+    }
     let f = data::functions::find(name)?;
-    Some(format!("{}\n  a function of data expressions\n", data_signature(f)))
+    Some(format!("{}\n  A function of data expressions.\n", data_signature(f)))
 }
 
 fn own_function(name: &str, checked: &Checked) -> Option<String> {
