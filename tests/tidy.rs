@@ -110,7 +110,8 @@ fn sources() -> Vec<Source> {
         let mut after_cfg = false;
         for line in text.lines().map(str::trim) {
             if after_cfg {
-                let name = line.trim_start_matches("pub(crate) ").strip_prefix("mod ").and_then(|l| l.strip_suffix(';'));
+                let name =
+                    line.trim_start_matches("pub(crate) ").strip_prefix("mod ").and_then(|l| l.strip_suffix(';'));
                 let stem = path.file_stem().expect("a file has a name");
                 let folder = path.parent().expect("a file is in a folder");
                 let home = if stem == "mod" || stem == "lib" { folder.to_path_buf() } else { folder.join(stem) };
@@ -158,7 +159,8 @@ fn expand(text: &str, prefix: &str, found: &mut Vec<String>) -> usize {
         if rest.starts_with('}') {
             return at + 1;
         }
-        let step = if rest.starts_with(|c: char| c.is_alphabetic() || c == '_') { expand(rest, &path, found) } else { 0 };
+        let step =
+            if rest.starts_with(|c: char| c.is_alphabetic() || c == '_') { expand(rest, &path, found) } else { 0 };
         at += if step > 0 { step } else { rest.chars().next().map_or(1, char::len_utf8) };
     }
     at

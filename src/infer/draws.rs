@@ -79,7 +79,13 @@ impl<'p> Draws<'p> {
                 let shape = lo.shape(&ty.shape);
                 let v = dist.sample(&mut lo.g, &shape);
                 lo.g.output(o.name.clone(), v);
-                columns.push(Column { name: o.name.clone(), doc: None, role: Role::Generated, elem: ty.elem, shape: ty.shape });
+                columns.push(Column {
+                    name: o.name.clone(),
+                    doc: None,
+                    role: Role::Generated,
+                    elem: ty.elem,
+                    shape: ty.shape,
+                });
             }
         }
         let inputs = std::mem::take(&mut lo.inputs);

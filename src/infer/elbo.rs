@@ -70,9 +70,7 @@ pub struct ElboGraph {
 /// Builds the graph; with `gradient`, also the adjoint.
 pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let (step_sizes, rows) = match spec.batch {
-        Some((prepared, n)) => {
-            (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes }))
-        }
+        Some((prepared, n)) => (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes })),
         None => (spec.sizes.clone(), None),
     };
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));

@@ -128,7 +128,9 @@ impl<'p> Predictive<'p> {
             for (_, scores, _) in &mut all {
                 match scores {
                     Scores::Classes { scores, output } => scores.add_draw(exe.output(*output)),
-                    Scores::Numbers { scores, log_prob, draw } => scores.add_draw(exe.output(*log_prob), exe.output(*draw)),
+                    Scores::Numbers { scores, log_prob, draw } => {
+                        scores.add_draw(exe.output(*log_prob), exe.output(*draw))
+                    }
                 }
             }
         }

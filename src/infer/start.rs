@@ -88,7 +88,13 @@ fn evaluate(program: &Program, bound: &BoundData, e: ExprId) -> Vec<f64> {
 
 /// The spread of the prior of each site in unconstrained space, over all its elements, and their number: half the
 /// distance of the quartiles in standard deviations of a normal; 1 where that is not a positive number (flat priors).
-fn prior_spreads(program: &Program, slots: &Slots, bound: &BoundData, sites: &[SiteId], key: Key) -> HashMap<SiteId, (f64, usize)> {
+fn prior_spreads(
+    program: &Program,
+    slots: &Slots,
+    bound: &BoundData,
+    sites: &[SiteId],
+    key: Key,
+) -> HashMap<SiteId, (f64, usize)> {
     let mut result = HashMap::new();
     if sites.is_empty() {
         return result;

@@ -129,7 +129,9 @@ impl<'p> Svi<'p> {
         let anneal = settings.anneal_kl > 0;
         let mut whole = self.step(&self.spec(rows.map(|r| r.1), settings.kl, anneal), true, &store)?;
         let mut short = match rows {
-            Some((_, _, rest)) if rest > 0 => Some(self.step(&self.spec(Some(rest), settings.kl, anneal), true, &store)?),
+            Some((_, _, rest)) if rest > 0 => {
+                Some(self.step(&self.spec(Some(rest), settings.kl, anneal), true, &store)?)
+            }
             _ => None,
         };
         let terms = whole.graph.terms.clone();
@@ -204,24 +206,40 @@ impl<'p> Svi<'p> {
             }
         }
         let secs = observer.clock() - began;
-        let (elbo, pareto_k) = self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+        let (elbo, pareto_k) =
+            self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
         Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
     /// the smaller standard error: near the optimum the latter has almost none.
-    fn final_elbo<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, steps: u64) -> Result<(Elbo, Option<f64>), RunError> {
+    fn final_elbo<F: Scalar>(
+        &self,
+        params: &[F],
+        store: &Store<F>,
+        key: Key,
+        steps: u64,
+    ) -> Result<(Elbo, Option<f64>), RunError> {
         let rows = self.rows();
         let draws = if rows.is_none() { RATIO_DRAWS } else { ELBO_DRAWS };
         let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
         let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws)?;
         let (a, b) = (mean_and_error(&as_fitted), mean_and_error(&ratios[..ELBO_DRAWS as usize]));
         let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
-        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0])).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
+        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0]))
+            .then(|| pareto_k(&ratios))
+            .filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, k))
     }
     /// One value of the ELBO on all data for each draw from the guide.
-    fn estimate<F: Scalar>(&self, params: &[F], store: &Store<F>, key: Key, kl: KlChoice, draws: u64) -> Result<Vec<f64>, RunError> {
+    fn estimate<F: Scalar>(
+        &self,
+        params: &[F],
+        store: &Store<F>,
+        key: Key,
+        kl: KlChoice,
+        draws: u64,
+    ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
         let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, false), false, store)?;
         let mut short = match rows {

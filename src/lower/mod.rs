@@ -73,7 +73,13 @@ pub struct Lowering<'p> {
 impl<'p> Lowering<'p> {
     /// An empty graph for `program`, whose sizes have the values `sizes`. With `rows`, the subsampled size must have the
     /// number of rows of a minibatch there.
-    pub fn new(program: &'p Program, slots: &'p Slots, sizes: SizeValues, rows: Option<Rows<'p>>, source: SiteSource) -> Self {
+    pub fn new(
+        program: &'p Program,
+        slots: &'p Slots,
+        sizes: SizeValues,
+        rows: Option<Rows<'p>>,
+        source: SiteSource,
+    ) -> Self {
         let model = program.model.as_ref().expect("only programs with a model are lowered");
         let n_sites = model.sites.len();
         Self {

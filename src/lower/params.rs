@@ -81,7 +81,12 @@ impl Slots {
 
     /// The parameters that `guide` and the model need. `sizes` are those of the whole data set; `batch` is the
     /// subsampled size.
-    pub fn new(program: &Program, guide: &Guide, sizes: &SizeValues, batch: Option<crate::check::size::SizeId>) -> Slots {
+    pub fn new(
+        program: &Program,
+        guide: &Guide,
+        sizes: &SizeValues,
+        batch: Option<crate::check::size::SizeId>,
+    ) -> Slots {
         let model = program.model.as_ref().expect("a guide has a model");
         let mut slots = Slots::default();
         let number = |size: &crate::check::size::Size| {
@@ -98,7 +103,14 @@ impl Slots {
                 (None, Some(fan)) => Init::Normal(fan_scale(fan)),
                 (None, None) => default_init(p.constraint),
             };
-            slots.push(p.name.clone(), Owner::Param(id), shape_of(&p.ty.shape), p.constraint, init, has_rows(&p.ty.shape));
+            slots.push(
+                p.name.clone(),
+                Owner::Param(id),
+                shape_of(&p.ty.shape),
+                p.constraint,
+                init,
+                has_rows(&p.ty.shape),
+            );
         }
         for (at, step) in guide.steps.iter().enumerate() {
             match step {
@@ -110,18 +122,32 @@ impl Slots {
                         let init = match (hole.init, hole.constraint, &site.fan_in) {
                             (Some(e), _, _) => Init::Expr(e),
                             (None, Constraint::Real, Some(fan)) => Init::Normal(fan_scale(fan)),
-                            (None, Constraint::Positive, Some(fan)) if hole.param == "scale" => Init::Constant(0.1 * fan_scale(fan)),
-                            (None, Constraint::Positive, None) if hole.param == "scale" => Init::PriorScale(vec![hole.site]),
+                            (None, Constraint::Positive, Some(fan)) if hole.param == "scale" => {
+                                Init::Constant(0.1 * fan_scale(fan))
+                            }
+                            (None, Constraint::Positive, None) if hole.param == "scale" => {
+                                Init::PriorScale(vec![hole.site])
+                            }
                             (None, c, _) => default_init(c),
                         };
-                        slots.push(hole.name.clone(), Owner::Hole(id), shape_of(&hole.ty.shape), hole.constraint, init, has_rows(&hole.ty.shape));
+                        slots.push(
+                            hole.name.clone(),
+                            Owner::Hole(id),
+                            shape_of(&hole.ty.shape),
+                            hole.constraint,
+                            init,
+                            has_rows(&hole.ty.shape),
+                        );
                     }
                 }
                 GuideStep::Family { family, sites, .. } => {
                     let free = |s: SiteId| {
                         let site = &model.sites[s];
                         let shape = shape_of(&site.ty.shape);
-                        site.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
+                        site.dist
+                            .support()
+                            .unconstrained_shape(&shape)
+                            .expect("real sites have unconstrained coordinates")
                     };
                     let loc_init = |s: SiteId| match &model.sites[s].fan_in {
                         Some(fan) => Init::Normal(fan_scale(fan)),
@@ -132,22 +158,54 @@ impl Slots {
                             for &s in sites {
                                 let site = &model.sites[s];
                                 let rows = has_rows(&site.ty.shape);
-                                slots.push(format!("{}.loc", site.name), Owner::Loc(s), free(s), Constraint::Real, loc_init(s), rows);
+                                slots.push(
+                                    format!("{}.loc", site.name),
+                                    Owner::Loc(s),
+                                    free(s),
+                                    Constraint::Real,
+                                    loc_init(s),
+                                    rows,
+                                );
                                 if *family == Family::MeanField {
                                     let init = match &site.fan_in {
                                         Some(fan) => Init::Constant(0.1 * fan_scale(fan)),
                                         None => Init::PriorScale(vec![s]),
                                     };
-                                    slots.push(format!("{}.scale", site.name), Owner::Scale(s), free(s), Constraint::Positive, init, rows);
+                                    slots.push(
+                                        format!("{}.scale", site.name),
+                                        Owner::Scale(s),
+                                        free(s),
+                                        Constraint::Positive,
+                                        init,
+                                        rows,
+                                    );
                                 }
                             }
                         }
                         Family::FullRank => {
                             let n: usize = sites.iter().map(|&s| free(s).count()).sum();
-                            let prefix = if guide.steps.len() == 1 { "full_rank".to_string() } else { format!("full_rank_{at}") };
-                            slots.push(format!("{prefix}.loc"), Owner::JointLoc(at), [n].into(), Constraint::Real, Init::Constant(0.0), false);
+                            let prefix = if guide.steps.len() == 1 {
+                                "full_rank".to_string()
+                            } else {
+                                format!("full_rank_{at}")
+                            };
+                            slots.push(
+                                format!("{prefix}.loc"),
+                                Owner::JointLoc(at),
+                                [n].into(),
+                                Constraint::Real,
+                                Init::Constant(0.0),
+                                false,
+                            );
                             let init = Init::PriorScale(sites.clone());
-                            slots.push(format!("{prefix}.scale_tril"), Owner::JointFactor(at), [n, n].into(), Constraint::LowerCholesky, init, false);
+                            slots.push(
+                                format!("{prefix}.scale_tril"),
+                                Owner::JointFactor(at),
+                                [n, n].into(),
+                                Constraint::LowerCholesky,
+                                init,
+                                false,
+                            );
                         }
                         Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
                     }

@@ -121,7 +121,9 @@ impl<'p> Lowering<'p> {
             GuideStep::Family { family: Family::MeanField, .. } => self.mean_field_draw(site),
             GuideStep::Family { family: Family::Delta, .. } => self.delta_draw(site),
             GuideStep::Family { family: Family::FullRank, sites, .. } => self.full_rank_draw(at, sites, site),
-            GuideStep::Family { family: Family::Later(name), .. } => unreachable!("`{name}` is refused before lowering"),
+            GuideStep::Family { family: Family::Later(name), .. } => {
+                unreachable!("`{name}` is refused before lowering")
+            }
         };
         self.g.set_origin(before);
         let value = draw.value;
@@ -173,7 +175,13 @@ impl<'p> Lowering<'p> {
             let value = live.rsample(&mut self.g, &shape).expect("normals are reparameterized");
             let log_prob = live.log_prob(&mut self.g, value);
             let log_prob_path = Dist::row(family, [loc_fixed, scale_fixed]).log_prob(&mut self.g, value);
-            return GuideDraw { value, dist: Some(live), log_prob: Some(log_prob), log_prob_path: Some(log_prob_path), joint: None };
+            return GuideDraw {
+                value,
+                dist: Some(live),
+                log_prob: Some(log_prob),
+                log_prob_path: Some(log_prob_path),
+                joint: None,
+            };
         }
         let normal = Dist::row(DistId::NORMAL, [loc, scale]);
         let u = normal.rsample(&mut self.g, &shape).expect("normals are reparameterized");
@@ -232,7 +240,8 @@ impl<'p> Lowering<'p> {
         let loc_fixed = self.learnable(Owner::JointLoc(at), Mode::Detached);
         let factor_fixed = self.learnable(Owner::JointFactor(at), Mode::Detached);
         let log_prob = Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc, factor]).log_prob(&mut self.g, u);
-        let log_prob_path = Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc_fixed, factor_fixed]).log_prob(&mut self.g, u);
+        let log_prob_path =
+            Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc_fixed, factor_fixed]).log_prob(&mut self.g, u);
         self.joints.insert(at, (u, log_prob, log_prob_path));
         Joint { u, log_prob, log_prob_path }
     }
