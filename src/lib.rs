@@ -7,6 +7,7 @@
 pub mod diag;
 pub mod driver;
 pub mod index;
+pub mod nearest;
 pub mod rng;
 pub mod session;
 pub mod source;

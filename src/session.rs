@@ -116,7 +116,7 @@ pub fn bind_with<'c>(
         if program.data_named(&g.name).is_none() {
             let names: Vec<&str> = program.data.iter().map(|d| d.name.as_str()).collect();
             let mut d = Diagnostic::new(Code::E0914, format!("{}: `{}` is not a datum of the program", g.from, g.name));
-            d = match crate::check::nearest::nearest(&g.name, names.iter().copied()) {
+            d = match crate::nearest::nearest(&g.name, names.iter().copied()) {
                 Some(near) => d.help(format!("there is `{near}`")),
                 None => d.help(format!("the data are `{}`", names.join("`, `"))),
             };
@@ -440,7 +440,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                         .collect();
                     let mut d =
                         Diagnostic::new(Code::E0707, format!("no infer block or algorithm is called `{wanted}`"));
-                    d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
+                    d = match crate::nearest::nearest(wanted, names.iter().copied()) {
                         Some(near) => d.help(format!("there is `{near}`")),
                         None => d.help(format!("there is `{}`", names.join("`, `"))),
                     };
@@ -457,7 +457,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         },
     };
     if let Algorithm::Later(name) = infer.algorithm {
-        let mut d = Diagnostic::new(Code::E0706, format!("`infer {name}` is not built yet"));
+        let mut d = Diagnostic::new(Code::E0404, format!("`infer {name}` is not built yet"));
         if let Some(span) = infer.span {
             d = d.label(span, "this is what would run");
         }
@@ -486,7 +486,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                         .chain(["mean_field", "full_rank", "delta"])
                         .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
-                    d = match crate::check::nearest::nearest(wanted, names.iter().copied()) {
+                    d = match crate::nearest::nearest(wanted, names.iter().copied()) {
                         Some(near) => d.help(format!("there is `{near}`")),
                         None => d.help(format!("there is `{}`", names.join("`, `"))),
                     };

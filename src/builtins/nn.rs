@@ -48,11 +48,18 @@ fn out_size(
             let room = n.add(&(2 * cells[axis] - 1).into()).and_then(|r| r.sub(&reach)).ok_or_else(large)?;
             if let Some(room) = room.as_number().filter(|&r| r < 0) {
                 let (have, need) = (cx.size_text(n), room);
-                let message = format!("the kernel of size {} does not fit into {have}", cx.size_text(k));
+                let pool = cx.name().contains("pool");
+                let what = if pool { "window" } else { "kernel" };
+                let message = format!("a {what} of size {} does not fit into {have}", cx.size_text(k));
+                let help = if pool {
+                    "use a smaller window, or pool less before"
+                } else {
+                    "use a smaller kernel or more padding, for example `pad = same`"
+                };
                 return Err(Box::new(
                     cx.error_with(Code::E0304, message)
                         .label(cx.span(), format!("the padded input is {} too small", -need))
-                        .help("use a smaller kernel or more padding, for example `pad = same`"),
+                        .help(help),
                 ));
             }
             room.floor_div(&stride.into()).and_then(|r| r.add(&1.into()))
@@ -70,7 +77,7 @@ fn ints(stride: [i64; 2], pad: Pad, dilation: [i64; 2], groups: i64) -> Vec<i64>
 }
 
 fn channels_error(cx: &CallCx<'_, '_>, x: ExprId, w: ExprId, message: String, help: &str) -> Box<Diagnostic> {
-    let error = cx.error_with(Code::E0305, message).label(cx.span(), "the channels do not fit".to_string());
+    let error = cx.error_with(Code::E0305, message).label(cx.span(), "these do not fit");
     let error = cx.blame(error, x);
     Box::new(cx.blame(error, w).help(help))
 }

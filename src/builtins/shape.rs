@@ -47,11 +47,9 @@ fn reshape(cx: &mut CallCx<'_, '_>) -> Checked {
     if !cx.agree(&from, &to) {
         let message = format!("cannot reshape {} to {}", cx.shape_text(&ty.shape), cx.shape_text(&sizes));
         let (have, want) = (cx.size_text(&from), cx.size_text(&to));
-        return Err(Box::new(
-            cx.error_with(Code::E0303, message)
-                .label(cx.span(), format!("{have} elements do not fill {want}"))
-                .help("make the product of the sizes the same on both sides"),
-        ));
+        let error = cx.error_with(Code::E0303, message).label(cx.span(), format!("{have} elements do not fill {want}"));
+        let error = cx.blame(error, x).help("make the product of the sizes the same on both sides");
+        return Err(Box::new(error));
     }
     Ok(Typed { ty: Ty::new(ty.elem, sizes.clone()), args: vec![x], attrs: Attrs { sizes, ints: Vec::new() } })
 }

@@ -84,9 +84,14 @@ impl CallCx<'_, '_> {
     /// An error about the elements of argument `at`.
     pub fn elem_error(&self, at: usize, need: &str) -> Box<Diagnostic> {
         let param = self.def.params[at].name;
+        let operator = matches!(self.def.name, "and" | "or" | "not");
+        let message = match operator {
+            true => format!("`{}` needs conditions", self.def.name),
+            false => format!("`{param}` of `{}` must be {need}", self.def.name),
+        };
         Box::new(
-            Diagnostic::new(Code::E0401, format!("`{param}` of `{}` must be {need}", self.def.name))
-                .label(self.arg_span(at), format!("these are not {need}"))
+            Diagnostic::new(Code::E0401, message)
+                .label(self.arg_span(at), format!("not {need}"))
                 .help(if need == "ints" { "declare the data as `int[…]`" } else { "compare, for example `x > 0`" }),
         )
     }

@@ -1,14 +1,14 @@
 //! The state of checking: the program being built, what names mean, and the small decisions everything else uses.
 
 use super::modules::{ModuleId, Modules};
-use super::nearest::nearest;
 use super::size::{Size, SizeId};
 use super::typed::*;
 use crate::builtins;
 use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The mark of a part that could not be checked: its message has been pushed already.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,11 @@ pub(crate) struct Checker<'p> {
     pub(super) layer_counts: HashMap<String, usize>,
     /// True while a generic function is checked on its own, with opaque sizes.
     pub(super) generic: bool,
-    size_names: HashMap<String, SizeId>,
+    /// Items whose declaration has a mistake: messages about their use would only repeat it.
+    pub(super) failed: HashSet<String>,
+    /// What the statements of the blocks around bind, for names that are used too early.
+    pub(super) ahead: Vec<HashMap<String, Span>>,
+    pub(super) size_names: HashMap<String, SizeId>,
 }
 
 impl<'p> Checker<'p> {
@@ -145,6 +149,8 @@ impl<'p> Checker<'p> {
             layer_path: Vec::new(),
             layer_counts: HashMap::new(),
             generic: false,
+            failed: HashSet::new(),
+            ahead: Vec::new(),
             size_names: HashMap::new(),
         }
     }
@@ -154,10 +160,31 @@ impl<'p> Checker<'p> {
     /// Pushes a message.
     pub(super) fn report(&mut self, diagnostic: impl Into<Box<Diagnostic>>) -> Reported {
         let diagnostic = *diagnostic.into();
-        if !diagnostic.message.is_empty() {
+        if !diagnostic.message.is_empty() && !self.repeats_syntax_error(&diagnostic) {
             self.diags.push(diagnostic);
         }
         Reported
+    }
+    /// Whether a message only misses what a syntax error has taken out of its file.
+    fn repeats_syntax_error(&self, diagnostic: &Diagnostic) -> bool {
+        let file = diagnostic.span().map(|s| s.file);
+        let module = self.modules.iter().find(|(_, m)| Some(m.file) == file);
+        let lost = &module.map_or(self.modules.get(self.modules.root()), |(_, m)| m).lost;
+        if lost.is_empty() {
+            return false;
+        }
+        match diagnostic.code {
+            // The parser has said so.
+            Code::E0405 => self.diags.iter().any(|d| d.code.name().starts_with("E01") && d.span() == diagnostic.span()),
+            // Something is incomplete.
+            Code::E0407 | Code::E0601 | Code::E0705 | Code::E0804 | Code::E0805 => true,
+            // A name has no meaning, or lost the one that it had. Messages quote names in backticks.
+            Code::E0201 | Code::E0202 | Code::E0203 | Code::E0205 | Code::E0505 | Code::E0603 | Code::E0605 => {
+                let quoted = diagnostic.message.split('`').skip(1).step_by(2);
+                quoted.flat_map(|q| q.split('.')).any(|name| lost.contains(name))
+            }
+            _ => false,
+        }
     }
     /// Pushes a message with one place.
     pub(super) fn error(
@@ -184,7 +211,10 @@ impl<'p> Checker<'p> {
         };
         let mut error = error.label(e.span, shape);
         let origin = match &e.kind {
-            ExprKind::Data(id) => Some((self.program.data[*id].name.clone(), self.program.data[*id].ty_span)),
+            ExprKind::Data(id) => {
+                let data = &self.program.data[*id];
+                Some((data.name.trim_matches(['<', '>']).to_string(), data.ty_span))
+            }
             ExprKind::Site(id) => self.model.sites.get(*id).map(|s| (s.name.clone(), s.span)),
             _ => None,
         };
@@ -370,7 +400,9 @@ impl<'p> Checker<'p> {
     pub(super) fn visible_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.scope.frames.iter().flat_map(|f| f.keys().cloned()).collect();
         if self.scope.module == self.modules.root() {
-            names.extend(self.program.data.iter().map(|d| d.name.clone()));
+            // What a generic function is checked with has names that no program can write.
+            let data = self.program.data.iter().filter(|d| !d.name.starts_with('<'));
+            names.extend(data.map(|d| d.name.clone()));
             names.extend(self.program.sizes.iter().map(|s| s.name.clone()));
             names.extend(self.program.constants.iter().map(|(n, _)| n.clone()));
         }
@@ -381,16 +413,38 @@ impl<'p> Checker<'p> {
     }
     /// The message about an unknown name.
     pub(super) fn unknown_name(&mut self, name: &str, span: Span) -> Reported {
+        if self.scope.module == self.modules.root() && self.failed.contains(name) {
+            return Reported;
+        }
         let names = self.visible_names();
+        if !crate::dist::forms(name).is_empty() {
+            let help = format!("draw from it: `x ~ {}`", super::dists::signature(name));
+            let message = format!("`{name}` is a distribution, not a value");
+            return self.error(Code::E0205, message, span, "used as a value", &help);
+        }
+        if let Some(def) = builtins::get(name) {
+            let help = format!("call it, as in `{}`", def.signature);
+            let message = format!("`{name}` is a function, not a value");
+            return self.error(Code::E0205, message, span, "used as a value", &help);
+        }
+        if let Some(near) = self.modules.function(self.scope.module, name).map(|(_, item)| item.span) {
+            let d = Diagnostic::new(Code::E0205, format!("`{name}` is a function, not a value"))
+                .label(span, "used as a value")
+                .label(near, "defined here")
+                .help(format!("call it: `{name}(…)`"));
+            return self.report(d);
+        }
         let mut d =
             Diagnostic::new(Code::E0201, format!("nothing is called `{name}` here")).label(span, "unknown name");
-        if !crate::dist::forms(name).is_empty() {
-            d = d.help(format!("`{name}` is a distribution: call it, as in `x ~ {name}(…)`"));
-        } else if builtins::get(name).is_some() {
-            d = d.help(format!(
-                "`{name}` is a function: call it, as in `{}`",
-                builtins::get(name).expect("found above").signature
-            ));
+        let later = self.ahead.iter().rev().find_map(|f| f.get(name)).copied();
+        if let Some(later) = later.filter(|l| l.file == span.file && l.start > span.start) {
+            d = d.label(later, format!("`{name}` is bound only here")).help("move that line above this one");
+        } else if self.context == Context::Guide
+            && let Some(site) = self.model.sites.iter().find(|s| s.name == name)
+        {
+            d = d
+                .label(site.span, "a site of the model")
+                .help(format!("a guide sees the sites that it has drawn: draw `{name}` before this line"));
         } else if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
             d = d.help(format!("a value named `{near}` is in scope")).fix(span, near);
         } else {

@@ -1,12 +1,12 @@
 //! Distributions: matching arguments to the rows of the table, and the shapes that come out.
 
 use super::checker::{Binding, Checker, R, Val};
-use super::nearest::nearest;
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::dist::{self, DistDef, DistId, SupportKind};
 use crate::ir::DType;
+use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
 
@@ -88,7 +88,8 @@ impl<'p> Checker<'p> {
         let names: Vec<&str> = dist::names().into_iter().chain(WRAPPERS.iter().copied()).collect();
         let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
             .label(span, "unknown distribution");
-        d = match nearest(name, names.iter().copied()) {
+        let known = super::synonyms::distribution(name).filter(|n| is_distribution(n));
+        d = match known.or_else(|| nearest(name, names.iter().copied())) {
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help("`bayesc doc` lists the distributions"),
         };
@@ -128,15 +129,12 @@ impl<'p> Checker<'p> {
                     .help(format!("its signature is `{}`", signature(name)));
                 return Err(self.report(d));
             }
-            if slots[at].is_some() {
-                let param = row.params[at].name;
-                return Err(self.error(
-                    Code::E0204,
-                    format!("`{param}` is given twice"),
-                    arg.value.span,
-                    "given again here",
-                    "leave one out",
-                ));
+            if let Some(first) = slots[at] {
+                let d = Diagnostic::new(Code::E0204, format!("`{}` is given twice", row.params[at].name))
+                    .label(arg.value.span, "given again here")
+                    .label(first.span, "first given here, by its position")
+                    .help(format!("leave one out: the signature is `{}`", signature(name)));
+                return Err(self.report(d));
             }
             slots[at] = Some(&arg.value);
         }
@@ -236,7 +234,7 @@ impl<'p> Checker<'p> {
             format!("`{}` of `{}` must be {need}, found {value}", param.name, row.name),
             span,
             &format!("{value} is not {need}"),
-            "mend the value; to learn it, give it a prior",
+            "use a value inside the range; to learn it, give it a prior",
         ))
     }
 

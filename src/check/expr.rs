@@ -1,11 +1,11 @@
 //! Expressions: from syntax to typed values.
 
 use super::checker::{Binding, Checker, Context, Given, OptionValue, R, Val};
-use super::nearest::nearest;
 use super::size::{MAX_SIZE, Size};
 use super::typed::*;
 use crate::builtins::{self, elementwise as ew, linalg, shape};
 use crate::diag::{Code, Diagnostic};
+use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, BinaryOp, Elem, ExprKind as Syntax, Index, UnaryOp};
 
@@ -425,7 +425,9 @@ impl<'p> Checker<'p> {
         let names = user.iter().map(String::as_str).chain(builtins::all().map(|f| f.name)).chain(crate::dist::names());
         let mut d =
             Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
-        d = match nearest(name, names) {
+        let other = super::synonyms::function(name);
+        d = match other.or_else(|| nearest(name, names)) {
+            Some(operator @ ("@" | "^")) => d.help(format!("write `a {operator} b`")),
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help(format!("define it: `fn {name}(x: real) -> real {{ … }}`")),
         };
@@ -494,7 +496,8 @@ impl<'p> Checker<'p> {
     ) -> super::checker::Reported {
         let mut d = Diagnostic::new(Code::E0208, format!("`{function}` has no argument `{}`", name.name))
             .label(name.span, "unknown argument");
-        d = match nearest(&name.name, names.iter().copied()) {
+        let other = super::synonyms::argument(&name.name, names);
+        d = match other.or_else(|| nearest(&name.name, names.iter().copied())) {
             Some(near) => d.help(format!("it has `{near}`")).fix(name.span, near),
             None if names.is_empty() => d.help("it takes no arguments"),
             None => d.help(format!("it has `{}`", names.join("`, `"))),
@@ -708,8 +711,11 @@ impl<'p> Checker<'p> {
                 .fix(span, near);
             return Err(self.report(d));
         }
-        if self.program.data_named(name).is_some() {
-            let help = format!("a datum is not a size: declare `size K = …` or name the size in the type of `{name}`");
+        let root = self.modules.get(self.modules.root());
+        let datum = |i: &ast::Item| matches!(&i.kind, ast::ItemKind::Data { name: n, .. } if n.name == name);
+        if self.scope.module == self.modules.root() && root.ast.items.iter().any(datum) {
+            let help =
+                format!("leave `data {name}` out: a size needs no datum, it is read off the arrays that have it");
             return Err(self.error(Code::E0308, format!("`{name}` is not a size"), span, "this is a datum", &help));
         }
         Ok(self.size_named(name, span).into())

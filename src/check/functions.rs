@@ -110,6 +110,7 @@ impl<'p> Checker<'p> {
         let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame] });
         let outer = std::mem::replace(&mut self.context, context);
         self.calls.push(me);
+        let ahead = std::mem::take(&mut self.ahead);
         let defaults = self.bind_defaults(function);
         let result = match defaults {
             Ok(()) => self.body(&function.body),
@@ -120,6 +121,7 @@ impl<'p> Checker<'p> {
             Err(e) => Err(e),
         };
         self.calls.pop();
+        self.ahead = ahead;
         self.context = outer;
         self.scope = scope;
         if let Some(prefix) = prefix {
@@ -399,6 +401,7 @@ impl<'p> Checker<'p> {
     pub(super) fn check_generic(&mut self, function: &'p ast::Function, kind: &str) {
         // What the trial adds to the program is thrown away again; only its messages stay.
         let saved = (self.program.clone(), self.model.clone(), self.site_values.clone(), self.observed.clone());
+        let sizes = self.size_names.clone();
         let mut frame: HashMap<String, (Binding, Span)> = HashMap::new();
         for param in &function.params {
             let ParameterKind::Value(ty) = &param.kind else { continue };
@@ -443,6 +446,7 @@ impl<'p> Checker<'p> {
         self.context = outer;
         self.scope = scope;
         (self.program, self.model, self.site_values, self.observed) = saved;
+        self.size_names = sizes;
     }
     fn bind_opaque(&mut self, function: &'p ast::Function) -> R<()> {
         for param in &function.params {

@@ -1,12 +1,12 @@
 //! Guides: which family stands for which site, and holes.
 
 use super::checker::{Checker, Context, R, Scope};
-use super::nearest::nearest;
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::dist::{self, DistDef, ParamDef, SupportKind};
 use crate::index::Idx;
+use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, GuideBody, StmtKind, Target};
 use std::collections::HashMap;
@@ -223,7 +223,7 @@ impl<'p> Checker<'p> {
         if !covers(prior, guide) {
             let diagnostic = Diagnostic::new(
                 Code::E0604,
-                format!("`{}` is {}, `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
+                format!("`{}` is {}, a draw of `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
             )
             .label(d.span(), format!("this is {}", guide.words()))
             .label(s.dist.span(), format!("the prior `{}` is {}", s.dist.name(), prior.words()))

@@ -114,11 +114,18 @@ impl<'p> Checker<'p> {
             }
         }
         let ids: Vec<ExprId> = self.program.exprs.indices().collect();
+        // What is computed from a mistake is no further mistake.
+        let mut mixed: IndexVec<ExprId, bool> = self.program.exprs.iter().map(|_| false).collect();
         for e in ids {
             if !wanted[e] || fixed[e] {
                 continue;
             }
+            if self.program.operands(e).iter().any(|&o| mixed[o]) {
+                mixed[e] = true;
+                continue;
+            }
             if let Err(what) = self.rows_kept(e, size) {
+                mixed[e] = true;
                 let expr = &self.program.exprs[e];
                 let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
                     .label(expr.span, "needs all rows at once")

@@ -12,14 +12,15 @@ mod functions;
 pub mod guides;
 pub mod minibatch;
 pub mod modules;
-pub mod nearest;
 pub mod print;
 pub mod settings;
 pub mod size;
 mod stmts;
+mod synonyms;
 pub mod typed;
 
 use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::nearest::nearest;
 use crate::syntax::ast::{self, ExprKind as Syntax, ItemKind};
 use checker::{Checker, Context};
 use modules::{Modules, function_of};
@@ -56,8 +57,10 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             // Checked like any other, but not fitted.
             let saved =
                 (cx.program.clone(), std::mem::take(&mut cx.model), cx.site_values.clone(), cx.observed.clone());
+            let sizes = cx.size_names.clone();
             cx.check_model(name.as_ref(), body);
             (cx.program, cx.model, cx.site_values, cx.observed) = saved;
+            cx.size_names = sizes;
         }
     }
     let mut complete = fitted.is_none();
@@ -187,7 +190,10 @@ impl<'p> Checker<'p> {
             if self.program.data_named(&name.name).is_some() {
                 continue;
             }
-            let Ok(typed) = self.type_of(ty) else { continue };
+            let Ok(typed) = self.type_of(ty) else {
+                self.failed.insert(name.name.clone());
+                continue;
+            };
             let decl = DataDecl {
                 name: name.name.clone(),
                 ty: typed,
@@ -230,7 +236,7 @@ impl<'p> Checker<'p> {
             if found.is_none() {
                 let names: Vec<&str> = models.iter().filter_map(|(n, _)| n.map(|n| n.name.as_str())).collect();
                 let mut d = Diagnostic::new(Code::E0803, format!("no model is called `{wanted}`"));
-                d = match nearest::nearest(wanted, names.iter().copied()) {
+                d = match nearest(wanted, names.iter().copied()) {
                     Some(near) => d.help(format!("there is `{near}`")),
                     None if names.is_empty() => d.help("the models of this file have no names: leave `--model` out"),
                     None => d.help(format!("the models are `{}`", names.join("`, `"))),
@@ -258,17 +264,19 @@ impl<'p> Checker<'p> {
     fn evaluate(&mut self, items: &'p [ast::Item]) {
         for item in items {
             let ItemKind::Evaluate(assigns) = &item.kind else { continue };
+            let mut misspelt = false;
             for assign in assigns {
                 if self.program.data_named(&assign.name.name).is_none() {
                     let names: Vec<String> = self.program.data.iter().map(|d| d.name.clone()).collect();
                     let mut d =
                         Diagnostic::new(Code::E0805, format!("`{}` is not a datum of the program", assign.name.name))
                             .label(assign.name.span, "not declared by `data`");
-                    d = match nearest::nearest(&assign.name.name, names.iter().map(String::as_str)) {
+                    d = match nearest(&assign.name.name, names.iter().map(String::as_str)) {
                         Some(near) => d.help(format!("there is `{near}`")).fix(assign.name.span, near.to_string()),
                         None => d.help(format!("the data are `{}`", names.join("`, `"))),
                     };
                     self.report(d);
+                    misspelt = true;
                     continue;
                 }
                 if let Some(before) = self.program.evaluate.iter().find(|a| a.name.name == assign.name.name) {
@@ -288,7 +296,8 @@ impl<'p> Checker<'p> {
                 .filter_map(|o| o.data.map(|d| self.program.data[d].name.clone()))
                 .filter(|n| !self.program.evaluate.iter().any(|a| a.name.name == *n))
                 .collect();
-            if !missing.is_empty() && !self.program.evaluate.is_empty() {
+            // The name that is missing may be the misspelt one.
+            if !missing.is_empty() && !misspelt {
                 let d = Diagnostic::new(Code::E0805, format!("`evaluate` does not give `{}`", missing.join("`, `")))
                     .label(item.span, "all observed data must be named")
                     .help(format!("add `{} = …`", missing[0]));

@@ -1,12 +1,12 @@
 //! The modules of a program: the file itself, the library modules and files it uses, and what each makes visible.
 
-use super::nearest::nearest;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::index::{Idx, IndexVec};
 use crate::index_type;
+use crate::nearest::nearest;
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, UseFrom};
-use crate::syntax::parse::parse_module;
+use crate::syntax::{TokenKind, parse_module, tokenize};
 use std::collections::{HashMap, HashSet};
 
 index_type!(
@@ -32,6 +32,9 @@ pub struct Module {
     pub functions: HashMap<String, usize>,
     /// Modules and names that could not be found: messages about their use would only repeat that.
     pub failed: HashSet<String>,
+    /// Names in the parts of the text that could not be read: a message that misses one of them would only repeat the
+    /// syntax error. Empty when there is none.
+    pub lost: HashSet<String>,
 }
 
 /// All modules, the root first.
@@ -91,6 +94,18 @@ impl Modules {
     }
 }
 
+/// The names that occur in `text` more often than in the tree that could be made of it.
+fn lost_names(text: &str, ast: &ast::Module) -> HashSet<String> {
+    let mut counts: HashMap<String, i64> = HashMap::new();
+    let printed = crate::syntax::print_module(ast);
+    for (text, step) in [(text, 1), (printed.as_str(), -1)] {
+        for token in tokenize(text).iter().filter(|t| t.kind == TokenKind::Name) {
+            *counts.entry(token.text(text).to_string()).or_insert(0) += step;
+        }
+    }
+    counts.into_iter().filter(|&(_, n)| n > 0).map(|(name, _)| name).collect()
+}
+
 struct Load<'a, 'b> {
     modules: &'a mut Modules,
     by_key: &'a mut HashMap<String, ModuleId>,
@@ -103,7 +118,9 @@ struct Load<'a, 'b> {
 impl Load<'_, '_> {
     fn module(&mut self, file: FileId, key: String) -> ModuleId {
         let text = self.sources.file(file).text.clone();
+        let before = self.diags.error_count();
         let ast = parse_module(file, &text, self.diags);
+        let lost = if self.diags.error_count() > before { lost_names(&text, &ast) } else { HashSet::new() };
         let mut functions: HashMap<String, usize> = HashMap::new();
         for (at, item) in ast.items.iter().enumerate() {
             let Some((_, f)) = function_of(&item.kind) else { continue };
@@ -131,6 +148,7 @@ impl Load<'_, '_> {
             names: HashMap::new(),
             functions,
             failed: HashSet::new(),
+            lost,
         });
         self.by_key.insert(key, id);
         for item in wanted {

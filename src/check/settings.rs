@@ -1,11 +1,11 @@
 //! Settings of `infer` blocks: which ones an algorithm has, what values they take.
 
 use super::checker::{Checker, R};
-use super::nearest::nearest;
 use super::size::SizeId;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::optim::Rule;
 use crate::infer::schedule::{Schedule, Shape};
+use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind as Syntax, UnaryOp};
 
@@ -209,7 +209,8 @@ impl<'p> Checker<'p> {
         let Some(kind) = Algorithm::from_name(&algorithm.name) else {
             let mut d = Diagnostic::new(Code::E0707, format!("no algorithm is called `{}`", algorithm.name))
                 .label(algorithm.span, "unknown algorithm");
-            d = match nearest(&algorithm.name, ALGORITHMS.iter().copied()) {
+            let other = super::synonyms::algorithm(&algorithm.name);
+            d = match other.or_else(|| nearest(&algorithm.name, ALGORITHMS.iter().copied())) {
                 Some(near) => d.help(format!("there is `{near}`")).fix(algorithm.span, near),
                 None => d.help(format!("the algorithms are `{}`", ALGORITHMS.join("`, `"))),
             };
@@ -384,7 +385,11 @@ impl<'p> Checker<'p> {
                 format!("`{name}` must be a whole number of at least {least}"),
                 setting.value.span,
                 "not such a number",
-                &format!("write for example `{name} = {}`", least.max(100)),
+                &match name.as_str() {
+                    "minibatch" => "write for example `minibatch N = 64`".to_string(),
+                    "steps" | "draws" => format!("write for example `{name} = 1000`"),
+                    _ => format!("write for example `{name} = {}`", least.max(10)),
+                },
             )),
         }
     }

@@ -6,11 +6,31 @@ use super::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Target};
+use std::collections::HashMap;
 
 /// How a block ended.
 enum Flow {
     Next,
     Return(Val),
+}
+
+/// What the statements of a block bind, with the first place of each.
+fn bound_names(block: &ast::Block) -> HashMap<String, Span> {
+    let mut names = HashMap::new();
+    for stmt in &block.stmts {
+        let idents: &[ast::Ident] = match &stmt.kind {
+            StmtKind::Let { target: Pattern::Name(name), .. }
+            | StmtKind::Param { name, .. }
+            | StmtKind::Declare { name, .. } => std::slice::from_ref(name),
+            StmtKind::Let { target: Pattern::Tuple(names, _), .. } => names,
+            StmtKind::Sample { target: Target::Path(path), .. } if path.parts.len() == 1 => &path.parts,
+            _ => &[],
+        };
+        for ident in idents {
+            names.entry(ident.name.clone()).or_insert(ident.span);
+        }
+    }
+    names
 }
 
 impl<'p> Checker<'p> {
@@ -23,6 +43,12 @@ impl<'p> Checker<'p> {
     }
     /// Checks every statement, so that each mistake is reported; fails when one of them failed.
     fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
+        self.ahead.push(bound_names(block));
+        let result = self.statements(block);
+        self.ahead.pop();
+        result
+    }
+    fn statements(&mut self, block: &'p ast::Block) -> R<Flow> {
         let mut failed = false;
         for (at, stmt) in block.stmts.iter().enumerate() {
             match self.stmt(stmt) {
@@ -114,6 +140,7 @@ impl<'p> Checker<'p> {
                 ));
             }
             StmtKind::Declare { name, .. } => {
+                self.bind(name, Binding::Poison);
                 let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
                 return Err(self.error(
                     Code::E0404,
@@ -274,6 +301,12 @@ impl<'p> Checker<'p> {
         let path = match target {
             Target::Path(path) => path,
             Target::Element(path, _) => {
+                // Its declaration has been refused already.
+                if let [name] = &path.parts[..]
+                    && matches!(self.lookup_local(&name.name), Some((Binding::Poison, _)))
+                {
+                    return Err(Reported);
+                }
                 let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
                 return Err(self.error(
                     Code::E0404,
@@ -303,6 +336,9 @@ impl<'p> Checker<'p> {
             }
         };
         if !matches!(self.context, Context::Model | Context::Generate) {
+            if let [name] = &path.parts[..] {
+                self.bind(name, Binding::Poison);
+            }
             let message = format!("`~` cannot stand in {}", self.context_word());
             let help = if self.context == Context::Layer {
                 "make it a submodel: `model name(…) { … }`"
@@ -341,6 +377,10 @@ impl<'p> Checker<'p> {
         };
         if self.context == Context::Generate {
             return self.generate_draw(name, declared, d, doc);
+        }
+        if self.prefix.is_empty() && self.scope.module == self.modules.root() && self.failed.contains(&name.name) {
+            self.bind(name, Binding::Poison);
+            return Err(Reported);
         }
         // Data of the root file, named in the model itself, are observed.
         if self.prefix.is_empty()
@@ -623,6 +663,7 @@ impl<'p> Checker<'p> {
     /// `param s: real[K] in 0.. = 0.1`
     fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
         if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
+            self.bind(name, Binding::Poison);
             let message = format!("`param` cannot stand in {}", self.context_word());
             return Err(self.error(
                 Code::E0405,
@@ -632,6 +673,8 @@ impl<'p> Checker<'p> {
                 "move it into a model, layer, net or guide",
             ));
         }
+        // Replaced below, unless the declaration has a mistake.
+        self.bind(name, Binding::Poison);
         let typed = ty.map_or(Ok(Ty::scalar(Elem::Real)), |t| self.type_of(t))?;
         if typed.elem != Elem::Real {
             return Err(self.error(Code::E0401, "a `param` is real", span, "not real", "declare it `real[…]`"));

@@ -4,7 +4,7 @@ use super::args::{Doc, Format};
 use super::shell::{Exit, Shell, Stream, grid, wrap};
 use crate::builtins::{self, FnDef};
 use crate::check::modules::{LIBRARY, function_of};
-use crate::check::nearest::nearest;
+use crate::nearest::nearest;
 use crate::diag::Diagnostics;
 use crate::dist::{self, DistDef, Reparam, SupportKind};
 use crate::source::Sources;

@@ -3,7 +3,7 @@
 use super::args::{Explain, Format};
 use super::markdown;
 use super::shell::{Exit, Shell, grid};
-use crate::check::nearest::nearest;
+use crate::nearest::nearest;
 use crate::diag::Code;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use super::args::{Format, Plot, PlotWhat, SummaryArgs, SummaryFormat};
 use super::shell::{Exit, Shell, Stream};
-use crate::check::nearest::nearest;
+use crate::nearest::nearest;
 use crate::report::plot::kde;
 use crate::report::plot::terminal::{self, PlotOptions};
 use crate::report::summary::Summary;

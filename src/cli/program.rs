@@ -2,7 +2,8 @@
 
 use super::args::ProgramArgs;
 use super::shell::{Exit, Shell};
-use crate::check::{Options, nearest::nearest};
+use crate::check::Options;
+use crate::nearest::nearest;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::{self, Compilation};
 use crate::session::Failure;

@@ -2,10 +2,10 @@
 
 use super::error::DataError;
 use super::fingerprint::Fingerprint;
-use super::nearest::nearest;
 use super::value::Value;
 use super::{csv, idx, json, npy, npz, safetensors};
 use crate::diag::Code;
+use crate::nearest::nearest;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,6 @@ pub mod functions;
 pub mod idx;
 pub mod json;
 pub mod learned;
-pub mod nearest;
 pub mod npy;
 pub mod npz;
 pub mod overrides;

@@ -3,10 +3,10 @@
 use super::call::{Argument, Call};
 use super::error::Fallible;
 use super::learned::LearnedValue;
-use super::nearest::nearest;
 use super::reduce::{mean, no_nan, variance};
 use super::value::{Array, Elem, Labels, TextArray, Value, place, print_shape};
 use crate::diag::{Code, Diagnostic};
+use crate::nearest::nearest;
 use ndarray::{ArcArray, Axis, IxDyn};
 use std::collections::BTreeMap;
 use std::sync::Arc;

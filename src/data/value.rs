@@ -1,8 +1,8 @@
 //! The values of data expressions: concrete arrays, tables, text, labels.
 
 use super::error::DataError;
-use super::nearest::nearest;
 use crate::diag::Code;
+use crate::nearest::nearest;
 pub use crate::syntax::ast::Elem;
 use ndarray::{ArcArray, Array2, IxDyn};
 use serde::{Deserialize, Serialize};

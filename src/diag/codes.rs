@@ -81,7 +81,6 @@ codes! {
     E0703 "settings that contradict each other"
     E0704 "an operation that mixes the rows of a minibatch"
     E0705 "a minibatch over something that has no rows"
-    E0706 "an algorithm that is not built yet"
     E0707 "an algorithm that nothing defines"
     E0801 "a module that cannot be found"
     E0802 "modules that use each other in a circle"
@@ -162,6 +161,27 @@ mod tests {
                 .collect();
             assert!(codes[0].iter().all(|c| c == code) && !codes[0].is_empty(), "{code:?}: {:?}", codes[0]);
             assert!(codes[1].is_empty(), "{code:?}: {:?}", codes[1]);
+        }
+    }
+
+    #[test]
+    fn pages_of_the_checker_show_what_they_explain() {
+        let check = |text: &str| -> Vec<Code> {
+            // A file that uses itself is a circle; no other file exists.
+            let mut loader = |wanted: &str, _: Option<&std::path::Path>| match wanted {
+                "page.bayes" => Ok((wanted.to_string(), wanted.into(), text.to_string())),
+                _ => Err("no such file".to_string()),
+            };
+            let path = Some("page.bayes".into());
+            let result = crate::driver::compile("page.bayes", path, text, &Default::default(), &mut loader);
+            result.diags.iter().map(|d| d.code).collect()
+        };
+        for code in Code::ALL.iter().filter(|c| !c.name().starts_with("E01") && !c.is_data()) {
+            let [wrong, repaired] = &programs(code.page())[..] else { panic!("{code:?} has two programs") };
+            let given = check(wrong);
+            assert!(!given.is_empty() && given.iter().all(|c| c == code), "{code:?}: {given:?}");
+            let left = check(repaired);
+            assert!(left.is_empty(), "{code:?}, repaired: {left:?}");
         }
     }
 }

@@ -111,7 +111,7 @@ pub fn find(name: &str) -> Result<&'static Command, String> {
     match begun.as_slice() {
         [command] => Ok(command),
         [] => {
-            let near = crate::check::nearest::nearest(name, COMMANDS.iter().map(|c| c.name));
+            let near = crate::nearest::nearest(name, COMMANDS.iter().map(|c| c.name));
             let help = near.map_or("`:help` lists them".into(), |n| format!("there is `:{n}`"));
             Err(format!("there is no command `:{name}`; {help}"))
         }
@@ -334,7 +334,7 @@ fn observe(repl: &mut Repl<'_>, text: &str) -> Outcome {
         (None, Some(id)) => doc::type_text(typed, &typed.data[id].ty),
         (None, None) => {
             let sites: Vec<&str> = typed.model.iter().flat_map(|m| m.sites.iter()).map(|s| s.name.as_str()).collect();
-            let help = match crate::check::nearest::nearest(name, sites.iter().copied()) {
+            let help = match crate::nearest::nearest(name, sites.iter().copied()) {
                 Some(near) => format!("there is `{near}`"),
                 None if sites.is_empty() => "the program has no sites yet".into(),
                 None => format!("the sites are `{}`", sites.join("`, `")),
@@ -357,7 +357,7 @@ fn forget(repl: &mut Repl<'_>, text: &str) -> Outcome {
         return Err("`:forget` wants a name".to_string().into());
     }
     let Some(program) = repl.checked.program.without(text) else {
-        let near = crate::check::nearest::nearest(
+        let near = crate::nearest::nearest(
             text,
             repl.checked.program.pieces.iter().flat_map(|p| p.defines.iter().map(String::as_str)),
         );
@@ -509,7 +509,7 @@ fn set(repl: &mut Repl<'_>, text: &str) -> Outcome {
         "height" => repl.settings.height = number(5, 200)? as u16,
         _ => {
             let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
-            let help = match crate::check::nearest::nearest(name, names.iter().copied()) {
+            let help = match crate::nearest::nearest(name, names.iter().copied()) {
                 Some(near) => format!("there is `{near}`"),
                 None => format!(
                     "those here are `{}`; settings of a fit are typed as `infer svi {{ … }}`",

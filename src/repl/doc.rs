@@ -286,5 +286,5 @@ pub fn nearest(name: &str, checked: &Checked) -> Option<String> {
     let own = checked.program.pieces.iter().flat_map(|p| p.defines.iter().cloned());
     let names: Vec<String> =
         own.chain(families().map(String::from)).chain(functions().into_iter().map(String::from)).collect();
-    crate::check::nearest::nearest(name, names.iter().map(String::as_str)).map(str::to_string)
+    crate::nearest::nearest(name, names.iter().map(String::as_str)).map(str::to_string)
 }

@@ -24,4 +24,3 @@ mod roundtrip;
 pub use lexer::{Token, TokenKind, tokenize};
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};
 pub use print::{print_expr, print_item, print_module, print_stmt, print_type};
-pub use slips::nearest;

@@ -2,7 +2,7 @@
 
 use super::brackets::ITEM_WORDS;
 use super::lexer::{Token, TokenKind, tokenize};
-use super::slips::nearest;
+use crate::nearest::nearest;
 use std::ops::Range;
 
 /// What [`without`] leaves.
@@ -125,7 +125,9 @@ fn around_blocks(text: &str, tokens: &[Token], blocks: &[Block], at: usize) -> R
     }
     // What the header was meant to be decides how the braces are read.
     let word = tokens[0].text(text);
-    let Some(meant) = ITEM_WORDS.iter().find(|w| **w == word).copied().or_else(|| nearest(word, &ITEM_WORDS)) else {
+    let Some(meant) =
+        ITEM_WORDS.iter().find(|w| **w == word).copied().or_else(|| nearest(word, ITEM_WORDS.iter().copied()))
+    else {
         return Rest::new(text.to_string());
     };
     let stands_for = match meant {

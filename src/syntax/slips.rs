@@ -8,6 +8,7 @@ use super::expected;
 use super::grammar::Rule;
 use super::lexer::{Token, TokenKind};
 use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::nearest::nearest;
 use crate::source::{FileId, Span};
 use std::ops::Range;
 
@@ -367,7 +368,7 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
         }
         if matches!(next, Some(TokenKind::Name | TokenKind::LBrace | TokenKind::Str)) {
             let d = new(format!("`{word}` is not an item"), "no item begins so");
-            return Some(match nearest(word, &ITEM_WORDS) {
+            return Some(match nearest(word, ITEM_WORDS.iter().copied()) {
                 Some(near) => d.help(format!("write `{near}`")).fix(span, near),
                 None => d.help(format!("items begin with {}", list(&ITEM_WORDS))),
             });
@@ -375,7 +376,7 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
     } else if named && !STATEMENT_WORDS.contains(&word) && word != "minibatch" && !top {
         let infer = scene.text(0) == "infer";
         let words: &[&str] = if infer { &["minibatch"] } else { &STATEMENT_WORDS };
-        if let Some(near) = nearest(word, words) {
+        if let Some(near) = nearest(word, words.iter().copied()) {
             let what = if infer { "setting" } else { "statement" };
             let d = new(format!("`{word}` is not a {what}"), &format!("no {what} begins so"));
             return Some(d.help(format!("write `{near}`")).fix(span, near));
@@ -534,33 +535,4 @@ fn is_reserved(kind: TokenKind) -> bool {
 
 fn list(words: &[&str]) -> String {
     words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The word of `words` that `word` is most likely a misspelling of: at most two letters apart (one, for short words).
-pub fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
-    let limit = if word.chars().count() <= 4 { 1 } else { 2 };
-    let best = words.iter().map(|w| (distance(word, w), *w)).min_by_key(|(d, _)| *d)?;
-    (best.0 <= limit).then_some(best.1)
-}
-
-/// Letters to insert, remove, replace or swap with their neighbour (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > 3 {
-        return usize::MAX;
-    }
-    let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                let swap = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
-                change.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(swap)
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }
