@@ -51,8 +51,6 @@ pub(super) enum Binding {
     Val(Val),
     /// A size.
     Size(Size),
-    /// An array declared for a loop to fill; nothing is in it yet.
-    Declared(Ty),
     /// Something whose message has been pushed: silent.
     Poison,
 }

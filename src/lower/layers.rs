@@ -1,14 +1,14 @@
 //! Layers whose weight's noise is not shared by all rows: Flipout and local reparameterization.
 //!
-//! See [`crate::infer::estimators`] for which layer gets which.
+//! See [`crate::lower::estimators`] for which layer gets which.
 
 use super::Lowering;
 use crate::builtins::ConcreteAttrs;
 use crate::builtins::nn::{add_bias, conv_attrs_for};
 use crate::check::typed::*;
 use crate::dist::Dist;
-use crate::infer::estimators::Estimator;
 use crate::ir::{Shape, ValueId};
+use crate::lower::estimators::Estimator;
 use crate::ops::{ConvAttrs, NoiseKind};
 
 /// Added to a variance under a root, so that a row of zeros has a finite gradient; far below any variance that matters.
