@@ -67,6 +67,8 @@ pub struct Lowering<'p> {
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
     pub(crate) row_index: Option<ValueId>,
+    /// What stands for each prepared expression in this graph.
+    pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
 }
 
@@ -92,6 +94,7 @@ impl<'p> Lowering<'p> {
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,
+            row_inputs: Vec::new(),
             memo: HashMap::new(),
         }
     }
