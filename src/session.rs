@@ -209,13 +209,25 @@ fn bind_held_out(
     let named = |name: &str| program.evaluate.iter().find(|a| a.name.name == name);
     let mut rebound = Vec::new();
     for (id, s) in program.sizes.iter_enumerated() {
-        let own = program.data.iter().any(|d| named(&d.name).is_some() && d.ty.shape.iter().any(|x| x.mentions(id)));
+        // Rows come first: the other dimensions of the data are those of the fit.
+        let own =
+            program.data.iter().any(|d| named(&d.name).is_some() && d.ty.shape.first().is_some_and(|x| x.mentions(id)));
         let free = s.value.is_none() && s.labels.is_none();
         if own && free {
             rebound.push(id);
         } else if let Some(value) = training.sizes.get(&s.name) {
             let value = SizeValue { origin: SizeOrigin::Fit, ..value.clone() };
             evaluator.sizes.insert(s.name.clone(), value);
+        }
+    }
+    for p in &program.params {
+        if let Some(size) = rebound.iter().find(|&&r| p.ty.shape.iter().any(|x| x.mentions(r))) {
+            let size = &program.sizes[*size].name;
+            diags.push(
+                Diagnostic::new(Code::E0805, format!("`{}` has nothing to say about new rows of `{size}`", p.name))
+                    .label(p.span, format!("one learnable number for each row of `{size}`, which `evaluate` rebinds"))
+                    .help("make it a latent site with a prior, or leave `evaluate` out"),
+            );
         }
     }
     let mut requests: Vec<BindRequest<'_>> = Vec::new();

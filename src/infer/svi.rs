@@ -188,12 +188,12 @@ impl<'p> Svi<'p> {
                 None => global_norm(&gradient),
             };
             if !elbo.is_finite() || !norm.is_finite() {
-                return Err(self.blame(step, key, t, elbo, norm));
+                return Err(self.blame(step, key, t + 1, elbo, norm));
             }
             let rate = settings.learning_rate * settings.schedule.factor(t, total);
             optimizer.step(&mut params, &gradient, rate);
             let secs = observer.clock() - began;
-            trace.push(TraceRow { step: t, elbo, gradient_norm: norm, learning_rate: rate, secs });
+            trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
             let keep = 1.0 - 1.0 / SMOOTHING;
             shown = keep * shown + (1.0 - keep) * elbo;
             weight_sum = keep * weight_sum + (1.0 - keep);
@@ -222,7 +222,8 @@ impl<'p> Svi<'p> {
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
-    /// the smaller standard error: near the optimum the latter has almost none.
+    /// the smaller standard error: near the optimum the latter has almost none. Where rows are subsampled, the data are
+    /// large, and only the first is made.
     fn final_elbo<F: Scalar>(
         &self,
         params: &[F],
@@ -230,15 +231,15 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let rows = self.rows();
-        let draws = if rows.is_none() { RATIO_DRAWS } else { ELBO_DRAWS };
         let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
-        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws)?;
-        let (a, b) = (mean_and_error(&as_fitted), mean_and_error(&ratios[..ELBO_DRAWS as usize]));
+        let a = mean_and_error(&as_fitted);
+        if self.rows().is_some() {
+            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
+        }
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS)?;
+        let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
         let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
-        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0]))
-            .then(|| pareto_k(&ratios))
-            .filter(|k| k.is_finite());
+        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, k))
     }
     /// One value of the ELBO on all data for each draw from the guide.
@@ -387,4 +388,41 @@ fn mean_and_error(x: &[f64]) -> (f64, f64) {
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_sees_every_row_once() {
+        for (all, batch) in [(10, 4), (12, 4), (7, 7), (5, 1)] {
+            let mut order = Order::new(Some((all, batch, all % batch)), Key::new(3));
+            let mut orders: Vec<Vec<usize>> = Vec::new();
+            for epoch in 1..=5 {
+                let mut seen = Vec::new();
+                while seen.len() < all {
+                    let rows = order.next();
+                    assert_eq!(rows.len(), batch.min(all - seen.len()), "only the last part is short");
+                    seen.extend_from_slice(rows);
+                    assert_eq!(order.epochs_done, if seen.len() < all { epoch - 1 } else { epoch });
+                }
+                let mut sorted = seen.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..all).collect::<Vec<_>>());
+                assert!(!orders.contains(&seen), "every epoch has an order of its own");
+                orders.push(seen);
+            }
+            let mut again = Order::new(Some((all, batch, all % batch)), Key::new(3));
+            let first: Vec<usize> = (0..all.div_ceil(batch)).flat_map(|_| again.next().to_vec()).collect();
+            assert_eq!(first, orders[0], "the key decides");
+        }
+    }
+
+    #[test]
+    fn without_rows_every_step_is_an_epoch() {
+        let mut order = Order::new(None, Key::new(0));
+        assert!(order.next().is_empty() && order.next().is_empty());
+        assert_eq!(order.epochs_done, 2);
+    }
 }

@@ -71,6 +71,8 @@ pub struct Lowering<'p> {
     pub(crate) row_index: Option<ValueId>,
     /// Sites whose noise enters a layer in another way than by one shared draw.
     pub(crate) estimators: HashMap<SiteId, crate::lower::estimators::Estimator>,
+    /// What stands for each prepared expression in this graph.
+    pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
 }
 
@@ -103,6 +105,7 @@ impl<'p> Lowering<'p> {
             joints: HashMap::new(),
             row_index: None,
             estimators: HashMap::new(),
+            row_inputs: Vec::new(),
             memo: HashMap::new(),
         }
     }

@@ -96,7 +96,7 @@ impl Slots {
         let has_rows = |shape: &[crate::check::size::Size]| {
             batch.is_some_and(|b| shape.first().is_some_and(|s| s.as_name() == Some(b)))
         };
-        let fan_scale = |fan: &crate::check::size::Size| (2.0 / number(fan) as f64).sqrt();
+        let fan_scale = |fan: &crate::check::size::Size| (1.0 / number(fan) as f64).sqrt();
         for (id, p) in program.params.iter_enumerated() {
             let init = match (p.init, &p.fan_in) {
                 (Some(e), _) => Init::Expr(e),

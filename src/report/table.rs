@@ -12,7 +12,7 @@ use super::summary::{SiteSummary, Summary, WholeSummary};
 use anstyle::{AnsiColor, Style};
 
 /// An array with more elements takes one row.
-pub const LONG_ARRAY: usize = 20;
+pub const LONG_ARRAY: usize = 8;
 
 /// How the table is drawn.
 #[derive(Clone, PartialEq, Eq, Debug)]
