@@ -181,7 +181,7 @@ fn every_file_opens_with_its_purpose() {
         .filter(|path| {
             let text = read(path);
             let first = text.lines().next().unwrap_or("");
-            !first.strip_prefix("//! ").is_some_and(|purpose| !purpose.trim().is_empty())
+            first.strip_prefix("//! ").is_none_or(|purpose| purpose.trim().is_empty())
         })
         .map(|path| path.display().to_string())
         .collect();

@@ -5,6 +5,10 @@ use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 
+/// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
+/// small enough that a network learns its locations first.
+const WEIGHT_SHARE: f64 = 0.4;
+
 /// Whose parameter a slot is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Owner {
@@ -123,7 +127,7 @@ impl Slots {
                             (Some(e), _, _) => Init::Expr(e),
                             (None, Constraint::Real, Some(fan)) => Init::Normal(fan_scale(fan)),
                             (None, Constraint::Positive, Some(fan)) if hole.param == "scale" => {
-                                Init::Constant(0.1 * fan_scale(fan))
+                                Init::Constant(WEIGHT_SHARE * fan_scale(fan))
                             }
                             (None, Constraint::Positive, None) if hole.param == "scale" => {
                                 Init::PriorScale(vec![hole.site])
@@ -168,7 +172,7 @@ impl Slots {
                                 );
                                 if *family == Family::MeanField {
                                     let init = match &site.fan_in {
-                                        Some(fan) => Init::Constant(0.1 * fan_scale(fan)),
+                                        Some(fan) => Init::Constant(WEIGHT_SHARE * fan_scale(fan)),
                                         None => Init::PriorScale(vec![s]),
                                     };
                                     slots.push(
