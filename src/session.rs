@@ -33,6 +33,10 @@ const MAX_F32_INT: f64 = 16_777_216.0;
 /// Draws over which held-out scores are averaged, at most.
 const SCORE_DRAWS: usize = 200;
 
+/// Draws in each step of a network trained on minibatches, unless the program says otherwise. On the shipped digits
+/// four draws bring the held-out log score of 40 epochs from about 0.20 to 0.18.
+const NETWORK_PARTICLES: usize = 4;
+
 /// What the command line says about a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -533,6 +537,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         }
     }
     let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let noisy = network && infer.svi.minibatch.is_some();
+    infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
     let largest = program
         .data
         .iter_enumerated()

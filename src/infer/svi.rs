@@ -136,6 +136,7 @@ impl<'p> Svi<'p> {
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
         let anneal = settings.anneal_kl > 0;
+        let particles = settings.particles.unwrap_or(1);
         let mut whole =
             self.step(&self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal), true, &store)?;
         let mut short = match rows {
@@ -174,13 +175,13 @@ impl<'p> Svi<'p> {
             let key = steps_key.fold_in(t);
             let mut elbo = 0.0;
             gradient.fill(F::ZERO);
-            for particle in 0..settings.particles {
+            for particle in 0..particles {
                 step.exe.run(&[], key.fold_in(particle as u64));
-                elbo += step.exe.output(0)[0].to_f64() / settings.particles as f64;
+                elbo += step.exe.output(0)[0].to_f64() / particles as f64;
                 add_gradient(step, self.slots, &mut gradient);
             }
-            if settings.particles > 1 {
-                let share = F::from_f64(1.0 / settings.particles as f64);
+            if particles > 1 {
+                let share = F::from_f64(1.0 / particles as f64);
                 gradient.iter_mut().for_each(|g| *g *= share);
             }
             let norm = match settings.clip {
@@ -305,7 +306,7 @@ impl<'p> Svi<'p> {
             }
         }
         let mut found = None;
-        for particle in 0..self.settings.particles {
+        for particle in 0..self.settings.particles.unwrap_or(1) {
             let key = key.fold_in(particle as u64);
             exe.run(&[], key);
             for (i, (name, _)) in named.iter().enumerate() {

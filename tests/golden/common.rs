@@ -1,9 +1,9 @@
 //! Compiling, binding and fitting texts; the ELBO of a program at chosen parameters; small statistics.
 
-use bayesc::check::Options;
-use bayesc::check::settings::KlChoice;
+use bayesc::check::settings::{EstimatorChoice, KlChoice};
 use bayesc::check::typed::{Family, Program};
 use bayesc::data::Files;
+use bayesc::driver::Options;
 use bayesc::driver::{self, Compilation};
 use bayesc::exec::Executable;
 use bayesc::infer::data::{BoundData, Store};
@@ -196,6 +196,7 @@ impl Elbo {
                 sizes: &self.data.sizes,
                 batch: self.prepared.as_ref().zip(rows),
                 kl: self.kl,
+                estimator: EstimatorChoice::Reparam,
                 anneal: false,
             };
             let graph = elbo::build(&spec, true).expect("it has a gradient");
