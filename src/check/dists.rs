@@ -207,9 +207,13 @@ impl<'p> Checker<'p> {
             let need = if param.event_rank == 1 { "a vector" } else { "a matrix" };
             let shape = if ty.shape.is_empty() { "a number".to_string() } else { self.program.shape_text(&ty.shape) };
             let message = format!("`{}` of `{}` must be {need}", param.name, row.name);
-            let d = Diagnostic::new(Code::E0306, message)
-                .label(e.span, format!("this is {shape}"))
-                .help("`fill([K], x)` makes a vector");
+            let d = Diagnostic::new(Code::E0306, message).label(e.span, format!("this is {shape}")).help(
+                match (param.event_rank, ty.shape.len()) {
+                    (1, _) => "`fill([K], x)` makes a vector",
+                    (_, 1) => "`diag(v)` makes a matrix of a vector",
+                    _ => "`eye(K)` makes a matrix",
+                },
+            );
             return Err(self.report(d));
         }
         if let Some(value) = self.const_value(value) {

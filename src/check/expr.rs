@@ -105,18 +105,11 @@ impl<'p> Checker<'p> {
     // --- names and fields --------------------------------------------------------------------------------------
 
     fn name(&mut self, name: &str, span: Span) -> R<Val> {
-        if let Some((binding, place)) = self.lookup_local(name).cloned() {
+        if let Some((binding, _)) = self.lookup_local(name).cloned() {
             return match binding {
                 Binding::Val(val) => Ok(self.at(val, span)),
                 Binding::Size(size) => Ok(Val::Array(self.size_value(size, span))),
                 Binding::Poison => Err(super::checker::Reported),
-                Binding::Declared(_) => {
-                    let d = Diagnostic::new(Code::E0205, format!("`{name}` is read before it is filled"))
-                        .label(span, "read here")
-                        .label(place, "declared here")
-                        .help(format!("give its elements first: `{name}[0] ~ …`"));
-                    Err(self.report(d))
-                }
             };
         }
         if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)) {
@@ -652,9 +645,6 @@ impl<'p> Checker<'p> {
                 Some((Binding::Size(size), _)) => size,
                 Some((Binding::Val(val), _)) => self.val_as_size(&val, e.span)?,
                 Some((Binding::Poison, _)) => return Err(super::checker::Reported),
-                Some(_) => {
-                    return Err(self.error(Code::E0308, format!("`{name}` is not a size"), e.span, "not a size", ""));
-                }
                 None => self.global_size(name, e.span)?,
             },
             Syntax::Binary(op, a, b) => {

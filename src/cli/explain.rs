@@ -3,8 +3,8 @@
 use super::args::{Explain, Format};
 use super::markdown;
 use super::shell::{Exit, Shell, grid};
-use crate::nearest::nearest;
 use crate::diag::Code;
+use crate::nearest::nearest;
 use serde_json::{Value, json};
 
 /// Prints the page of one code, or the list of all.

@@ -3,9 +3,9 @@
 use super::args::ProgramArgs;
 use super::shell::{Exit, Shell};
 use crate::check::Options;
-use crate::nearest::nearest;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::{self, Compilation};
+use crate::nearest::nearest;
 use crate::session::Failure;
 use crate::source::Sources;
 use crate::syntax::lexer::tokenize;
