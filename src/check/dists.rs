@@ -158,9 +158,29 @@ impl<'p> Checker<'p> {
         if failed {
             return Err(super::checker::Reported);
         }
+        self.check_bounds(row, &values, span)?;
         let result = DistExpr::Row { def, args: values, span };
         self.batch_shape(&result)?;
         Ok(result)
+    }
+    /// Refuses `Uniform(5, 2)`: known bounds that hold nothing between them.
+    fn check_bounds(&mut self, row: &DistDef, values: &[ExprId], span: Span) -> R<()> {
+        let known = |name: &str| {
+            let at = row.params.iter().position(|p| p.name == name)?;
+            self.const_value(*values.get(at)?)
+        };
+        let (Some(lower), Some(upper)) = (known("lower"), known("upper")) else { return Ok(()) };
+        // Both ends of a discrete one are included.
+        if lower < upper || row.dtype == DType::Int && lower == upper {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::E0502,
+            format!("`lower` of `{}` must be less than `upper`, found {lower} and {upper}", row.name),
+            span,
+            "nothing lies between them",
+            "exchange the two",
+        ))
     }
 
     /// The row whose parameters include all the names that the call uses.
