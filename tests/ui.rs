@@ -66,7 +66,7 @@ fn programs_give_the_messages_that_they_announce() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let mut paths = Vec::new();
     programs(&root, &mut paths);
-    assert!(paths.len() >= 60, "only {} programs", paths.len());
+    assert!(paths.len() >= 120, "only {} programs", paths.len());
     let mut wrong = String::new();
     for path in paths {
         let shown = path.strip_prefix(&root).expect("below the root").display().to_string().replace('\\', "/");

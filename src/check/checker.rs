@@ -168,12 +168,14 @@ impl<'p> Checker<'p> {
         let file = diagnostic.span().map(|s| s.file);
         let module = self.modules.iter().find(|(_, m)| Some(m.file) == file);
         let lost = &module.map_or(self.modules.get(self.modules.root()), |(_, m)| m).lost;
+        let from_parser = |d: &&Diagnostic| d.code.name().starts_with("E01");
+        if self.diags.iter().filter(from_parser).any(|d| d.span() == diagnostic.span()) {
+            return true;
+        }
         if lost.is_empty() {
             return false;
         }
         match diagnostic.code {
-            // The parser has said so.
-            Code::E0405 => self.diags.iter().any(|d| d.code.name().starts_with("E01") && d.span() == diagnostic.span()),
             // Something is incomplete.
             Code::E0407 | Code::E0601 | Code::E0705 | Code::E0804 | Code::E0805 => true,
             // A name has no meaning, or lost the one that it had. Messages quote names in backticks.

@@ -158,9 +158,29 @@ impl<'p> Checker<'p> {
         if failed {
             return Err(super::checker::Reported);
         }
+        self.check_bounds(row, &values, span)?;
         let result = DistExpr::Row { def, args: values, span };
         self.batch_shape(&result)?;
         Ok(result)
+    }
+    /// Refuses `Uniform(5, 2)`: known bounds that hold nothing between them.
+    fn check_bounds(&mut self, row: &DistDef, values: &[ExprId], span: Span) -> R<()> {
+        let known = |name: &str| {
+            let at = row.params.iter().position(|p| p.name == name)?;
+            self.const_value(*values.get(at)?)
+        };
+        let (Some(lower), Some(upper)) = (known("lower"), known("upper")) else { return Ok(()) };
+        // Both ends of a discrete one are included.
+        if lower < upper || row.dtype == DType::Int && lower == upper {
+            return Ok(());
+        }
+        Err(self.error(
+            Code::E0502,
+            format!("`lower` of `{}` must be less than `upper`, found {lower} and {upper}", row.name),
+            span,
+            "nothing lies between them",
+            "exchange the two",
+        ))
     }
 
     /// The row whose parameters include all the names that the call uses.
@@ -207,9 +227,13 @@ impl<'p> Checker<'p> {
             let need = if param.event_rank == 1 { "a vector" } else { "a matrix" };
             let shape = if ty.shape.is_empty() { "a number".to_string() } else { self.program.shape_text(&ty.shape) };
             let message = format!("`{}` of `{}` must be {need}", param.name, row.name);
-            let d = Diagnostic::new(Code::E0306, message)
-                .label(e.span, format!("this is {shape}"))
-                .help("`fill([K], x)` makes a vector");
+            let d = Diagnostic::new(Code::E0306, message).label(e.span, format!("this is {shape}")).help(
+                match (param.event_rank, ty.shape.len()) {
+                    (1, _) => "`fill([K], x)` makes a vector",
+                    (_, 1) => "`diag(v)` makes a matrix of a vector",
+                    _ => "`eye(K)` makes a matrix",
+                },
+            );
             return Err(self.report(d));
         }
         if let Some(value) = self.const_value(value) {

@@ -702,10 +702,15 @@ impl<'p> Checker<'p> {
             return Err(self.report(d));
         }
         let root = self.modules.get(self.modules.root());
-        let datum = |i: &ast::Item| matches!(&i.kind, ast::ItemKind::Data { name: n, .. } if n.name == name);
-        if self.scope.module == self.modules.root() && root.ast.items.iter().any(datum) {
-            let help =
-                format!("leave `data {name}` out: a size needs no datum, it is read off the arrays that have it");
+        let datum = root.ast.items.iter().find_map(|i| match &i.kind {
+            ast::ItemKind::Data { name: n, ty, .. } if n.name == name => Some(ty),
+            _ => None,
+        });
+        if let Some(ty) = datum.filter(|_| self.scope.module == self.modules.root()) {
+            let help = match ty.elem == Elem::Int && ty.dims.is_empty() {
+                true => format!("leave `data {name}` out: a size is read off the arrays that have it"),
+                false => "a size is a name of its own, a number or arithmetic over them".to_string(),
+            };
             return Err(self.error(Code::E0308, format!("`{name}` is not a size"), span, "this is a datum", &help));
         }
         Ok(self.size_named(name, span).into())

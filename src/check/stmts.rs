@@ -223,10 +223,10 @@ impl<'p> Checker<'p> {
                         .help("only deterministic values can be bound again: choose another name");
                     return Err(self.report(d));
                 }
+                self.bind(name, Binding::Val(val.clone()));
                 if keep || self.context == Context::Generate {
                     self.keep(name, doc, &val, value.span, keep)?;
                 }
-                self.bind(name, Binding::Val(val));
             }
             Pattern::Tuple(names, span) => {
                 let parts = match val {
@@ -249,10 +249,10 @@ impl<'p> Checker<'p> {
                     }
                 };
                 for (name, part) in names.iter().zip(parts) {
+                    self.bind(name, Binding::Val(part.clone()));
                     if keep || self.context == Context::Generate {
                         self.keep(name, doc.clone(), &part, value.span, keep)?;
                     }
-                    self.bind(name, Binding::Val(part));
                 }
             }
         }
