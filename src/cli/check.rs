@@ -8,7 +8,7 @@ use crate::check::print::{dist_text, family_name, type_text};
 use crate::check::settings::{EstimatorChoice, KlChoice};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId};
 use crate::dist::{self, Reparam, SupportKind};
-use crate::lower::estimators;
+use crate::lower::estimators::{self, Estimator};
 use anstyle::Style;
 use serde_json::{Value, json};
 
@@ -158,7 +158,7 @@ fn estimators(program: &Program, model: &Model, guide: &Guide) -> Section {
     let setting = program.infers.first().map_or(EstimatorChoice::Auto, |i| i.svi.estimator);
     let rows = estimators::choose(program, guide, setting)
         .into_iter()
-        .filter(|c| model.sites[c.site].fan_in.is_some())
+        .filter(|c| model.sites[c.site].fan_in.is_some() || c.estimator != Estimator::Shared)
         .map(|c| vec![model.sites[c.site].name.clone(), c.estimator.name().into(), c.reason.into()]);
     Section {
         key: "estimators",

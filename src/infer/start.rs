@@ -41,6 +41,15 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
                 fill_normal(key.fold_in(1 + at as u64), 0, place);
                 place.iter_mut().for_each(|x| *x *= scale);
             }
+            Init::Pieces(pieces) => {
+                fill_normal(key.fold_in(1 + at as u64), 0, place);
+                let mut rest = place;
+                for &(count, scale) in pieces {
+                    let (piece, after) = rest.split_at_mut(count);
+                    piece.iter_mut().for_each(|x| *x *= scale);
+                    rest = after;
+                }
+            }
             Init::Expr(e) => {
                 let values = evaluate(program, bound, *e);
                 let n = values.len().max(1);

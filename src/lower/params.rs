@@ -33,6 +33,8 @@ pub enum Init {
     Constant(f64),
     /// Normal with mean 0 and this scale: the fan-in rule for weights.
     Normal(f64),
+    /// Pieces one after the other, each with its number of elements and the scale of [`Init::Normal`] (0 for zeros).
+    Pieces(Vec<(usize, f64)>),
     /// The values of an expression of data and constants.
     Expr(ExprId),
     /// A tenth of the prior's scale of these sites, element by element of their joint coordinates.
@@ -187,6 +189,10 @@ impl Slots {
                             }
                         }
                         Family::FullRank => {
+                            let pieces: Vec<(usize, f64)> = sites
+                                .iter()
+                                .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
+                                .collect();
                             let n: usize = sites.iter().map(|&s| free(s).count()).sum();
                             let prefix = if guide.steps.len() == 1 {
                                 "full_rank".to_string()
@@ -198,7 +204,7 @@ impl Slots {
                                 Owner::JointLoc(at),
                                 [n].into(),
                                 Constraint::Real,
-                                Init::Constant(0.0),
+                                Init::Pieces(pieces),
                                 false,
                             );
                             let init = Init::PriorScale(sites.clone());
