@@ -664,7 +664,7 @@ impl<'p> Checker<'p> {
                         ));
                     }
                 };
-                result.ok_or(()).or_else(|()| Err(too_large(self)))?
+                result.ok_or(()).map_err(|()| too_large(self))?
             }
             _ => {
                 return Err(self.error(

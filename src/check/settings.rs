@@ -548,7 +548,7 @@ impl<'p> Checker<'p> {
             }
         };
         let rate = rate.unwrap_or(1e-3);
-        if !ok || !(rate > 0.0 && rate.is_finite()) {
+        if !(ok && rate > 0.0 && rate.is_finite()) {
             return Err(self.error(
                 Code::E0702,
                 format!("the numbers of `{name}` are out of range"),

@@ -525,7 +525,7 @@ impl<'p> Checker<'p> {
             }
             _ => (&[], None),
         };
-        let outer = std::mem::replace(&mut self.pending_prefix, Some(prefix.clone()));
+        let outer = self.pending_prefix.replace(prefix.clone());
         let result = self.instantiate(home, function, args, first, dist.span, Context::Model);
         self.pending_prefix = outer;
         let value = match result {
