@@ -2,10 +2,23 @@
 //!
 //! Everything after checking needs data and is driven by `session.rs`.
 
-use crate::check::{self, Options, modules::Modules, typed::Program};
+use crate::check::{self, modules::Modules, typed::Program};
 use crate::diag::Diagnostics;
 use crate::source::{FileId, Sources};
+use crate::syntax::ast::ItemKind;
+use crate::syntax::parse_module;
 use std::path::{Path, PathBuf};
+
+/// What the command line fixes before checking.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--size K=20`
+    pub sizes: Vec<(String, usize)>,
+    /// `--model NAME`
+    pub model: Option<String>,
+    /// `--set steps=100`
+    pub settings: Vec<(String, String)>,
+}
 
 /// A compiled file: the program as far as it could be checked, and everything that was found wrong.
 #[derive(Debug, Default)]
@@ -35,7 +48,19 @@ pub fn compile(
     let mut diags = Diagnostics::new();
     let root: FileId = sources.add(name, path, text);
     let modules = Modules::load(root, &mut sources, loader, &mut diags);
-    let program = check::check(&modules, options, &mut diags);
+    let mut checked =
+        check::Options { sizes: options.sizes.clone(), model: options.model.clone(), settings: Vec::new() };
+    for (name, value) in &options.settings {
+        // A setting of the command line is read as if it stood in an infer block.
+        let text = format!("infer svi {{ {name} = {value} }}");
+        let file = sources.add(format!("--set {name}={value}"), None, text.clone());
+        for item in parse_module(file, &text, &mut diags).items {
+            if let ItemKind::Infer { settings, .. } = item.kind {
+                checked.settings.extend(settings);
+            }
+        }
+    }
+    let program = check::check(&modules, &checked, &mut diags);
     diags.sort();
     Compilation { sources, modules, program, diags }
 }

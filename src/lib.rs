@@ -28,7 +28,6 @@ pub mod kernels;
 
 pub mod dist;
 
-pub mod guide;
 pub mod infer;
 
 pub mod data;

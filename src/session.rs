@@ -33,6 +33,10 @@ const MAX_F32_INT: f64 = 16_777_216.0;
 /// Draws over which held-out scores are averaged, at most.
 const SCORE_DRAWS: usize = 200;
 
+/// Draws in each step of a network trained on minibatches, unless the program says otherwise. On the shipped digits
+/// four draws bring the held-out log score of 40 epochs from about 0.20 to 0.18.
+const NETWORK_PARTICLES: usize = 4;
+
 /// What the command line says about a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -209,13 +213,25 @@ fn bind_held_out(
     let named = |name: &str| program.evaluate.iter().find(|a| a.name.name == name);
     let mut rebound = Vec::new();
     for (id, s) in program.sizes.iter_enumerated() {
-        let own = program.data.iter().any(|d| named(&d.name).is_some() && d.ty.shape.iter().any(|x| x.mentions(id)));
+        // Rows come first: the other dimensions of the data are those of the fit.
+        let own =
+            program.data.iter().any(|d| named(&d.name).is_some() && d.ty.shape.first().is_some_and(|x| x.mentions(id)));
         let free = s.value.is_none() && s.labels.is_none();
         if own && free {
             rebound.push(id);
         } else if let Some(value) = training.sizes.get(&s.name) {
             let value = SizeValue { origin: SizeOrigin::Fit, ..value.clone() };
             evaluator.sizes.insert(s.name.clone(), value);
+        }
+    }
+    for p in &program.params {
+        if let Some(size) = rebound.iter().find(|&&r| p.ty.shape.iter().any(|x| x.mentions(r))) {
+            let size = &program.sizes[*size].name;
+            diags.push(
+                Diagnostic::new(Code::E0805, format!("`{}` has nothing to say about new rows of `{size}`", p.name))
+                    .label(p.span, format!("one learnable number for each row of `{size}`, which `evaluate` rebinds"))
+                    .help("make it a latent site with a prior, or leave `evaluate` out"),
+            );
         }
     }
     let mut requests: Vec<BindRequest<'_>> = Vec::new();
@@ -521,6 +537,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         }
     }
     let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let noisy = network && infer.svi.minibatch.is_some();
+    infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
     let largest = program
         .data
         .iter_enumerated()

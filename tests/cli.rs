@@ -398,6 +398,14 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(output.stderr.is_empty());
 }
 
+#[test]
+fn the_repl_reads_standard_input() {
+    let folder = project();
+    let ended = run(bayesc().args(["repl", &at(&folder, "m.bayes")]).write_stdin("1 + 2\n"));
+    assert!(ended.expect(0).out.contains('3'));
+    assert_eq!(run(bayesc().args(["repl", &at(&folder, "n.bayes")]).write_stdin("")).code, 3);
+}
+
 /// Ctrl-C during a run: what there is, is saved and shown.
 #[cfg(unix)]
 #[test]

@@ -34,6 +34,8 @@ pub struct Options {
     pub sizes: Vec<(String, usize)>,
     /// `--model NAME`
     pub model: Option<String>,
+    /// `--set steps=100`: settings that replace those of the infer blocks.
+    pub settings: Vec<ast::Setting>,
 }
 
 /// Checks a program.
@@ -86,7 +88,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
                 let _ = cx.guide(guide, item.span);
             }
             ItemKind::Infer { algorithm, name, settings } => {
-                let _ = cx.infer(algorithm, name.as_ref(), settings, item.span);
+                let settings = overridden(settings, &options.settings);
+                let _ = cx.infer(algorithm, name.as_ref(), &settings, item.span);
             }
             ItemKind::Generate(block) if complete => {
                 cx.context = Context::Generate;
@@ -95,6 +98,10 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             }
             _ => {}
         }
+    }
+    if !options.settings.is_empty() && !items.iter().any(|i| matches!(i.kind, ItemKind::Infer { .. })) {
+        let algorithm = ast::Ident { name: "svi".into(), span: options.settings[0].span };
+        let _ = cx.infer(&algorithm, None, &options.settings, options.settings[0].span);
     }
     cx.evaluate(items);
     cx.refuse_expect(items);
@@ -327,4 +334,14 @@ fn is_labels(e: &ast::Expr) -> bool {
         },
         _ => false,
     }
+}
+
+/// The settings of a block with those of the command line in their place; one way of saying how long to run replaces
+/// the other.
+fn overridden(own: &[ast::Setting], given: &[ast::Setting]) -> Vec<ast::Setting> {
+    let length = |name: &str| matches!(name, "steps" | "epochs");
+    let replaced = |s: &ast::Setting| {
+        given.iter().any(|g| g.name.name == s.name.name || (length(&g.name.name) && length(&s.name.name)))
+    };
+    own.iter().filter(|s| !replaced(s)).chain(given).cloned().collect()
 }

@@ -344,7 +344,8 @@ impl Printer<'_> {
             if let Some(m) = &s.minibatch {
                 p.line(&format!("minibatch {} = {}", program.sizes[m.size].name, m.rows));
             }
-            p.line(&format!("particles = {}", s.particles));
+            let particles = s.particles.map_or("auto".to_string(), |n| n.to_string());
+            p.line(&format!("particles = {particles}"));
             p.line(&format!("optimizer = {}", rule_text(&s.optimizer, s.learning_rate)));
             p.line(&match s.schedule.shape {
                 Shape::Constant => "schedule = constant".to_string(),

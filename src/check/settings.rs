@@ -102,8 +102,9 @@ pub struct SviSettings {
     pub length: Length,
     /// The rows of a step; all of them when `None`.
     pub minibatch: Option<Minibatch>,
-    /// Draws from the guide in each step.
-    pub particles: usize,
+    /// Draws from the guide in each step. `None`: 4 for networks trained on minibatches, whose gradients are noisy
+    /// otherwise, and 1 elsewhere.
+    pub particles: Option<usize>,
     /// The rule of the optimizer.
     pub optimizer: Rule,
     /// Its learning rate.
@@ -131,7 +132,7 @@ impl Default for SviSettings {
         Self {
             length: Length::Steps(10_000),
             minibatch: None,
-            particles: 1,
+            particles: None,
             optimizer: Rule::adam(),
             learning_rate: 1e-2,
             schedule: Schedule::default(),
@@ -269,7 +270,7 @@ impl<'p> Checker<'p> {
         match setting.name.name.as_str() {
             "steps" => svi.length = Length::Steps(self.count(setting, 1)?),
             "epochs" => svi.length = Length::Epochs(self.count(setting, 1)?),
-            "particles" => svi.particles = self.count(setting, 1)?,
+            "particles" => svi.particles = Some(self.count(setting, 1)?),
             "draws" => svi.draws = self.count(setting, 2)?,
             "seed" => svi.seed = self.count(setting, 0)? as u64,
             "clip" => svi.clip = Some(self.positive(setting, value)?),

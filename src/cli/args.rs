@@ -115,6 +115,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Plots of a fit, in the terminal.
     Plot(Plot),
+    /// Experiment with a model line by line.
+    Repl(Repl),
     /// Print what a step of the compiler makes of a program.
     Emit(Emit),
     /// The long story of a message, with a wrong and a repaired program.
@@ -145,9 +147,6 @@ pub enum Command {
     /// A new project.
     #[command(hide = true, disable_help_flag = true)]
     New(Later),
-    /// Experiments.
-    #[command(hide = true, disable_help_flag = true)]
-    Repl(Later),
     /// A language server.
     #[command(hide = true, disable_help_flag = true)]
     Lsp(Later),
@@ -392,6 +391,18 @@ pub struct Emit {
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// `bayesc repl`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc repl
+  bayesc repl examples/golf.bayes        with the definitions of a file")]
+pub struct Repl {
+    /// A program to begin with.
+    #[arg(value_name = "MODEL.bayes")]
+    pub path: Option<PathBuf>,
 }
 
 /// `bayesc explain`

@@ -5,9 +5,10 @@ use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
-use crate::check::settings::KlChoice;
+use crate::check::settings::{EstimatorChoice, KlChoice};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId};
 use crate::dist::{self, Reparam, SupportKind};
+use crate::lower::estimators;
 use anstyle::Style;
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ impl Explanation {
                 }
             };
             sections.push(sites(program, model, guide));
+            sections.push(estimators(program, model, guide));
             sections.push(observations(program, model));
             let kept = model.kept.iter().map(|k| ("model", k));
             let reported = program.generate.reported.iter().map(|k| ("generate", k));
@@ -147,6 +149,21 @@ fn sites(program: &Program, model: &Model, guide: &Guide) -> Section {
         key: "sites",
         title: format!("sites, with guide {}", guide.name),
         columns: &["site", "type", "prior", "support", "guide", "gradient", "kl"],
+        rows: rows.collect(),
+    }
+}
+
+/// How the noise of each weight enters its layer under the first infer block, and why.
+fn estimators(program: &Program, model: &Model, guide: &Guide) -> Section {
+    let setting = program.infers.first().map_or(EstimatorChoice::Auto, |i| i.svi.estimator);
+    let rows = estimators::choose(program, guide, setting)
+        .into_iter()
+        .filter(|c| model.sites[c.site].fan_in.is_some())
+        .map(|c| vec![model.sites[c.site].name.clone(), c.estimator.name().into(), c.reason.into()]);
+    Section {
+        key: "estimators",
+        title: "estimators of weights".into(),
+        columns: &["site", "estimator", "reason"],
         rows: rows.collect(),
     }
 }

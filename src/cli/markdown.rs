@@ -107,7 +107,8 @@ impl Inside {
         let mut out = String::new();
         let mut rest = line;
         while !rest.is_empty() {
-            let at = rest.find(['`', '*']).unwrap_or(rest.len());
+            // Inside code a star is a star.
+            let at = if self.code { rest.find('`') } else { rest.find(['`', '*']) }.unwrap_or(rest.len());
             let (text, tail) = rest.split_at(at);
             let style = if self.code {
                 CODE
@@ -149,10 +150,7 @@ mod tests {
     #[test]
     fn a_page_without_colour() {
         let expect = "E0001: a title\n\nOne two three four `x *\ny`.\n\n    model {\n      mu ~ Normal(0, 1)\n    }\n\nWhy\n\n- first item that is long\n  enough to wrap\n- second\n";
-        assert_eq!(
-            render(PAGE, &Stream { width: 25, ..stream(false) }).replace("four `x *\ny`", "four `x *\ny`"),
-            expect
-        );
+        assert_eq!(render(PAGE, &Stream { width: 25, ..stream(false) }), expect);
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Command {
             Command::Plot(args) => fits::plot(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
+            Command::Repl(args) => match crate::repl::main(args.path, shell.out.color) {
+                0 => Ok(()),
+                3 => Err(Exit::Data),
+                _ => Err(Exit::Program),
+            },
             Command::Explain(args) => explain::explain(&args, shell),
             Command::Doc(args) => doc::doc(&args, shell),
             Command::Predict(later)
@@ -112,7 +117,6 @@ impl Command {
             | Command::Graph(later)
             | Command::Fmt(later)
             | Command::New(later)
-            | Command::Repl(later)
             | Command::Lsp(later) => {
                 shell.json = args::wants_json(&later.rest);
                 Err(shell.fail_with_help(

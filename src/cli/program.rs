@@ -2,8 +2,8 @@
 
 use super::args::ProgramArgs;
 use super::shell::{Exit, Shell};
-use crate::check::Options;
 use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::driver::Options;
 use crate::driver::{self, Compilation};
 use crate::nearest::nearest;
 use crate::session::Failure;
@@ -119,10 +119,7 @@ fn options(args: &ProgramArgs, shell: &mut Shell) -> Result<Options, Exit> {
     if let Some(what) = size.or(setting) {
         return Err(shell.fail(Exit::CommandLine, format!("`{what}` is given twice")));
     }
-    if !args.settings.is_empty() {
-        return Err(shell.fail(Exit::CommandLine, "`--set` is not built yet"));
-    }
-    Ok(Options { sizes: args.sizes.clone(), model: args.model.clone() })
+    Ok(Options { sizes: args.sizes.clone(), model: args.model.clone(), settings: args.settings.clone() })
 }
 
 /// A size that the file never mentions cannot be fixed.

@@ -76,7 +76,7 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
         None => (spec.sizes.clone(), None),
     };
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
-    let choices = super::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
+    let choices = crate::lower::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
     lo.estimators = choices.into_iter().map(|c| (c.site, c.estimator)).collect();
     let slots = lo.all_slots();
     lo.draw_all();

@@ -6,7 +6,6 @@
 pub mod data;
 pub mod draws;
 pub mod elbo;
-pub mod estimators;
 pub mod optim;
 pub mod predictive;
 pub mod schedule;

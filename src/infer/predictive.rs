@@ -31,8 +31,8 @@ pub struct Predictive<'p> {
 }
 
 enum Scores {
-    Classes { scores: ClassScores, output: usize },
-    Numbers { scores: NumberScores, log_prob: usize, draw: usize },
+    Classes { scores: Box<ClassScores>, output: usize },
+    Numbers { scores: Box<NumberScores>, log_prob: usize, draw: usize },
 }
 
 impl<'p> Predictive<'p> {
@@ -70,7 +70,11 @@ impl<'p> Predictive<'p> {
                 let classes = *lo.g.shape(probs).last().expect("probabilities have classes");
                 let probs = lo.g.broadcast_to(probs, shape.concat(&[classes]));
                 lo.g.output(format!("probs of {}", o.name), probs);
-                all.push((o.name.clone(), Scores::Classes { scores: ClassScores::new(classes), output }, observed));
+                all.push((
+                    o.name.clone(),
+                    Scores::Classes { scores: Box::new(ClassScores::new(classes)), output },
+                    observed,
+                ));
                 continue;
             }
             let x = lo.expr(o.value);
@@ -82,7 +86,8 @@ impl<'p> Predictive<'p> {
             let draw = dist.sample(&mut lo.g, &shape);
             lo.g.output(format!("draw of {}", o.name), draw);
             let kind = if dist.dtype() == DType::Real { NumberKind::Real } else { NumberKind::Count };
-            let scores = Scores::Numbers { scores: NumberScores::new(kind), log_prob: output, draw: output + 1 };
+            let scores =
+                Scores::Numbers { scores: Box::new(NumberScores::new(kind)), log_prob: output, draw: output + 1 };
             all.push((o.name.clone(), scores, observed));
         }
         let given: Vec<(SiteId, crate::ir::ValueId)> = model

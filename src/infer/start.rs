@@ -2,7 +2,7 @@
 //!
 //! Locations start at 0, weights of convolutions and dense layers by the fan-in rule (He et al. 2015, arXiv:1502.01852).
 //! Scales start at a tenth of the prior's spread in unconstrained space, which is found by drawing from the prior;
-//! scales of weights at a tenth of the fan-in scale. The seed decides.
+//! scales of weights at four tenths of the fan-in scale. The seed decides.
 
 use super::data::{BoundData, Store};
 use crate::check::typed::*;

@@ -136,6 +136,7 @@ impl<'p> Svi<'p> {
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
         let anneal = settings.anneal_kl > 0;
+        let particles = settings.particles.unwrap_or(1);
         let mut whole =
             self.step(&self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal), true, &store)?;
         let mut short = match rows {
@@ -174,26 +175,26 @@ impl<'p> Svi<'p> {
             let key = steps_key.fold_in(t);
             let mut elbo = 0.0;
             gradient.fill(F::ZERO);
-            for particle in 0..settings.particles {
+            for particle in 0..particles {
                 step.exe.run(&[], key.fold_in(particle as u64));
-                elbo += step.exe.output(0)[0].to_f64() / settings.particles as f64;
+                elbo += step.exe.output(0)[0].to_f64() / particles as f64;
                 add_gradient(step, self.slots, &mut gradient);
             }
-            if settings.particles > 1 {
-                let share = F::from_f64(1.0 / settings.particles as f64);
-                gradient.iter_mut().for_each(|g| *g = *g * share);
+            if particles > 1 {
+                let share = F::from_f64(1.0 / particles as f64);
+                gradient.iter_mut().for_each(|g| *g *= share);
             }
             let norm = match settings.clip {
                 Some(limit) => clip_by_global_norm(&mut gradient, limit),
                 None => global_norm(&gradient),
             };
             if !elbo.is_finite() || !norm.is_finite() {
-                return Err(self.blame(step, key, t, elbo, norm));
+                return Err(self.blame(step, key, t + 1, elbo, norm));
             }
             let rate = settings.learning_rate * settings.schedule.factor(t, total);
             optimizer.step(&mut params, &gradient, rate);
             let secs = observer.clock() - began;
-            trace.push(TraceRow { step: t, elbo, gradient_norm: norm, learning_rate: rate, secs });
+            trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
             let keep = 1.0 - 1.0 / SMOOTHING;
             shown = keep * shown + (1.0 - keep) * elbo;
             weight_sum = keep * weight_sum + (1.0 - keep);
@@ -222,7 +223,8 @@ impl<'p> Svi<'p> {
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
-    /// the smaller standard error: near the optimum the latter has almost none.
+    /// the smaller standard error: near the optimum the latter has almost none. Where rows are subsampled, the data are
+    /// large, and only the first is made.
     fn final_elbo<F: Scalar>(
         &self,
         params: &[F],
@@ -230,15 +232,15 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let rows = self.rows();
-        let draws = if rows.is_none() { RATIO_DRAWS } else { ELBO_DRAWS };
         let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
-        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws)?;
-        let (a, b) = (mean_and_error(&as_fitted), mean_and_error(&ratios[..ELBO_DRAWS as usize]));
+        let a = mean_and_error(&as_fitted);
+        if self.rows().is_some() {
+            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
+        }
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS)?;
+        let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
         let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
-        let k = (rows.is_none() && !ratios.iter().all(|r| *r == ratios[0]))
-            .then(|| pareto_k(&ratios))
-            .filter(|k| k.is_finite());
+        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, k))
     }
     /// One value of the ELBO on all data for each draw from the guide.
@@ -304,7 +306,7 @@ impl<'p> Svi<'p> {
             }
         }
         let mut found = None;
-        for particle in 0..self.settings.particles {
+        for particle in 0..self.settings.particles.unwrap_or(1) {
             let key = key.fold_in(particle as u64);
             exe.run(&[], key);
             for (i, (name, _)) in named.iter().enumerate() {
@@ -378,7 +380,7 @@ fn give_indices<F: Scalar>(step: &mut Step<F>, batch: &[usize]) {
 fn add_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
     for (at, slot) in slots.list.iter().enumerate() {
         let place = &mut gradient[slot.offset..slot.offset + slot.shape.count()];
-        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g = *g + d);
+        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g += d);
     }
 }
 /// Mean and standard error of independent values.
@@ -387,4 +389,41 @@ fn mean_and_error(x: &[f64]) -> (f64, f64) {
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_sees_every_row_once() {
+        for (all, batch) in [(10, 4), (12, 4), (7, 7), (5, 1)] {
+            let mut order = Order::new(Some((all, batch, all % batch)), Key::new(3));
+            let mut orders: Vec<Vec<usize>> = Vec::new();
+            for epoch in 1..=5 {
+                let mut seen = Vec::new();
+                while seen.len() < all {
+                    let rows = order.next();
+                    assert_eq!(rows.len(), batch.min(all - seen.len()), "only the last part is short");
+                    seen.extend_from_slice(rows);
+                    assert_eq!(order.epochs_done, if seen.len() < all { epoch - 1 } else { epoch });
+                }
+                let mut sorted = seen.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..all).collect::<Vec<_>>());
+                assert!(!orders.contains(&seen), "every epoch has an order of its own");
+                orders.push(seen);
+            }
+            let mut again = Order::new(Some((all, batch, all % batch)), Key::new(3));
+            let first: Vec<usize> = (0..all.div_ceil(batch)).flat_map(|_| again.next().to_vec()).collect();
+            assert_eq!(first, orders[0], "the key decides");
+        }
+    }
+
+    #[test]
+    fn without_rows_every_step_is_an_epoch() {
+        let mut order = Order::new(None, Key::new(0));
+        assert!(order.next().is_empty() && order.next().is_empty());
+        assert_eq!(order.epochs_done, 2);
+    }
 }

@@ -37,7 +37,7 @@ pub enum Unary {
     Cosh,
     Floor,
     Ceil,
-    /// To the nearest integer, ties to even.
+    /// To the nearest integer, halves away from zero.
     Round,
     Lgamma,
     Digamma,

@@ -4,6 +4,7 @@
 //! [`SiteSource`] says where the values of latent sites come from (the prior, a guide, given values). What is done
 //! with the densities (ELBO, scores, simulation) is the business of `infer/`.
 
+pub mod estimators;
 mod layers;
 pub mod params;
 pub mod rows;
@@ -69,7 +70,9 @@ pub struct Lowering<'p> {
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
     pub(crate) row_index: Option<ValueId>,
     /// Sites whose noise enters a layer in another way than by one shared draw.
-    pub(crate) estimators: HashMap<SiteId, crate::infer::estimators::Estimator>,
+    pub(crate) estimators: HashMap<SiteId, crate::lower::estimators::Estimator>,
+    /// What stands for each prepared expression in this graph.
+    pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
 }
 
@@ -102,6 +105,7 @@ impl<'p> Lowering<'p> {
             joints: HashMap::new(),
             row_index: None,
             estimators: HashMap::new(),
+            row_inputs: Vec::new(),
             memo: HashMap::new(),
         }
     }

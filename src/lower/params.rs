@@ -5,6 +5,10 @@ use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 
+/// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
+/// small enough that a network learns its locations first.
+const WEIGHT_SHARE: f64 = 0.4;
+
 /// Whose parameter a slot is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Owner {
@@ -96,7 +100,7 @@ impl Slots {
         let has_rows = |shape: &[crate::check::size::Size]| {
             batch.is_some_and(|b| shape.first().is_some_and(|s| s.as_name() == Some(b)))
         };
-        let fan_scale = |fan: &crate::check::size::Size| (2.0 / number(fan) as f64).sqrt();
+        let fan_scale = |fan: &crate::check::size::Size| (1.0 / number(fan) as f64).sqrt();
         for (id, p) in program.params.iter_enumerated() {
             let init = match (p.init, &p.fan_in) {
                 (Some(e), _) => Init::Expr(e),
@@ -123,7 +127,7 @@ impl Slots {
                             (Some(e), _, _) => Init::Expr(e),
                             (None, Constraint::Real, Some(fan)) => Init::Normal(fan_scale(fan)),
                             (None, Constraint::Positive, Some(fan)) if hole.param == "scale" => {
-                                Init::Constant(0.1 * fan_scale(fan))
+                                Init::Constant(WEIGHT_SHARE * fan_scale(fan))
                             }
                             (None, Constraint::Positive, None) if hole.param == "scale" => {
                                 Init::PriorScale(vec![hole.site])
@@ -168,7 +172,7 @@ impl Slots {
                                 );
                                 if *family == Family::MeanField {
                                     let init = match &site.fan_in {
-                                        Some(fan) => Init::Constant(0.1 * fan_scale(fan)),
+                                        Some(fan) => Init::Constant(WEIGHT_SHARE * fan_scale(fan)),
                                         None => Init::PriorScale(vec![s]),
                                     };
                                     slots.push(

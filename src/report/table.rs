@@ -12,7 +12,7 @@ use super::summary::{SiteSummary, Summary, WholeSummary};
 use anstyle::{AnsiColor, Style};
 
 /// An array with more elements takes one row.
-pub const LONG_ARRAY: usize = 20;
+pub const LONG_ARRAY: usize = 8;
 
 /// How the table is drawn.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -479,7 +479,7 @@ mod tests {
         fit.guide = "full_rank".into();
         fit.elbo = Some(Elbo { final_: -31.5173, standard_error: 0.0312, steps: 20_000 });
         fit.diagnostics.pareto_k = Some(0.62);
-        let fit_secs = 3.14;
+        let fit_secs = 3.1;
         fit.timing = Timing { compile_secs: 0.004, fit_secs, steps_per_sec: Some(6369.4), items_per_sec: None };
         let mut mu = quantity("mu", Role::Latent, &[4.4], 3.3);
         mu.doc = Some("average effect,\nin points".into());

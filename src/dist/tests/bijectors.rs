@@ -81,10 +81,8 @@ fn log_abs_det(mut a: Vec<Vec<f64>>) -> f64 {
         log += a[i][i].abs().ln();
         for r in i + 1..n {
             let factor = a[r][i] / a[i][i];
-            for c in i..n {
-                let step = factor * a[i][c];
-                a[r][c] -= step;
-            }
+            let (above, below) = a.split_at_mut(r);
+            below[0][i..n].iter_mut().zip(&above[i][i..n]).for_each(|(x, y)| *x -= factor * y);
         }
     }
     log

@@ -287,9 +287,8 @@ fn implicit_draws_move_with_the_quantiles() {
                 others[moved] = other;
                 let after = Dist::row(id, others).cdf(&mut g, there).expect("a cdf");
                 let values = evaluate(&g, &[at, after, slope]);
-                for i in 0..n {
-                    let (a, b) = (values[0][i], values[1][i]);
-                    assert!(values[2][i].is_finite());
+                for ((&a, &b), slope) in values[0].iter().zip(&values[1]).zip(&values[2]).take(n) {
+                    assert!(slope.is_finite());
                     assert!((a - b).abs() < 1e-6, "{}{params:?} parameter {moved}: {a} became {b}", get(id).name);
                 }
             }

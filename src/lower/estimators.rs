@@ -9,6 +9,8 @@
 //! - *Flipout* (Wen et al. 2018, arXiv:1803.04386) multiplies one shared perturbation of the weight by random signs, one
 //!   for each row and channel, constant over space; the mean is never flipped. Any family symmetric about its location.
 //!
+//! A bias of such a layer is drawn for each row as well.
+//!
 //! The log densities of prior and guide are not touched: they see the shared draw.
 
 use crate::check::settings::EstimatorChoice;
@@ -54,6 +56,8 @@ pub struct Choice {
 enum Layer {
     Dense,
     Conv,
+    /// The bias of either.
+    Bias,
 }
 
 /// The family that the guide gives a site, as far as it matters here.
@@ -105,6 +109,10 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
             let kind = family(program, model, guide, site);
             let made = |estimator, reason| Choice { site, estimator, reason };
             match (layer, kind, choice) {
+                (Layer::Bias, FamilyKind::Normal, _) => {
+                    made(Estimator::LocalReparam, "exact for a normal bias used once")
+                }
+                (Layer::Bias, ..) => shared(site, "its guide is not a mean-field normal"),
                 (_, FamilyKind::Other, _) => shared(site, "its guide is not a mean-field location-scale family"),
                 (_, FamilyKind::Normal, EstimatorChoice::LocalReparam) if layer == Layer::Conv => {
                     made(Estimator::LocalReparam, "as asked for: drops the covariance of positions")
@@ -163,7 +171,11 @@ fn uses(program: &Program, model: &Model, guide: &Guide) -> HashMap<SiteId, Vec<
         };
         for (at, o) in program.operands(e).into_iter().enumerate() {
             match site_of(o) {
-                Some(site) => uses.entry(site).or_default().push(layer.filter(|_| at == 1)),
+                Some(site) => uses.entry(site).or_default().push(match at {
+                    1 => layer,
+                    2 => layer.map(|_| Layer::Bias),
+                    _ => None,
+                }),
                 None => stack.push(o),
             }
         }
