@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the ground up. A module imports from its own layer and those below, never from above.
 const LAYERS: &[&[&str]] = &[
-    &["index", "source", "rng", "kernels"],
+    &["index", "nearest", "source", "rng", "kernels"],
     &["diag"],
     &["syntax"],
     &["ir", "ops", "dist", "autodiff"],
