@@ -55,7 +55,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("SystemTime", &["cli", "repl", "report", "driver", "session", "lsp", "main"]),
     ("println!", &["cli", "repl", "lsp", "main"]),
     ("eprintln!", &["cli", "repl", "lsp", "main"]),
-    ("process::exit", &["cli", "main"]),
+    ("process::exit", &["cli", "repl", "main"]),
 ];
 
 /// Where `unsafe` is written.
