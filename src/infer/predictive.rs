@@ -31,7 +31,7 @@ pub struct Predictive<'p> {
 }
 
 enum Scores {
-    Classes { scores: ClassScores, output: usize },
+    Classes { scores: Box<ClassScores>, output: usize },
     Numbers { scores: NumberScores, log_prob: usize, draw: usize },
 }
 
@@ -70,7 +70,7 @@ impl<'p> Predictive<'p> {
                 let classes = *lo.g.shape(probs).last().expect("probabilities have classes");
                 let probs = lo.g.broadcast_to(probs, shape.concat(&[classes]));
                 lo.g.output(format!("probs of {}", o.name), probs);
-                all.push((o.name.clone(), Scores::Classes { scores: ClassScores::new(classes), output }, observed));
+                all.push((o.name.clone(), Scores::Classes { scores: Box::new(ClassScores::new(classes)), output }, observed));
                 continue;
             }
             let x = lo.expr(o.value);

@@ -169,7 +169,7 @@ impl<'p> Svi<'p> {
             }
             if settings.particles > 1 {
                 let share = F::from_f64(1.0 / settings.particles as f64);
-                gradient.iter_mut().for_each(|g| *g = *g * share);
+                gradient.iter_mut().for_each(|g| *g *= share);
             }
             let norm = match settings.clip {
                 Some(limit) => clip_by_global_norm(&mut gradient, limit),
@@ -351,7 +351,7 @@ fn give_indices<F: Scalar>(step: &mut Step<F>, batch: &[usize]) {
 fn add_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
     for (at, slot) in slots.list.iter().enumerate() {
         let place = &mut gradient[slot.offset..slot.offset + slot.shape.count()];
-        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g = *g + d);
+        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g += d);
     }
 }
 /// Mean and standard error of independent values.
