@@ -174,8 +174,11 @@ pub struct Value {
 impl Elbo {
     /// With the first guide of the file, and the minibatch of its first infer block.
     pub fn new(text: &str, kl: KlChoice) -> Self {
-        let c = compile(text);
-        let bound = bind(&c);
+        Self::of(&compile(text), kl)
+    }
+    /// The same for a compiled program.
+    pub fn of(c: &Compilation, kl: KlChoice) -> Self {
+        let bound = bind(c);
         let mut program = bound.program.clone();
         if program.guides.is_empty() {
             let model = program.model.clone().expect("a model");

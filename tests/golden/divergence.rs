@@ -74,6 +74,14 @@ fn a_prior_that_depends_on_the_draw_has_no_closed_form() {
         [("z".to_string(), KlTerm::Closed), ("kernels".to_string(), KlTerm::MonteCarlo)],
         "z given kernels against its fixed prior is closed; kernels against a prior that z, so kernels, decide is not"
     );
+    let mut sampled = Elbo::new(HYPER, KlChoice::MonteCarlo);
+    let mut random = Random(19);
+    let p: Vec<f64> = e.start(4).iter().map(|x| x + 0.3 * random.normal()).collect();
+    let mut difference = |i: u64| {
+        let key = Key::new(23).fold_in(i);
+        e.at(&p, key, None).elbo - sampled.at(&p, key, None).elbo
+    };
+    assert_mean(&(0..4000).map(&mut difference).collect::<Vec<_>>(), 0.0, "the ELBO less that by Monte Carlo");
 }
 
 #[test]
