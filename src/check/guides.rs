@@ -245,6 +245,7 @@ impl<'p> Checker<'p> {
             .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &s.ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &s.ty.shape, s.span, &s.name)?;
@@ -279,9 +280,9 @@ impl<'p> Checker<'p> {
         let split = s.ty.shape.len() - row.event_rank;
         let (batch, event) = s.ty.shape.split_at(split);
         let mut shape: Vec<Size> = batch.to_vec();
-        for _ in 0..param.event_rank {
-            match event.last() {
-                Some(last) => shape.push(last.clone()),
+        for dim in param.dims {
+            match row.event_dims().iter().position(|d| d == dim) {
+                Some(at) => shape.push(event[at].clone()),
                 None => {
                     let message = format!("the shape of `{}` of `{}` is not known", param.name, row.name);
                     return Err(self.error(Code::E0606, message, span, "this hole", "give it a value"));

@@ -51,6 +51,7 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
     match dist {
         DistExpr::Row { def, args, .. } => {
             let row = crate::dist::get(*def);
+            let args = &args[..args.len().min(row.arguments().len())];
             let room = width / args.len().max(1);
             // A name says which form it is, where there are several.
             let named = crate::dist::forms(row.name).first() != Some(def);
@@ -221,7 +222,7 @@ impl Printer<'_> {
         match dist {
             DistExpr::Row { def, args, .. } => {
                 let row = crate::dist::get(*def);
-                let args = row.params.iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
+                let args = row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
                 format!("{}({})", row.name, args.collect::<Vec<_>>().join(", "))
             }
             DistExpr::Mixture { weights, components, .. } => {

@@ -422,6 +422,10 @@ impl<'p> Checker<'p> {
                 .help(format!("to give a computed value a density write `observe {} ~ …` or `factor …`", name.name));
             return Err(self.report(d));
         }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = match self.site_type(&d, declared, &full) {
             Ok(ty) => ty,
             Err(e) => {
@@ -591,6 +595,7 @@ impl<'p> Checker<'p> {
                     .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &ty.shape, place, &name)?;
@@ -651,6 +656,10 @@ impl<'p> Checker<'p> {
         d: DistExpr,
         doc: Option<String>,
     ) -> R<()> {
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = self.site_type(&d, declared, &name.name)?;
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);

@@ -50,6 +50,9 @@ index_type!(
     DistId, "dist"
 );
 
+/// Names of trailing dimensions; within one row the same name is the same size.
+pub type Dims = &'static [&'static str];
+
 /// What a parameter must satisfy, and what it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct ParamDef {
@@ -59,6 +62,8 @@ pub struct ParamDef {
     pub support: SupportKind,
     /// How many trailing dimensions one parameter has: 0 scalar, 1 vector, 2 matrix.
     pub event_rank: usize,
+    /// The names of those dimensions: parameters and events that share a name share a size.
+    pub dims: Dims,
     /// Its default, if it may be left out.
     pub default: Option<f64>,
 }
@@ -68,20 +73,37 @@ impl ParamDef {
     pub fn dtype(&self) -> DType {
         if self.support.is_discrete() { DType::Int } else { DType::Real }
     }
+    /// Whether it is no argument but the shape of an event: an array of the event's shape, of which only the shape
+    /// counts. The checker makes it from the declared type.
+    pub fn is_shape(&self) -> bool {
+        self.name.is_empty()
+    }
+    /// With other names of its dimensions.
+    const fn over(self, dims: Dims) -> ParamDef {
+        ParamDef { dims, ..self }
+    }
+    /// With a default.
+    const fn or(self, default: f64) -> ParamDef {
+        ParamDef { default: Some(default), ..self }
+    }
 }
 
 /// A scalar parameter.
 const fn scalar(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 0, default: None }
+    ParamDef { name, support, event_rank: 0, dims: &[], default: None }
 }
 /// A vector parameter.
 const fn vector(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 1, default: None }
+    ParamDef { name, support, event_rank: 1, dims: &["K"], default: None }
 }
 /// A square matrix parameter.
 const fn matrix(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 2, default: None }
+    ParamDef { name, support, event_rank: 2, dims: &["K", "K"], default: None }
 }
+/// The shape of a vector event that no argument tells: the last parameter of its row.
+const VECTOR_EVENT: ParamDef = vector("", SupportKind::Real);
+/// The shape of a square matrix event that no argument tells: the last parameter of its row.
+const MATRIX_EVENT: ParamDef = matrix("", SupportKind::Real);
 
 /// Graph code of one value: `(builder, parameters)`.
 pub type GraphFn = fn(&mut Builder, &[ValueId]) -> ValueId;
@@ -133,6 +155,8 @@ pub struct DistDef {
     pub dtype: DType,
     /// How many trailing dimensions one draw has.
     pub event_rank: usize,
+    /// The names of those dimensions; a square matrix unless the row says otherwise.
+    pub event_dims: Dims,
     /// The log density [nats], batch shaped: `x` and the parameters broadcast over batch dimensions.
     /// Outside the support it is -inf, never NaN, and its gradients are 0.
     pub log_prob: GraphFnAt,
@@ -168,6 +192,7 @@ impl DistDef {
         support: SupportKind::Real,
         dtype: DType::Real,
         event_rank: 0,
+        event_dims: &["K", "K"],
         log_prob: |_, _, _| unreachable!("every row gives its log_prob"),
         rsample: Reparam::None,
         sample: Sampler::Improper,
@@ -202,14 +227,27 @@ impl DistDef {
         let batches = self.params.iter().zip(params).map(|(def, shape)| shape.drop_last(def.event_rank));
         batches.into_iter().try_fold(Shape::scalar(), |acc, batch| acc.broadcast(&batch))
     }
-    /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
-    /// parameters, so it cannot be told apart for families whose parameters are all scalars.
-    pub fn event_shape(&self, params: &[Shape]) -> Shape {
-        let widest = self.params.iter().zip(params).rfind(|(def, _)| def.event_rank > 0);
-        match widest {
-            Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
-            _ => Shape::scalar(),
+    /// The parameters that a call gives; the shape of an event is none of them.
+    pub fn arguments(&self) -> &'static [ParamDef] {
+        match self.params.split_last() {
+            Some((last, rest)) if last.is_shape() => rest,
+            _ => self.params,
         }
+    }
+    /// The names of the dimensions of one event.
+    pub fn event_dims(&self) -> Dims {
+        &self.event_dims[..self.event_rank]
+    }
+    /// The shape of one event for parameters of these shapes: the sizes of the dimensions that have its names.
+    pub fn event_shape(&self, params: &[Shape]) -> Shape {
+        let size = |name: &&str| {
+            let found = self.params.iter().zip(params).find_map(|(def, shape)| {
+                let at = def.dims.iter().position(|dim| dim == name)?;
+                Some(shape[shape.rank() - def.event_rank + at])
+            });
+            found.expect("a parameter has every dimension of the event")
+        };
+        self.event_dims().iter().map(size).collect::<Vec<_>>().into()
     }
 }
 
