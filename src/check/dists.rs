@@ -469,7 +469,10 @@ impl<'p> Checker<'p> {
                     return Some(Vec::new());
                 }
                 let sizes = self.dim_sizes(row, args);
-                row.event_dims().iter().map(|dim| Some(self.program.ty(sizes.get(dim)?.0).shape[sizes[dim].1].clone())).collect()
+                row.event_dims()
+                    .iter()
+                    .map(|dim| Some(self.program.ty(sizes.get(dim)?.0).shape[sizes[dim].1].clone()))
+                    .collect()
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
         }

@@ -142,10 +142,11 @@ impl<'p> Checker<'p> {
         for (dist, shape) in draws {
             let event = &shape[shape.len().saturating_sub(dist.event_rank())..];
             if event.iter().any(|s| s.mentions(size)) {
-                let d = Diagnostic::new(Code::E0704, format!("one draw of `{}` mixes the rows of `{name}`", dist.name()))
-                    .label(dist.span(), "needs all rows at once")
-                    .label(batch, format!("but a minibatch of `{name}` has only some of them"))
-                    .help("remove `minibatch`, or use a family of independent rows");
+                let d =
+                    Diagnostic::new(Code::E0704, format!("one draw of `{}` mixes the rows of `{name}`", dist.name()))
+                        .label(dist.span(), "needs all rows at once")
+                        .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                        .help("remove `minibatch`, or use a family of independent rows");
                 self.report(d);
             }
         }

@@ -222,7 +222,8 @@ impl Printer<'_> {
         match dist {
             DistExpr::Row { def, args, .. } => {
                 let row = crate::dist::get(*def);
-                let args = row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
+                let args =
+                    row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
                 format!("{}({})", row.name, args.collect::<Vec<_>>().join(", "))
             }
             DistExpr::Mixture { weights, components, .. } => {
