@@ -3,7 +3,7 @@
 //! With l = ln(p / (1 - p)):  log_prob(x) = l x - ln((e^l - 1)/l) = l (x - 1/2) + ln(h / sinh h),  h = l/2.
 //! Source: Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845.
 
-use super::pieces::{guard, in_unit_interval, or_impossible};
+use super::pieces::{guard, in_unit_interval, logit, or_impossible};
 use super::{DistDef, Sampler, SupportKind, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::kernels::elementwise::Binary;
@@ -39,13 +39,6 @@ pub(super) static LOGITS: DistDef = DistDef {
     mean: Some(|g, p| mean(g, p[0])),
     ..BASE
 };
-
-fn logit(g: &mut Builder, p: ValueId) -> ValueId {
-    let log = g.log(p);
-    let minus = g.neg(p);
-    let log_rest = g.log1p(minus);
-    g.sub(log, log_rest)
-}
 
 /// By the inverse cdf `ln(1 + u (e^l - 1))/l`, from the side where e^l is at most 1.
 fn draw(rng: &mut dyn Rng, logits: f64) -> f64 {

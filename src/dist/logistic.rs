@@ -5,7 +5,7 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 2, ch. 22-23.
 
 use super::exponential::{exp1, unit_exponential};
-use super::pieces::{EULER_GAMMA, destandardize, standardize};
+use super::pieces::{EULER_GAMMA, destandardize, logit, standardize};
 use super::{DistDef, DistId, Reparam, Sampler, SupportKind, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::ops::NoiseKind;
@@ -104,14 +104,6 @@ pub(super) static GUMBEL: DistDef = DistDef {
     kl: &[(DistId::GUMBEL, kl_gumbel_gumbel)],
     ..DistDef::BASE
 };
-
-/// `ln u - ln(1 - u)`
-fn logit(g: &mut Builder, u: ValueId) -> ValueId {
-    let log = g.log(u);
-    let minus = g.neg(u);
-    let log_rest = g.log1p(minus);
-    g.sub(log, log_rest)
-}
 
 /// KL(Gumbel(m, s) || Gumbel(n, t)) = ln(t/s) + gamma (s/t - 1) + d + e^-d Gamma(1 + s/t) - 1, d = (m - n)/t.
 fn kl_gumbel_gumbel(g: &mut Builder, p: &[ValueId], q: &[ValueId]) -> ValueId {

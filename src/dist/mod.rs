@@ -20,7 +20,9 @@ mod beta;
 mod binomial;
 mod categorical;
 mod continuous_bernoulli;
+mod delta;
 mod dirichlet;
+mod dirichlet_multinomial;
 mod exponential;
 mod gamma;
 mod hypergeometric;
@@ -28,16 +30,24 @@ mod implicit;
 mod inverse_gaussian;
 mod kumaraswamy;
 mod laplace;
+mod lkj;
 mod logistic;
+mod low_rank;
+mod matrix_normal;
 mod multinomial;
 mod multivariate_normal;
 mod normal;
+mod one_hot;
 mod ordered;
 mod poisson;
+mod relaxed;
+mod series;
 mod skewed;
 mod student_t;
 mod uniform;
 mod von_mises;
+mod wishart;
+mod zero_sum;
 
 #[cfg(test)]
 mod tests;
@@ -281,6 +291,8 @@ dists! {
     ASYMMETRIC_LAPLACE = skewed::ASYMMETRIC_LAPLACE,
     /// SkewNormal(loc, scale, skewness)
     SKEW_NORMAL = skewed::SKEW_NORMAL,
+    /// Delta(value)
+    DELTA = delta::DELTA,
     /// Flat()
     FLAT = uniform::FLAT,
     // positive
@@ -321,6 +333,10 @@ dists! {
     CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
     /// ContinuousBernoulli(logits)
     CONTINUOUS_BERNOULLI_LOGITS = continuous_bernoulli::LOGITS,
+    /// RelaxedBernoulli(temperature, probs)
+    RELAXED_BERNOULLI_PROBS = relaxed::BERNOULLI_PROBS,
+    /// RelaxedBernoulli(temperature, logits)
+    RELAXED_BERNOULLI_LOGITS = relaxed::BERNOULLI_LOGITS,
     // discrete
     /// Bernoulli(probs)
     BERNOULLI_PROBS = bernoulli::PROBS,
@@ -350,21 +366,49 @@ dists! {
     HYPERGEOMETRIC = hypergeometric::HYPERGEOMETRIC,
     /// DiscreteUniform(lower, upper)
     DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
-    // vectors
+    // vectors and matrices
+    /// OneHotCategorical(probs)
+    ONE_HOT_CATEGORICAL_PROBS = one_hot::PROBS,
+    /// OneHotCategorical(logits)
+    ONE_HOT_CATEGORICAL_LOGITS = one_hot::LOGITS,
     /// Multinomial(total, probs)
     MULTINOMIAL_PROBS = multinomial::PROBS,
     /// Multinomial(total, logits)
     MULTINOMIAL_LOGITS = multinomial::LOGITS,
+    /// DirichletMultinomial(total, concentration)
+    DIRICHLET_MULTINOMIAL = dirichlet_multinomial::DIRICHLET_MULTINOMIAL,
     /// Dirichlet(concentration)
     DIRICHLET = dirichlet::DIRICHLET,
+    /// GumbelSoftmax(temperature, probs)
+    GUMBEL_SOFTMAX_PROBS = relaxed::SOFTMAX_PROBS,
+    /// GumbelSoftmax(temperature, logits)
+    GUMBEL_SOFTMAX_LOGITS = relaxed::SOFTMAX_LOGITS,
     /// MultivariateNormal(loc, cov)
     MULTIVARIATE_NORMAL_COV = multivariate_normal::COV,
     /// MultivariateNormal(loc, scale_tril)
     MULTIVARIATE_NORMAL_TRIL = multivariate_normal::TRIL,
     /// MultivariateNormal(loc, precision)
     MULTIVARIATE_NORMAL_PRECISION = multivariate_normal::PRECISION,
+    /// MultivariateNormal(loc, factor, diag)
+    MULTIVARIATE_NORMAL_LOW_RANK = low_rank::LOW_RANK,
     /// MultivariateStudentT(df, loc, scale_tril)
     MULTIVARIATE_STUDENT_T = multivariate_normal::STUDENT_T,
+    /// GaussianRandomWalk(scale, drift, start)
+    GAUSSIAN_RANDOM_WALK = series::GAUSSIAN_RANDOM_WALK,
+    /// AR(coefficients, scale, loc)
+    AR = series::AR,
+    /// ZeroSumNormal(scale)
+    ZERO_SUM_NORMAL = zero_sum::ZERO_SUM_NORMAL,
+    /// MatrixNormal(loc, scale_tril_row, scale_tril_column)
+    MATRIX_NORMAL = matrix_normal::MATRIX_NORMAL,
+    /// Wishart(df, scale)
+    WISHART = wishart::WISHART,
+    /// InverseWishart(df, scale)
+    INVERSE_WISHART = wishart::INVERSE_WISHART,
+    /// LKJCholesky(concentration)
+    LKJ_CHOLESKY = lkj::LKJ_CHOLESKY,
+    /// LKJ(concentration)
+    LKJ = lkj::LKJ,
 }
 
 /// All rows, in the order of their ids.

@@ -589,7 +589,7 @@ fn triangle_side(count: usize, strict: bool) -> usize {
 }
 
 /// `v [.., m]` to `[.., n, n]`: entry (i, j) is `v[index(i, j)]`.
-fn arrange(g: &mut Builder, v: ValueId, n: usize, index: impl Fn(usize, usize) -> usize) -> ValueId {
+pub(super) fn arrange(g: &mut Builder, v: ValueId, n: usize, index: impl Fn(usize, usize) -> usize) -> ValueId {
     let rank = g.rank(v);
     let index = (0..n * n).map(|at| index(at / n, at % n) as f64).collect();
     let index = g.constant(index, Shape::from([n, n]), DType::Int);
