@@ -422,6 +422,12 @@ impl<'p> Checker<'p> {
                 if self.agree(&self.program.ty(first).shape[at], size) {
                     continue;
                 }
+                if param.is_shape() {
+                    let shape = self.program.shape_text(&shape.clone());
+                    let message = format!("a draw of `{}` is square, this is {shape}", row.name);
+                    let d = Diagnostic::new(Code::E0503, message).label(span, "a square matrix");
+                    return Err(self.report(d.help("declare it with the same size twice: `real[K, K]`")));
+                }
                 let message = format!("the parameters of `{}` do not go together", row.name);
                 let mut d = Diagnostic::new(Code::E0301, message).label(span, "their shapes differ");
                 d = self.blame(d, first);

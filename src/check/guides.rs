@@ -299,12 +299,7 @@ impl<'p> Checker<'p> {
                     return Err(self.error(Code::E0307, message, e.span, "shapes differ", "give a number"));
                 }
                 if let Some(v) = self.const_value(value) {
-                    let fits = match constraint {
-                        Constraint::Positive => v > 0.0,
-                        Constraint::UnitInterval => v > 0.0 && v < 1.0,
-                        _ => true,
-                    };
-                    if !fits {
+                    if !constraint.contains(v) {
                         let need = param.support.words();
                         let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
                         return Err(self.error(

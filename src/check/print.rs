@@ -401,13 +401,16 @@ pub fn family_name(family: Family) -> &'static str {
     }
 }
 
-fn constraint(constraint: Constraint) -> &'static str {
+fn constraint(constraint: Constraint) -> String {
     match constraint {
-        Constraint::Real => "",
-        Constraint::Positive => " positive",
-        Constraint::UnitInterval => " in 0..1",
-        Constraint::Simplex => " simplex",
-        Constraint::LowerCholesky => " lower Cholesky",
+        Constraint::Real => String::new(),
+        Constraint::Positive => " positive".into(),
+        Constraint::UnitInterval => " in 0..1".into(),
+        Constraint::Above(low) => format!(" in {}..", number(low)),
+        Constraint::Below(high) => format!(" in ..{}", number(high)),
+        Constraint::Between(low, high) => format!(" in {}..{}", number(low), number(high)),
+        Constraint::Simplex => " simplex".into(),
+        Constraint::LowerCholesky => " lower Cholesky".into(),
     }
 }
 

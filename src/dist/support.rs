@@ -106,6 +106,15 @@ impl SupportKind {
     pub fn needs_bounds(self) -> bool {
         matches!(self, Interval | GreaterThan | IntegerRange)
     }
+    /// The ends of the numbers that an element may hold, whatever the parameters; `None` where all numbers may occur.
+    pub fn hull(self) -> Option<(f64, f64)> {
+        match self {
+            Positive | NonNegative | PositiveOrdered | Count | CountVector => Some((0.0, f64::INFINITY)),
+            UnitInterval | Simplex | Boolean | OneHot => Some((0.0, 1.0)),
+            UnitVector | CorrelationCholesky | Correlation => Some((-1.0, 1.0)),
+            _ => None,
+        }
+    }
     /// Whether draws of one can stand for draws of the other: the same set up to its edge. Bounds are not compared.
     pub fn matches(self, other: Self) -> bool {
         let open = |s| if s == NonNegative { Positive } else { s };

@@ -9,5 +9,6 @@ mod divergences;
 mod draws;
 mod edges;
 mod harness;
+mod monte_carlo;
 mod reference;
 mod table;
