@@ -101,7 +101,7 @@ fn nested_text(program: &Program, id: ExprId, width: usize) -> String {
             call_text(program, def.name, &inner, attrs, true)
         }
         ExprKind::Index { base, .. } => format!("{}[…]", nested_text(program, *base, width)),
-        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample(_) => "…".into(),
+        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample { .. } => "…".into(),
         _ => atom(program, id).expect("calls and indices are handled above"),
     };
     if text.chars().count() > width.max(8) { "…".into() } else { text }
@@ -123,7 +123,7 @@ fn atom(program: &Program, id: ExprId) -> Option<String> {
         | ExprKind::Index { .. }
         | ExprKind::Scan { .. }
         | ExprKind::LogProb { .. }
-        | ExprKind::Sample(_) => return None,
+        | ExprKind::Sample { .. } => return None,
     })
 }
 
@@ -230,7 +230,7 @@ impl Printer<'_> {
                 format!("{}[{}]", self.reference(*base), indices.iter().map(index).collect::<Vec<_>>().join(", "))
             }
             ExprKind::LogProb { dist, value } => format!("log_prob {} at {}", self.dist(dist), self.reference(*value)),
-            ExprKind::Sample(dist) => format!("draw {}", self.dist(dist)),
+            ExprKind::Sample { dist, .. } => format!("draw {}", self.dist(dist)),
             ExprKind::Scan { scan, port } => self.scan(*scan, *port),
             _ => self.reference(id),
         }

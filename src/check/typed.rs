@@ -116,7 +116,12 @@ pub enum ExprKind {
         value: ExprId,
     },
     /// A forward draw.
-    Sample(Box<DistExpr>),
+    Sample {
+        /// Where from.
+        dist: Box<DistExpr>,
+        /// The variables of the loops around: every iteration draws anew.
+        index: Vec<ExprId>,
+    },
     /// A built-in function.
     Call {
         /// Which.
@@ -645,7 +650,7 @@ impl Program {
                 }))
                 .collect(),
             ExprKind::LogProb { dist, value } => dist.args().into_iter().chain([*value]).collect(),
-            ExprKind::Sample(dist) => dist.args(),
+            ExprKind::Sample { dist, index } => dist.args().into_iter().chain(index.iter().copied()).collect(),
             ExprKind::Scan { scan, .. } => {
                 let scan = &self.scans[*scan];
                 let outside = scan.elements.iter().map(|e| e.1).chain(scan.carries.iter().map(|c| c.init));

@@ -14,6 +14,7 @@ pub(super) struct Outer {
     g: Builder,
     memo: HashMap<(ExprId, Mode), ValueId>,
     scans: HashMap<(ScanId, Mode), ScanValues>,
+    bound: HashMap<VarId, ValueId>,
     /// The variables of the loop whose body is inside this one.
     vars: Vec<VarId>,
     /// What that body captures: expression, mode, its input there.
@@ -56,12 +57,14 @@ impl<'p> Lowering<'p> {
         std::mem::swap(&mut self.g, &mut outer.g);
         std::mem::swap(&mut self.memo, &mut outer.memo);
         std::mem::swap(&mut self.scans, &mut outer.scans);
+        std::mem::swap(&mut self.vars, &mut outer.bound);
         outer
     }
     fn enter(&mut self, mut inner: Outer) {
         std::mem::swap(&mut self.g, &mut inner.g);
         std::mem::swap(&mut self.memo, &mut inner.memo);
         std::mem::swap(&mut self.scans, &mut inner.scans);
+        std::mem::swap(&mut self.vars, &mut inner.bound);
         self.outer.push(inner);
     }
 
@@ -105,6 +108,7 @@ impl<'p> Lowering<'p> {
             g: Builder::new(),
             memo: HashMap::new(),
             scans: HashMap::new(),
+            bound: HashMap::new(),
             vars: program.scan_vars(scan),
             captures: Vec::new(),
         });
@@ -112,8 +116,9 @@ impl<'p> Lowering<'p> {
             let shape = lo.shape(&program.ty(e).shape);
             let name = format!("{}", lo.outer.len());
             let v = lo.g.input(format!("variable {e} of loop {name}"), shape, dtype, InputKind::Batch);
-            lo.memo.insert((e, Mode::Live), v);
-            lo.memo.insert((e, Mode::Detached), v);
+            if let ExprKind::Var(var) = program.exprs[e].kind {
+                lo.vars.insert(var, v);
+            }
             v
         };
         for &(var, _) in &scan.elements {

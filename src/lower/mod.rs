@@ -78,6 +78,7 @@ pub struct Lowering<'p> {
     /// The graphs around the one that is being built, outermost first: bodies of loops are graphs of their own.
     outer: Vec<loops::Outer>,
     scans: HashMap<(ScanId, Mode), loops::ScanValues>,
+    vars: HashMap<VarId, ValueId>,
     discrete_values: HashMap<DiscreteId, ValueId>,
 }
 
@@ -114,6 +115,7 @@ impl<'p> Lowering<'p> {
             memo: HashMap::new(),
             outer: Vec::new(),
             scans: HashMap::new(),
+            vars: HashMap::new(),
             discrete_values: HashMap::new(),
         }
     }
@@ -170,7 +172,7 @@ impl<'p> Lowering<'p> {
             ExprKind::Site(id) => self.site_value(*id),
             ExprKind::Draw(id) => self.draw_value(*id),
             ExprKind::Discrete(id) => self.discrete_value(*id),
-            ExprKind::Var(var) => unreachable!("{var} is bound by the loop that is being built"),
+            ExprKind::Var(var) => *self.vars.get(var).expect("bound by the loop that is being built"),
             ExprKind::Scan { scan, port } => self.scan_port(*scan, *port, mode),
             ExprKind::LogProb { dist, value } => {
                 let dist = self.dist(dist, mode);
@@ -179,7 +181,7 @@ impl<'p> Lowering<'p> {
                 let shape = self.shape(&expr.ty.shape);
                 self.g.broadcast_to(log_prob, shape)
             }
-            ExprKind::Sample(dist) => {
+            ExprKind::Sample { dist, .. } => {
                 let dist = self.dist(dist, mode);
                 let shape = self.shape(&expr.ty.shape);
                 dist.sample(&mut self.g, &shape)
