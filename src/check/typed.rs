@@ -459,6 +459,8 @@ pub struct Model {
     pub discrete: IndexVec<DiscreteId, Discrete>,
     /// Terms with discrete latents summed out.
     pub marginals: Vec<Marginal>,
+    /// Data that are observed element by element, each given what came before: how they are drawn all together.
+    pub simulated: Vec<(DataId, ExprId)>,
     /// What became of each loop, in words: place and text.
     pub loops: Vec<(Span, String)>,
     /// All of them and the factors in order.
