@@ -8,6 +8,7 @@ mod arrays;
 mod batch;
 pub mod call;
 mod checker;
+pub mod discrete;
 pub mod dists;
 mod expr;
 mod functions;
@@ -270,7 +271,7 @@ impl<'p> Checker<'p> {
         self.context = Context::Model;
         let result = self.body(body);
         self.context = Context::Item;
-        result.is_ok()
+        result.is_ok() && self.sum_out().is_ok()
     }
 
     fn evaluate(&mut self, items: &'p [ast::Item]) {

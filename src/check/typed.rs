@@ -457,6 +457,8 @@ pub struct Model {
     pub observations: Vec<Observation>,
     /// The discrete latents.
     pub discrete: IndexVec<DiscreteId, Discrete>,
+    /// How many values each summed-out latent has, with its place and name.
+    pub enumerated: Vec<(Size, Span, String)>,
     /// Terms with discrete latents summed out.
     pub marginals: Vec<Marginal>,
     /// Data that are observed element by element, each given what came before: how they are drawn all together.
