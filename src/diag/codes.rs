@@ -68,7 +68,7 @@ codes! {
     E0502 "a parameter outside its range"
     E0503 "a site whose shape is not that of its distribution"
     E0504 "a site or datum with two distributions"
-    E0505 "a discrete latent site"
+    E0505 "a discrete latent that cannot be summed out"
     E0506 "data that the distribution cannot give"
     E0507 "nothing that a distribution can stand for"
     E0508 "an element that is not written exactly once"
