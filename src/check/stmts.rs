@@ -429,6 +429,10 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
+        if let Err(e) = self.refuse_atoms(&full, &d) {
+            self.bind(name, Binding::Poison);
+            return Err(e);
+        }
         if ty.elem != Elem::Real {
             self.bind(name, Binding::Poison);
             let message = format!("`{full}` is discrete: summing it out is not supported yet");

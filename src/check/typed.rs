@@ -6,6 +6,7 @@
 
 use super::size::{Size, SizeId};
 use crate::builtins::FnDef;
+use crate::dist::wrappers::Map;
 use crate::dist::{DistId, SupportKind};
 use crate::index::IndexVec;
 use crate::index_type;
@@ -153,13 +154,88 @@ pub enum DistExpr {
         /// Where it was written.
         span: Span,
     },
+    /// Another distribution, changed.
+    Wrapped {
+        /// How.
+        wrapper: WrapperExpr,
+        /// The distribution inside.
+        base: Box<DistExpr>,
+        /// Where draws lie.
+        support: SupportKind,
+        /// Where it was written.
+        span: Span,
+    },
+}
+
+/// What a wrapper does, with typed arguments.
+#[derive(Clone, Debug)]
+pub enum WrapperExpr {
+    /// `Truncated(D, lower, upper)`; an end that is not given is infinite.
+    Truncated {
+        /// The smallest value.
+        lower: Option<ExprId>,
+        /// The largest value.
+        upper: Option<ExprId>,
+    },
+    /// `Censored(D, lower, upper)`; an end that is not given is infinite.
+    Censored {
+        /// What smaller values are recorded as.
+        lower: Option<ExprId>,
+        /// What larger values are recorded as.
+        upper: Option<ExprId>,
+    },
+    /// `ZeroInflated(p, D)`, and `Hurdle(p, D)` with the positive part of D inside.
+    ZeroInflated {
+        /// The probability of the additional zero.
+        p: ExprId,
+        /// Whether it was written `Hurdle`.
+        hurdle: bool,
+    },
+    /// `Ordered(D)`
+    Ordered,
+    /// `Transformed(D, f)`
+    Transformed {
+        /// The function as a chain of maps, the innermost first.
+        maps: Vec<Map<ExprId>>,
+    },
+    /// `Independent(D, n)`
+    Independent {
+        /// How many of the last dimensions are one event.
+        dims: usize,
+    },
+}
+
+impl WrapperExpr {
+    /// Its name in the language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WrapperExpr::Truncated { .. } => "Truncated",
+            WrapperExpr::Censored { .. } => "Censored",
+            WrapperExpr::ZeroInflated { hurdle: false, .. } => "ZeroInflated",
+            WrapperExpr::ZeroInflated { hurdle: true, .. } => "Hurdle",
+            WrapperExpr::Ordered => "Ordered",
+            WrapperExpr::Transformed { .. } => "Transformed",
+            WrapperExpr::Independent { .. } => "Independent",
+        }
+    }
+    /// Its own arguments, not those of the distribution inside.
+    pub fn args(&self) -> Vec<ExprId> {
+        match self {
+            WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+                lower.iter().chain(upper).copied().collect()
+            }
+            WrapperExpr::ZeroInflated { p, .. } => vec![*p],
+            WrapperExpr::Transformed { maps } => maps.iter().filter_map(|map| map.operand()).collect(),
+            WrapperExpr::Ordered | WrapperExpr::Independent { .. } => Vec::new(),
+        }
+    }
 }
 
 impl DistExpr {
     /// Where it was written.
     pub fn span(&self) -> Span {
         match self {
-            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } => *span,
+            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } | DistExpr::Wrapped { span, .. } => *span,
         }
     }
     /// All argument expressions.
@@ -169,6 +245,7 @@ impl DistExpr {
             DistExpr::Mixture { weights, components, .. } => {
                 std::iter::once(*weights).chain(components.iter().flat_map(|c| c.args())).collect()
             }
+            DistExpr::Wrapped { wrapper, base, .. } => wrapper.args().into_iter().chain(base.args()).collect(),
         }
     }
     /// The support as the checker sees it.
@@ -176,6 +253,7 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).support,
             DistExpr::Mixture { components, .. } => components.first().map_or(SupportKind::Real, DistExpr::support),
+            DistExpr::Wrapped { support, .. } => *support,
         }
     }
     /// The number of trailing dimensions of one draw.
@@ -183,6 +261,11 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).event_rank,
             DistExpr::Mixture { components, .. } => components.first().map_or(0, DistExpr::event_rank),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Ordered => 1,
+                WrapperExpr::Independent { dims } => base.event_rank() + dims,
+                _ => base.event_rank(),
+            },
         }
     }
     /// What a message calls it.
@@ -190,6 +273,62 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).name,
             DistExpr::Mixture { .. } => "Mixture",
+            DistExpr::Wrapped { wrapper, .. } => wrapper.name(),
+        }
+    }
+    /// Whether it integrates to 1 and can be drawn from.
+    pub fn is_proper(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_proper(),
+            DistExpr::Mixture { components, .. } => components.iter().all(DistExpr::is_proper),
+            DistExpr::Wrapped { base, .. } => base.is_proper(),
+        }
+    }
+    /// Whether draws can carry the gradient of the parameters.
+    pub fn is_reparameterized(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_reparameterized(),
+            DistExpr::Mixture { .. } => false,
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                // Draws follow their quantiles.
+                WrapperExpr::Truncated { .. } => {
+                    !base.is_discrete() && base.event_rank() == 0 && base.without_cdf().is_none()
+                }
+                WrapperExpr::Ordered | WrapperExpr::Transformed { .. } | WrapperExpr::Independent { .. } => {
+                    base.is_reparameterized()
+                }
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } => false,
+            },
+        }
+    }
+    /// The innermost part whose cdf is not known; `None` where that of the whole is.
+    pub fn without_cdf(&self) -> Option<&DistExpr> {
+        match self {
+            DistExpr::Row { def, .. } => (!crate::dist::get(*def).has_cdf()).then_some(self),
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::without_cdf),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered | WrapperExpr::Independent { .. }, .. } => Some(self),
+            DistExpr::Wrapped { base, .. } => base.without_cdf(),
+        }
+    }
+    /// The part that has both a density and masses on single points, by its name; `None` where there is none.
+    pub fn atoms(&self) -> Option<&'static str> {
+        match self {
+            DistExpr::Row { .. } => None,
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::atoms),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } if !base.is_discrete() => {
+                    Some(wrapper.name())
+                }
+                _ => base.atoms(),
+            },
+        }
+    }
+    /// Whether draws are whole numbers.
+    pub fn is_discrete(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_discrete(),
+            DistExpr::Mixture { components, .. } => components.first().is_some_and(DistExpr::is_discrete),
+            DistExpr::Wrapped { base, .. } => base.is_discrete(),
         }
     }
 }
