@@ -309,7 +309,7 @@ impl<'p> Checker<'p> {
                 ("^", 2) => self.is_positive(args[0]),
                 _ => false,
             },
-            ExprKind::Draw(_) => false,
+            _ => false,
         }
     }
 }

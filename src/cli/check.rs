@@ -239,7 +239,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                         ("implicit reparameterization", false)
                     }
                     DistExpr::Wrapped { .. } if dist.is_reparameterized() => ("reparameterized", false),
-                    DistExpr::Mixture { .. } | DistExpr::Wrapped { .. } => ("none", false),
+                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => ("none", false),
                 };
                 let kl = if closed && !sampled { "closed form" } else { "Monte Carlo" };
                 return [dist_text(program, dist, 24), gradient.into(), kl.into()];
@@ -254,6 +254,6 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
 fn has_closed_kl(guide: dist::DistId, prior: &DistExpr) -> bool {
     match prior {
         DistExpr::Row { def, .. } => dist::get(guide).kl.iter().any(|(other, _)| other == def),
-        DistExpr::Mixture { .. } | DistExpr::Wrapped { .. } => false,
+        DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 //! A [`Dist`] is a row of the table with its parameters, or a composition of such. Every method appends graph code.
 //! What a row's own functions leave to broadcasting is broadcast here: results have the full batch shape.
 
+use super::joined;
 use super::mixture::{self, weighted_sum};
 use super::pieces::broadcast_shapes;
 use super::{DistDef, DistId, End, GraphFn, Reparam, SupportKind, Tails, Wrapped, get, wrappers};
@@ -27,6 +28,13 @@ pub enum Dist {
     },
     /// Another distribution, changed: truncated, censored, …
     Wrapped(Wrapped),
+    /// Parts side by side along a dimension of independent elements.
+    Joined {
+        /// The dimension, which is the same in `x`, counted from the first.
+        axis: usize,
+        /// How many entries each part has, and their distribution; of one support, dtype and event shape.
+        parts: Vec<(usize, Dist)>,
+    },
 }
 
 impl Dist {
@@ -42,6 +50,7 @@ impl Dist {
             Dist::Row { def, .. } => get(*def).name,
             Dist::Mixture { .. } => "Mixture",
             Dist::Wrapped(w) => w.get().name(),
+            Dist::Joined { parts, .. } => parts[0].1.name(),
         }
     }
     /// Where draws lie.
@@ -49,6 +58,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).support,
             Dist::Mixture { components, .. } => components[0].support(),
+            Dist::Joined { parts, .. } => parts[0].1.support(),
             Dist::Wrapped(w) => w.get().support(),
         }
     }
@@ -62,6 +72,13 @@ impl Dist {
                 ends?.into_iter().reduce(|(a, b), (c, d)| (g.minimum(a, c), g.maximum(b, d)))
             }
             Dist::Wrapped(w) => w.get().bounds(g),
+            Dist::Joined { axis, parts } => {
+                let whole = self.batch_shape(g);
+                let none = Shape::scalar();
+                let low = joined::join(g, *axis, &whole, &none, parts, |g, _, d, _| d.bounds(g).map(|b| b.0))?;
+                let high = joined::join(g, *axis, &whole, &none, parts, |g, _, d, _| d.bounds(g).map(|b| b.1))?;
+                Some((low, high))
+            }
         }
     }
     /// The ends of a support of numbers, infinite where it has none.
@@ -81,6 +98,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).dtype,
             Dist::Mixture { components, .. } => components[0].dtype(),
+            Dist::Joined { parts, .. } => parts[0].1.dtype(),
             Dist::Wrapped(w) => w.get().dtype(),
         }
     }
@@ -89,6 +107,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).event_rank,
             Dist::Mixture { components, .. } => components[0].event_rank(),
+            Dist::Joined { parts, .. } => parts[0].1.event_rank(),
             Dist::Wrapped(w) => w.get().event_rank(),
         }
     }
@@ -104,6 +123,7 @@ impl Dist {
                 .map(|c| c.batch_shape(g))
                 .fold(g.shape(*weights).drop_last(1), |acc, batch| broadcast_shapes(&acc, &batch)),
             Dist::Wrapped(w) => w.get().batch_shape(g),
+            Dist::Joined { axis, parts } => joined::batch_shape(g, *axis, parts),
         }
     }
     /// The shape of one draw of one element, for families whose parameters tell.
@@ -115,6 +135,7 @@ impl Dist {
             }
             Dist::Mixture { components, .. } => components[0].event_shape(g),
             Dist::Wrapped(w) => w.get().event_shape(g),
+            Dist::Joined { parts, .. } => parts[0].1.event_shape(g),
         }
     }
     /// Whether it integrates to 1 and can be drawn from.
@@ -123,13 +144,14 @@ impl Dist {
             Dist::Row { def, .. } => get(*def).is_proper(),
             Dist::Mixture { components, .. } => components.iter().all(Dist::is_proper),
             Dist::Wrapped(w) => w.get().is_proper(),
+            Dist::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
         }
     }
     /// Whether draws can carry the gradient of the parameters.
     pub fn is_reparameterized(&self) -> bool {
         match self {
             Dist::Row { def, .. } => get(*def).is_reparameterized(),
-            Dist::Mixture { .. } => false,
+            Dist::Mixture { .. } | Dist::Joined { .. } => false,
             Dist::Wrapped(w) => w.get().is_reparameterized(),
         }
     }
@@ -142,6 +164,7 @@ impl Dist {
                 mixture::log_mix(g, *weights, components, |g, c| Some(c.log_prob(g, x))).expect("all have a density")
             }
             Dist::Wrapped(w) => w.get().log_prob(g, x),
+            Dist::Joined { axis, parts } => joined::log_prob(g, *axis, parts, x),
         }
     }
 
@@ -152,7 +175,7 @@ impl Dist {
                 Reparam::None => None,
                 Reparam::Noise(draw) | Reparam::Implicit(draw) => Some(draw(g, params, shape)),
             },
-            Dist::Mixture { .. } => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } => None,
             Dist::Wrapped(w) => w.get().rsample(g, shape),
         }
     }
@@ -169,6 +192,12 @@ impl Dist {
             }
             Dist::Mixture { weights, components } => mixture::sample(g, *weights, components, shape),
             Dist::Wrapped(w) => w.get().sample(g, shape),
+            Dist::Joined { axis, parts } => {
+                let whole = shape.drop_last(self.event_rank());
+                let event = Shape::from(&shape[whole.rank()..]);
+                let joined = joined::join(g, *axis, &whole, &event, parts, |g, _, d, shape| Some(d.sample(g, shape)));
+                joined.expect("every part is drawn")
+            }
         }
     }
 
@@ -181,6 +210,10 @@ impl Dist {
                 Some(weighted_sum(g, *weights, &means?, self.event_rank()))
             }
             Dist::Wrapped(w) => w.get().mean(g),
+            Dist::Joined { axis, parts } => {
+                let (whole, event) = (self.batch_shape(g), self.event_shape(g));
+                joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.mean(g))
+            }
         }
     }
     /// The variance of each coordinate, batch + event shaped; `None` where there is no closed form.
@@ -189,6 +222,10 @@ impl Dist {
             Dist::Row { .. } => self.row_value(g, |def| def.variance, self.event_rank()),
             Dist::Mixture { weights, components } => mixture::variance(g, *weights, components),
             Dist::Wrapped(w) => w.get().variance(g),
+            Dist::Joined { axis, parts } => {
+                let (whole, event) = (self.batch_shape(g), self.event_shape(g));
+                joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.variance(g))
+            }
         }
     }
     /// The entropy [nats], batch shaped; `None` where there is no closed form.
@@ -209,7 +246,7 @@ impl Dist {
                 let probs: Option<Vec<ValueId>> = components.iter().map(|c| c.probs(g)).collect();
                 Some(weighted_sum(g, *weights, &probs?, 1))
             }
-            Dist::Wrapped(_) => None,
+            Dist::Wrapped(_) | Dist::Joined { .. } => None,
         }
     }
     /// Whether P(X <= x) is known, so that it can be truncated and censored.
@@ -218,6 +255,7 @@ impl Dist {
             Dist::Row { def, .. } => get(*def).has_cdf(),
             Dist::Mixture { components, .. } => components.iter().all(Dist::has_cdf),
             Dist::Wrapped(w) => w.get().has_cdf(),
+            Dist::Joined { .. } => false,
         }
     }
     /// P(X <= x), in the shape of the batch of `x` and the parameters; `None` where there is no closed form.
@@ -228,6 +266,7 @@ impl Dist {
                 let below: Option<Vec<ValueId>> = components.iter().map(|c| c.cdf(g, x)).collect();
                 Some(weighted_sum(g, *weights, &below?, 0))
             }
+            Dist::Joined { .. } => None,
             Dist::Wrapped(_) => {
                 let log_below = self.log_cdf(g, x)?;
                 Some(g.exp(log_below))
@@ -239,6 +278,7 @@ impl Dist {
         match self {
             Dist::Row { def, params } => get(*def).log_cdf(g, x, params),
             Dist::Mixture { weights, components } => mixture::log_mix(g, *weights, components, |g, c| c.log_cdf(g, x)),
+            Dist::Joined { .. } => None,
             Dist::Wrapped(w) => w.get().log_cdf(g, x),
         }
     }
@@ -247,6 +287,7 @@ impl Dist {
         match self {
             Dist::Row { def, params } => get(*def).log_sf(g, x, params),
             Dist::Mixture { weights, components } => mixture::log_mix(g, *weights, components, |g, c| c.log_sf(g, x)),
+            Dist::Joined { .. } => None,
             Dist::Wrapped(w) => w.get().log_sf(g, x),
         }
     }
@@ -254,7 +295,7 @@ impl Dist {
     pub fn icdf(&self, g: &mut Builder, q: ValueId) -> Option<ValueId> {
         match self {
             Dist::Row { def, params } => get(*def).icdf.map(|icdf| icdf(g, q, params)),
-            Dist::Mixture { .. } | Dist::Wrapped(_) => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } | Dist::Wrapped(_) => None,
         }
     }
     /// The values with `ln P(X <= x)` and with `ln P(X > x)` as given; `None` where there is no closed form.
@@ -289,6 +330,7 @@ impl Dist {
             Dist::Mixture { weights, components } => {
                 std::iter::once(*weights).chain(components.iter().flat_map(Dist::params)).collect()
             }
+            Dist::Joined { parts, .. } => parts.iter().flat_map(|(_, d)| d.params()).collect(),
             Dist::Wrapped(w) => w.get().params(),
         }
     }
@@ -304,6 +346,7 @@ impl Dist {
                 weights: wrappers::stretch(g, *weights, 1),
                 components: components.iter().map(|c| c.stretched(g)).collect(),
             },
+            Dist::Joined { .. } => unreachable!("wrappers are around what the program writes"),
             Dist::Wrapped(w) => w.get().stretched(g),
         }
     }

@@ -3,13 +3,16 @@
 //! Keys are fixed; the thresholds of the samplers are for a false alarm of 1e-6 in each comparison, of which there are
 //! about 400: 1 in 2,500 keys would fail.
 
-use super::draws::{KOLMOGOROV, N, chi_square, counts_of, kolmogorov};
+use super::draws::{KOLMOGOROV, chi_square, counts_of, kolmogorov};
 use super::harness::{Array, close, continuous_scalars, discrete_scalars, dist, evaluate, evaluate_in, parameter_sets};
 use crate::autodiff;
 use crate::dist::wrappers::{Censored, Independent, Map, Ordered, Transformed, Truncated, ZeroInflated};
 use crate::dist::{Dist, DistId, End, Sampler, SupportKind, get, restrict};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::rng::{Key, Philox};
+
+/// Draws of one comparison; each is found by bisection where the family has no closed quantile.
+const N: usize = 4_000;
 
 /// A distribution built into a graph.
 type Make = Box<dyn Fn(&mut Builder) -> Dist>;
@@ -51,10 +54,10 @@ fn log_prob(make: &Make, xs: &[f64]) -> Vec<f64> {
     at(make, xs, |d, g, x| d.log_prob(g, x))
 }
 
-/// The integral of the density over its support, by its own bijector.
+/// The integral of the density over its support, by its own bijector; about 1e-6 where the density has a kink.
 fn total(make: &Make) -> f64 {
-    let step = 1.0 / 64.0;
-    let us: Vec<f64> = (-2560..=2560).map(|i| f64::from(i) * step).collect();
+    let step = 1.0 / 512.0;
+    let us: Vec<f64> = (-20_480..=20_480).map(|i| f64::from(i) * step).collect();
     let mut g = Builder::new();
     let d = make(&mut g);
     let bounds = d.bounds(&mut g);
@@ -266,7 +269,7 @@ fn nested_distributions_integrate_to_one_and_draws_follow_their_cdf() {
         let ends = make(&mut g);
         if ends.support() != SupportKind::GreaterThan {
             let total = total(&make);
-            assert!((total - 1.0).abs() < 1e-6, "{name} integrates to {total}");
+            assert!((total - 1.0).abs() < 2e-6, "{name} integrates to {total}");
         }
         check_draws(name, &make);
         let xs: Vec<f64> = (-60..=60).map(|i| f64::from(i) / 10.0).collect();

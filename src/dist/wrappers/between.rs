@@ -159,7 +159,11 @@ fn bisect(g: &mut Builder, base: &Dist, (below, above): (ValueId, ValueId), righ
         low = g.select(reached, low, middle);
     }
     let x = g.sinh(high);
-    if base.dtype() == DType::Real { x } else { g.floor(x) }
+    if base.dtype() == DType::Real {
+        return x;
+    }
+    let whole = g.floor(x);
+    g.to_int(whole)
 }
 
 /// `x` with the gradient that keeps it at its quantile: `dx/da = -(dF/da) / f(x)` (Figurnov, Mohamed & Mnih 2018,
