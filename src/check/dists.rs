@@ -10,14 +10,9 @@ use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
 
-/// Wrappers, which take distributions as arguments.
-const WRAPPERS: &[&str] = &["Mixture"];
-/// Wrappers that the language describes and that are not built yet.
-const LATER: &[&str] = &["Truncated", "Censored", "ZeroInflated", "Hurdle", "Transformed", "Ordered", "Independent"];
-
 /// Whether `name` is a distribution or a wrapper.
 pub(super) fn is_distribution(name: &str) -> bool {
-    WRAPPERS.contains(&name) || LATER.contains(&name) || !dist::forms(name).is_empty()
+    dist::wrappers::get(name).is_some() || !dist::forms(name).is_empty()
 }
 
 /// The element type of a distribution's values.
@@ -51,7 +46,7 @@ impl<'p> Checker<'p> {
                 None => Err(self.unknown_distribution(name, e.span)),
             },
             Syntax::Call { callee, args } => match &callee.kind {
-                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, callee.span, args, e.span),
+                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, args, e.span),
                 Syntax::Name(name) => {
                     if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some()
                     {
@@ -85,7 +80,7 @@ impl<'p> Checker<'p> {
         if self.modules.get(self.scope.module).failed.contains(name) {
             return super::checker::Reported;
         }
-        let names: Vec<&str> = dist::names().into_iter().chain(WRAPPERS.iter().copied()).collect();
+        let names: Vec<&str> = dist::names().into_iter().chain(dist::wrappers::TABLE.iter().map(|w| w.name)).collect();
         let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
             .label(span, "unknown distribution");
         let known = super::synonyms::distribution(name).filter(|n| is_distribution(n));
@@ -97,18 +92,9 @@ impl<'p> Checker<'p> {
     }
 
     /// A call of a distribution or wrapper.
-    pub(super) fn dist_call(&mut self, name: &str, name_span: Span, args: &[ast::Arg], span: Span) -> R<DistExpr> {
-        if LATER.contains(&name) {
-            return Err(self.error(
-                Code::E0404,
-                format!("`{name}` is not supported yet"),
-                name_span,
-                "this wrapper",
-                "use a distribution of the table, or `factor` with its log density",
-            ));
-        }
-        if name == "Mixture" {
-            return self.mixture(args, span);
+    pub(super) fn dist_call(&mut self, name: &str, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+        if let Some(wrapper) = dist::wrappers::get(name) {
+            return self.wrapper(wrapper.name, args, span);
         }
         let forms = dist::forms(name);
         let def = self.choose_form(name, &forms, args, span)?;
@@ -262,32 +248,9 @@ impl<'p> Checker<'p> {
         ))
     }
 
-    fn mixture(&mut self, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+    /// `Mixture(weights, [D, …])`
+    pub(super) fn mixture(&mut self, weights: &ast::Expr, list: &ast::Expr, span: Span) -> R<DistExpr> {
         let help = "write `Mixture(weights, [Normal(0, 1), Normal(0, 5)])`";
-        let find = |name: &str, at: usize| {
-            args.iter()
-                .find(|a| a.name.as_ref().is_some_and(|n| n.name == name))
-                .or_else(|| args.get(at).filter(|a| a.name.is_none()))
-                .map(|a| &a.value)
-        };
-        let (Some(weights), Some(list)) = (find("weights", 0), find("components", 1)) else {
-            return Err(self.error(
-                Code::E0209,
-                "`Mixture` needs weights and components",
-                span,
-                "an argument is missing",
-                help,
-            ));
-        };
-        if let Some(extra) = args.get(2) {
-            return Err(self.error(
-                Code::E0210,
-                "`Mixture` takes two arguments",
-                extra.value.span,
-                "one too many",
-                help,
-            ));
-        }
         let Syntax::Array(parts) = &list.kind else {
             return Err(self.error(
                 Code::E0501,
@@ -320,12 +283,25 @@ impl<'p> Checker<'p> {
                 "scale them so that they sum to 1",
             ));
         }
+        for c in &components {
+            if let Some(name) = c.atoms() {
+                let message = format!("a mixture needs densities, `{name}` puts mass on single points");
+                let help = format!("mix first: `{name}(…, Mixture(…))`");
+                return Err(self.error(Code::E0510, message, c.span(), "partly discrete", &help));
+            }
+        }
         let support = components[0].support();
+        let (rank, discrete) = (components[0].event_rank(), components[0].is_discrete());
         for c in &components[1..] {
-            if c.support() != support {
+            if !c.support().matches(support) || c.is_discrete() != discrete || c.event_rank() != rank {
+                let words = |c: &DistExpr| match c.event_rank() {
+                    r if r == rank => c.support().words().to_string(),
+                    r => format!("{}, an event of {r} dimensions", c.support().words()),
+                };
+                let first = &components[0];
                 let d = Diagnostic::new(Code::E0501, "the components of a mixture must have one support")
-                    .label(c.span(), format!("`{}` is {}", c.name(), c.support().words()))
-                    .label(components[0].span(), format!("`{}` is {}", components[0].name(), support.words()))
+                    .label(c.span(), format!("`{}` is {}", c.name(), words(c)))
+                    .label(first.span(), format!("`{}` is {}", first.name(), support.words()))
                     .help("use families of one support");
                 return Err(self.report(d));
             }
@@ -391,6 +367,28 @@ impl<'p> Checker<'p> {
                 }
                 Ok(shape)
             }
+            DistExpr::Wrapped { wrapper, base, span, .. } => {
+                let mut shape = self.batch_shape(base)?;
+                if let WrapperExpr::Independent { dims } = wrapper {
+                    shape.truncate(shape.len().saturating_sub(*dims));
+                }
+                for arg in wrapper.args() {
+                    let own = self.program.ty(arg).shape.clone();
+                    match self.broadcast(&shape, &own) {
+                        Some(joined) => shape = joined,
+                        None => {
+                            let have = self.program.shape_text(&shape);
+                            let message = format!("the arguments of `{}` do not go together", wrapper.name());
+                            let d = Diagnostic::new(Code::E0301, message)
+                                .label(base.span(), format!("this has shape {have}"))
+                                .label(*span, "their shapes differ");
+                            let d = self.blame(d, arg).help("sizes are matched by name from the right: add a dimension with `new` where one is meant");
+                            return Err(self.report(d));
+                        }
+                    }
+                }
+                Ok(shape)
+            }
             DistExpr::Joined { axis, parts, .. } => {
                 let mut shape: Vec<Size> = vec![1.into(); axis + 1];
                 let mut entries = Size::default();
@@ -408,7 +406,7 @@ impl<'p> Checker<'p> {
         }
     }
     /// The event shape of a distribution, as far as its parameters say it.
-    pub(super) fn event_shape(&self, d: &DistExpr) -> Option<Vec<Size>> {
+    pub(super) fn event_shape(&mut self, d: &DistExpr) -> Option<Vec<Size>> {
         match d {
             DistExpr::Row { def, args, .. } => {
                 let row = dist::get(*def);
@@ -422,6 +420,13 @@ impl<'p> Checker<'p> {
                 Some(shape[shape.len() - row.event_rank..].to_vec())
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, .. } => None,
+            DistExpr::Wrapped { wrapper: WrapperExpr::Independent { dims }, base, .. } => {
+                let batch = self.batch_shape(base).ok()?;
+                let event = self.event_shape(base)?;
+                Some(batch[batch.len().saturating_sub(*dims)..].iter().cloned().chain(event).collect())
+            }
+            DistExpr::Wrapped { base, .. } => self.event_shape(base),
             DistExpr::Joined { parts, .. } => self.event_shape(&parts[0].1),
         }
     }
@@ -430,6 +435,7 @@ impl<'p> Checker<'p> {
         match d {
             DistExpr::Row { def, .. } => elem_of(dist::get(*def).dtype),
             DistExpr::Mixture { components, .. } => components.first().map_or(Elem::Real, |c| self.dist_elem(c)),
+            DistExpr::Wrapped { base, .. } => self.dist_elem(base),
             DistExpr::Joined { parts, .. } => self.dist_elem(&parts[0].1),
         }
     }
@@ -483,6 +489,15 @@ impl<'p> Checker<'p> {
         if ok {
             return Ok(());
         }
+        if let DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, base, .. } = d {
+            let (have, own) = (self.program.shape_text(shape), self.program.shape_text(batch));
+            let message = format!("`{name}` has shape {have}, `Ordered` adds a dimension to {own}");
+            let diagnostic = Diagnostic::new(Code::E0503, message)
+                .label(base.span(), format!("one distribution for all draws that are put in order, of shape {own}"))
+                .label(shape_span, format!("`{name}` is {have}"))
+                .help("draws that are put in order are alike: give the distribution inside one value for all of them");
+            return Err(self.report(diagnostic));
+        }
         let right: Vec<Size> = batch.iter().chain(event.unwrap_or_default()).cloned().collect();
         let (have, want) = (self.program.shape_text(shape), self.program.shape_text(&right));
         let mut diagnostic =
@@ -508,8 +523,8 @@ impl<'p> Checker<'p> {
 
 /// The signature of a distribution, all its forms together: `Bernoulli(probs | logits)`.
 pub fn signature(name: &str) -> String {
-    if name == "Mixture" {
-        return "Mixture(weights, [D, …])".to_string();
+    if let Some(wrapper) = dist::wrappers::get(name) {
+        return wrapper.signature.to_string();
     }
     let rows: Vec<&DistDef> = dist::forms(name).into_iter().map(dist::get).collect();
     let Some(first) = rows.first() else { return name.to_string() };

@@ -348,7 +348,7 @@ impl<'p> Checker<'p> {
                         ));
                     }
                     all.extend_from_slice(args);
-                    return self.dist_call(name, callee.span, &all, span).map(Val::Dist);
+                    return self.dist_call(name, &all, span).map(Val::Dist);
                 }
                 Err(self.unknown_function(name, callee.span))
             }

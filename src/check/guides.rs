@@ -4,7 +4,7 @@ use super::checker::{Checker, Context, R, Scope};
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::dist::{self, DistDef, ParamDef, SupportKind};
+use crate::dist::{DistDef, ParamDef, SupportKind};
 use crate::index::Idx;
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -220,7 +220,7 @@ impl<'p> Checker<'p> {
         let d = d?;
         let s = self.model.sites[site].clone();
         let (prior, guide) = (s.dist.support(), d.support());
-        if !covers(prior, guide) {
+        if !self.same_support(&s.dist, &d) {
             let diagnostic = Diagnostic::new(
                 Code::E0604,
                 format!("`{}` is {}, a draw of `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
@@ -236,7 +236,7 @@ impl<'p> Checker<'p> {
             });
             return Err(self.report(diagnostic));
         }
-        if !reparameterizable(&d) {
+        if !d.is_reparameterized() {
             let diagnostic = Diagnostic::new(
                 Code::E0404,
                 format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()),
@@ -373,20 +373,5 @@ impl GuideStep {
         match self {
             GuideStep::Family { span, .. } | GuideStep::Explicit { span, .. } => *span,
         }
-    }
-}
-
-/// Whether a guide with support `guide` can stand for a prior with support `prior`.
-fn covers(prior: SupportKind, guide: SupportKind) -> bool {
-    let class = |s: SupportKind| match s {
-        SupportKind::NonNegative => SupportKind::Positive,
-        other => other,
-    };
-    class(prior) == class(guide) && !matches!(prior, SupportKind::Interval | SupportKind::GreaterThan)
-}
-fn reparameterizable(d: &DistExpr) -> bool {
-    match d {
-        DistExpr::Row { def, .. } => dist::get(*def).is_reparameterized(),
-        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
     }
 }

@@ -6,6 +6,7 @@
 use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice};
 use super::size::Size;
 use super::typed::*;
+use crate::dist::wrappers::Map;
 use crate::index::Idx;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::Shape;
@@ -65,9 +66,60 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
             let parts: Vec<String> = components.iter().map(|c| dist_text(program, c, room)).collect();
             format!("Mixture({}, [{}])", expr_text(program, *weights, room), parts.join(", "))
         }
+        DistExpr::Wrapped { wrapper, base, .. } => {
+            let room = width / (wrapper.args().len() + 1);
+            let base = dist_text(program, hurdle_base(wrapper, base), room);
+            wrapper_text(wrapper, &base, &|e| expr_text(program, e, room))
+        }
         DistExpr::Joined { parts, .. } => {
             let room = width / parts.len().max(1);
             parts.iter().map(|(_, d)| dist_text(program, d, room)).collect::<Vec<_>>().join(" then ")
+        }
+    }
+}
+
+/// What was written inside of a wrapper: that of a hurdle has the truncation that the checker gave it.
+fn hurdle_base<'a>(wrapper: &WrapperExpr, base: &'a DistExpr) -> &'a DistExpr {
+    match (wrapper, base) {
+        (
+            WrapperExpr::ZeroInflated { hurdle: true, .. },
+            DistExpr::Wrapped { wrapper: WrapperExpr::Truncated { .. }, base: inner, span, .. },
+        ) if inner.span() == *span => inner,
+        _ => base,
+    }
+}
+
+/// A wrapper around the distribution that `base` is the text of.
+fn wrapper_text(wrapper: &WrapperExpr, base: &str, text: &dyn Fn(ExprId) -> String) -> String {
+    let name = wrapper.name();
+    match wrapper {
+        WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+            let end = |word: &str, e: &Option<ExprId>| e.map_or(String::new(), |e| format!(", {word} = {}", text(e)));
+            format!("{name}({base}{}{})", end("lower", lower), end("upper", upper))
+        }
+        WrapperExpr::ZeroInflated { p, .. } => format!("{name}({}, {base})", text(*p)),
+        WrapperExpr::Ordered => format!("{name}({base})"),
+        WrapperExpr::Independent { dims } => format!("{name}({base}, {dims})"),
+        WrapperExpr::Transformed { maps } => {
+            let function = maps.iter().fold("u".to_string(), |u, map| match map {
+                Map::Neg => format!("-({u})"),
+                Map::Add(c) => format!("({u} + {})", text(*c)),
+                Map::Mul(c) => format!("({u} * {})", text(*c)),
+                Map::Exp => format!("exp({u})"),
+                Map::Expm1 => format!("expm1({u})"),
+                Map::Log => format!("log({u})"),
+                Map::Log1p => format!("log1p({u})"),
+                Map::Sigmoid => format!("sigmoid({u})"),
+                Map::Logit => format!("logit({u})"),
+                Map::Softplus => format!("softplus({u})"),
+                Map::Tanh => format!("tanh({u})"),
+                Map::Recip => format!("1 / ({u})"),
+                Map::Sqrt => format!("sqrt({u})"),
+                Map::Pow(c) => format!("({u}) ^ {c}"),
+                Map::NormalCdf => format!("normal_cdf({u})"),
+                Map::NormalIcdf => format!("normal_icdf({u})"),
+            });
+            format!("{name}({base}, u -> {function})")
         }
     }
 }
@@ -273,6 +325,9 @@ impl Printer<'_> {
             DistExpr::Mixture { weights, components, .. } => {
                 let parts: Vec<String> = components.iter().map(|c| self.dist(c)).collect();
                 format!("Mixture({}, [{}])", self.reference(*weights), parts.join(", "))
+            }
+            DistExpr::Wrapped { wrapper, base, .. } => {
+                wrapper_text(wrapper, &self.dist(hurdle_base(wrapper, base)), &|e| self.reference(e))
             }
             DistExpr::Joined { axis, parts, .. } => {
                 let text = |(n, d): &(Size, DistExpr)| format!("{}: {}", self.program.size_text(n), self.dist(d));

@@ -390,6 +390,10 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
+        if let Err(e) = self.refuse_atoms(&full, &d) {
+            self.bind(name, Binding::Poison);
+            return Err(e);
+        }
         if let Some(inside) = self.loops.last() {
             let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn in every iteration"))
                 .label(span, "one site, many draws")

@@ -72,6 +72,8 @@ codes! {
     E0506 "data that the distribution cannot give"
     E0507 "nothing that a distribution can stand for"
     E0508 "an element that is not written exactly once"
+    E0510 "a distribution that a wrapper cannot take"
+    E0511 "a function that cannot be inverted"
     E0601 "a guide that leaves out a site"
     E0602 "a guide that covers a site twice"
     E0603 "not a site of the model"

@@ -6,6 +6,7 @@
 //! Source of the transforms: Stan Reference Manual, "Constraint Transforms".
 
 use crate::ir::{Builder, DType, Shape, ValueId};
+use crate::kernels::elementwise::Binary;
 use crate::ops::Reduction;
 use std::f64::consts::LN_2;
 
@@ -27,6 +28,8 @@ pub enum SupportKind {
     Interval,
     /// Not below a bound that the parameters give (Pareto).
     GreaterThan,
+    /// Not above a bound that the parameters give.
+    LessThan,
     /// Numbers of 0 or more that sum to 1.
     Simplex,
     /// Ascending vectors.
@@ -61,6 +64,7 @@ impl SupportKind {
             UnitInterval => "between 0 and 1",
             Interval => "between the two bounds",
             GreaterThan => "not below the bound",
+            LessThan => "not above the bound",
             Simplex => "a simplex (no negative entries, sum 1)",
             Ordered => "in ascending order",
             Boolean => "0 or 1",
@@ -87,7 +91,7 @@ impl SupportKind {
     }
     /// Whether the parameters say where it ends.
     pub fn needs_bounds(self) -> bool {
-        matches!(self, Interval | GreaterThan | IntegerRange)
+        matches!(self, Interval | GreaterThan | LessThan | IntegerRange)
     }
     /// Whether draws of one can stand for draws of the other: the same set up to its edge. Bounds are not compared.
     pub fn matches(self, other: Self) -> bool {
@@ -105,7 +109,7 @@ impl SupportKind {
             Positive => each(&|x| x > 0.0 && x.is_finite()),
             NonNegative => each(&|x| x >= 0.0 && x.is_finite()),
             UnitInterval => each(&|x| (0.0..=1.0).contains(&x)),
-            Interval | GreaterThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
+            Interval | GreaterThan | LessThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
             Simplex => each(&|x| x >= 0.0) && (event.iter().sum::<f64>() - 1.0).abs() <= SIMPLEX_TOLERANCE,
             Ordered => each(&f64::is_finite) && event.windows(2).all(|w| w[0] < w[1]),
             Boolean => each(&|x| x == 0.0 || x == 1.0),
@@ -140,7 +144,7 @@ impl SupportKind {
     }
 
     /// The value at the coordinates `u`, and ln |det J| per event (batch shaped; a constant 0 for the real line).
-    /// `bounds` are the ends where [`SupportKind::needs_bounds`]; an end may be infinite if the graph knows it.
+    /// `bounds` are the ends where [`SupportKind::needs_bounds`]; some or all elements of an end may be infinite.
     pub fn constrain(self, g: &mut Builder, u: ValueId, bounds: Option<(ValueId, ValueId)>) -> (ValueId, ValueId) {
         match self {
             Real => {
@@ -149,7 +153,7 @@ impl SupportKind {
             }
             Positive | NonNegative => (g.exp(u), u),
             UnitInterval => (g.sigmoid(u), log_logistic_slope(g, u)),
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 constrain_interval(g, u, lower, upper)
             }
@@ -187,7 +191,7 @@ impl SupportKind {
                 let log_rest = g.log1p(minus);
                 g.sub(log_x, log_rest)
             }
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 unconstrain_interval(g, x, lower, upper)
             }
@@ -253,45 +257,104 @@ fn log_logistic_slope(g: &mut Builder, u: ValueId) -> ValueId {
     g.add(below, above)
 }
 
-fn is_known(g: &Builder, end: ValueId, value: f64) -> bool {
-    g.as_full(end) == Some(value)
+/// An end of an interval in a graph.
+#[derive(Clone, Copy)]
+enum EndValue {
+    /// Infinite in every element.
+    Absent,
+    /// Finite in every element.
+    Present(ValueId),
+    /// Finite where the mask says so; 0 stands for the other elements.
+    Mixed { value: ValueId, finite: ValueId },
 }
-
-fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueId) -> (ValueId, ValueId) {
-    let no_lower = is_known(g, lower, f64::NEG_INFINITY);
-    let no_upper = is_known(g, upper, f64::INFINITY);
-    match (no_lower, no_upper) {
-        (true, true) => Real.constrain(g, u, None),
-        (false, true) => {
-            let above = g.exp(u);
-            (g.add(lower, above), u)
+impl EndValue {
+    fn of(g: &mut Builder, end: ValueId) -> Self {
+        match g.as_full(end) {
+            Some(x) if x.is_infinite() => EndValue::Absent,
+            Some(_) => EndValue::Present(end),
+            None => {
+                let size = g.abs(end);
+                let finite = g.compare_scalar(Binary::Lt, size, f64::INFINITY);
+                EndValue::Mixed { value: super::pieces::guard(g, finite, end, 0.0), finite }
+            }
         }
-        (true, false) => {
-            let below = g.exp(u);
-            (g.sub(upper, below), u)
-        }
-        (false, false) => {
-            let width = g.sub(upper, lower);
-            let share = g.sigmoid(u);
-            let way = g.mul(width, share);
-            let log_width = g.log(width);
-            let slope = log_logistic_slope(g, u);
-            (g.add(lower, way), g.add(log_width, slope))
+    }
+    /// Its value where it is finite, and the mask of those elements unless that is all.
+    fn parts(self) -> Option<(ValueId, Option<ValueId>)> {
+        match self {
+            EndValue::Absent => None,
+            EndValue::Present(value) => Some((value, None)),
+            EndValue::Mixed { value, finite } => Some((value, Some(finite))),
         }
     }
 }
+/// `mask ? a : b`, where no mask is a mask of ones.
+fn where_finite(g: &mut Builder, mask: Option<ValueId>, a: ValueId, b: ValueId) -> ValueId {
+    mask.map_or(a, |mask| g.select(mask, a, b))
+}
+
+/// Each element by the ends that it has: the logistic function between two, exp beyond one, the identity without.
+fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueId) -> (ValueId, ValueId) {
+    let (lower, upper) = (EndValue::of(g, lower).parts(), EndValue::of(g, upper).parts());
+    let free = Real.constrain(g, u, None);
+    let above = lower.map(|(lower, mask)| {
+        let step = g.exp(u);
+        let value = g.add(lower, step);
+        (where_finite(g, mask, value, free.0), where_finite(g, mask, u, free.1))
+    });
+    let below = upper.map(|(upper, mask)| {
+        let step = g.exp(u);
+        let value = g.sub(upper, step);
+        (where_finite(g, mask, value, free.0), where_finite(g, mask, u, free.1))
+    });
+    match (lower, upper, above, below) {
+        (Some((low, low_mask)), Some((high, high_mask)), Some(above), Some(below)) => {
+            let both = between_ends(g, u, (low, low_mask), (high, high_mask));
+            let with_low = (where_finite(g, high_mask, both.0, above.0), where_finite(g, high_mask, both.1, above.1));
+            (where_finite(g, low_mask, with_low.0, below.0), where_finite(g, low_mask, with_low.1, below.1))
+        }
+        (_, _, Some(one), _) | (_, _, None, Some(one)) => one,
+        (_, _, None, None) => free,
+    }
+}
+
+type MaskedEnd = (ValueId, Option<ValueId>);
+
+/// `upper - lower`, 1 where one of them is missing.
+fn width_of(g: &mut Builder, (low, low_mask): MaskedEnd, (high, high_mask): MaskedEnd) -> ValueId {
+    let width = g.sub(high, low);
+    let one = g.scalar(1.0);
+    let width = where_finite(g, low_mask, width, one);
+    where_finite(g, high_mask, width, one)
+}
+
+fn between_ends(g: &mut Builder, u: ValueId, low: MaskedEnd, high: MaskedEnd) -> (ValueId, ValueId) {
+    let width = width_of(g, low, high);
+    let share = g.sigmoid(u);
+    let way = g.mul(width, share);
+    let log_width = g.log(width);
+    let slope = log_logistic_slope(g, u);
+    (g.add(low.0, way), g.add(log_width, slope))
+}
 
 fn unconstrain_interval(g: &mut Builder, x: ValueId, lower: ValueId, upper: ValueId) -> ValueId {
-    let no_lower = is_known(g, lower, f64::NEG_INFINITY);
-    let no_upper = is_known(g, upper, f64::INFINITY);
-    let above = if no_lower { None } else { Some(g.sub(x, lower)) };
-    let below = if no_upper { None } else { Some(g.sub(upper, x)) };
+    let (lower, upper) = (EndValue::of(g, lower).parts(), EndValue::of(g, upper).parts());
+    let distance = |g: &mut Builder, from: ValueId, to: ValueId, mask: Option<ValueId>| {
+        let gap = g.sub(to, from);
+        let one = g.scalar(1.0);
+        let gap = where_finite(g, mask, gap, one);
+        g.log(gap)
+    };
+    let above = lower.map(|(low, mask)| (distance(g, low, x, mask), mask));
+    let below = upper.map(|(high, mask)| (distance(g, x, high, mask), mask));
     match (above, below) {
         (None, None) => x,
-        (Some(distance), None) | (None, Some(distance)) => g.log(distance),
-        (Some(above), Some(below)) => {
-            let (log_above, log_below) = (g.log(above), g.log(below));
-            g.sub(log_above, log_below)
+        (Some((one, mask)), None) | (None, Some((one, mask))) => where_finite(g, mask, one, x),
+        (Some((above, low_mask)), Some((below, high_mask))) => {
+            let both = g.sub(above, below);
+            let with_low = where_finite(g, high_mask, both, above);
+            let only_high = where_finite(g, high_mask, below, x);
+            where_finite(g, low_mask, with_low, only_high)
         }
     }
 }
@@ -458,6 +521,6 @@ pub(super) fn is_simplex(g: &mut Builder, x: ValueId) -> ValueId {
     let sum = g.sum(x, &[axis]);
     let gap = g.add_scalar(sum, -1.0);
     let gap = g.abs(gap);
-    let near = g.compare_scalar(crate::kernels::elementwise::Binary::Le, gap, SIMPLEX_TOLERANCE);
+    let near = g.compare_scalar(Binary::Le, gap, SIMPLEX_TOLERANCE);
     g.and(positive, near)
 }

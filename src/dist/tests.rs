@@ -11,3 +11,4 @@ mod edges;
 mod harness;
 mod reference;
 mod table;
+mod wrappers;

@@ -224,21 +224,10 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
 
 /// Whether a parameter of `dist` depends on `value`: then the expectation of its KL divergence is not closed.
 fn depends_on(lo: &Lowering<'_>, dist: &crate::dist::Dist, value: ValueId) -> bool {
-    let mut params = Vec::new();
-    collect_params(dist, &mut params);
+    let params = dist.params();
     if params.iter().all(|&p| lo.g.as_full(p).is_some()) {
         return false;
     }
     let depends = lo.g.graph().depends_on(&[value]);
     params.iter().any(|&p| depends[p])
-}
-fn collect_params(dist: &crate::dist::Dist, out: &mut Vec<ValueId>) {
-    match dist {
-        crate::dist::Dist::Row { params, .. } => out.extend(params),
-        crate::dist::Dist::Mixture { weights, components } => {
-            out.push(*weights);
-            components.iter().for_each(|c| collect_params(c, out));
-        }
-        crate::dist::Dist::Joined { parts, .. } => parts.iter().for_each(|(_, d)| collect_params(d, out)),
-    }
 }
