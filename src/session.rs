@@ -395,14 +395,82 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
             }
         }
     }
+    check_supports(program, bound, diags);
     check_observations(program, bound, diags);
 }
-/// Observed values must be inside the support of their distribution, as far as data and numbers fix it.
+/// Observed values must lie in the support of their distribution, as far as data and constants say where that ends.
+fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    let Some(model) = &program.model else { return };
+    let fixed = data_only(program);
+    let slots = Slots::default();
+    for o in &model.observations {
+        let (Some(id), DistExpr::Row { def, args, .. }) = (o.data, &o.dist) else { continue };
+        let Some(values) = &bound.values[id] else { continue };
+        let row = crate::dist::get(*def);
+        if row.event_rank != row.support.event_rank() && row.support != SupportKind::Real {
+            continue;
+        }
+        // The ends where they are known, NaN elsewhere.
+        let ends = row.bounds.map(|_| {
+            let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
+            let shape = lo.shape(&program.ty(o.value).shape);
+            let params: Vec<_> = args
+                .iter()
+                .map(|&a| {
+                    if fixed[a] && reads_given(program, bound, a) {
+                        return lo.expr(a);
+                    }
+                    let shape = lo.shape(&program.ty(a).shape);
+                    lo.g.full(f64::NAN, shape)
+                })
+                .collect();
+            let (lower, upper) = crate::dist::Dist::row(*def, params).bounds(&mut lo.g).expect("the row gives bounds");
+            for end in [lower, upper] {
+                let end = lo.g.broadcast_to(end, shape.clone());
+                lo.g.output("end", end);
+            }
+            let inputs = std::mem::take(&mut lo.inputs);
+            let mut exe = Executable::<f64>::compile(&lo.g.finish());
+            Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
+            exe.run(&[], Key::new(0));
+            [exe.output(0).to_vec(), exe.output(1).to_vec()]
+        });
+        let shape = &program.ty(o.value).shape;
+        let extent = |s: &crate::check::size::Size| s.evaluate(&|id| Some(bound.sizes[id])).expect("sizes are bound");
+        let event: i64 = shape[shape.len() - row.support.event_rank()..].iter().map(extent).product();
+        let at_end = |i: usize| {
+            let open = |x: f64, infinite: f64| if x.is_nan() { infinite } else { x };
+            ends.as_ref().map(|[lower, upper]| (open(lower[i], f64::NEG_INFINITY), open(upper[i], f64::INFINITY)))
+        };
+        let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !row.support.check(x, at_end(i)));
+        let Some(at) = bad else { continue };
+        let words = match at_end(at) {
+            Some((lower, upper)) if row.is_discrete() && upper.is_finite() => format!("in {lower}..{}", upper + 1.0),
+            Some((lower, upper)) if upper.is_finite() => format!("between {lower} and {upper}"),
+            Some((lower, _)) if lower.is_finite() => format!("not below {lower}"),
+            _ => row.support.words().to_string(),
+        };
+        let what = match row.support.event_rank() {
+            0 => format!("`{}` is {} in row {at}", o.name, values[at]),
+            _ => format!("`{}` is {:?} in row {at}", o.name, &values[at * event as usize..][..event as usize]),
+        };
+        diags.push(
+            Diagnostic::new(Code::E0905, format!("{what}, `{}` gives values that are {words}", row.name))
+                .label(o.dist.span(), format!("this is {words}"))
+                .label(program.data[id].ty_span, "declared here")
+                .help("clean the data, or use a distribution with that support"),
+        );
+    }
+}
+/// Likewise for compositions of rows.
 fn check_observations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let Some(model) = &program.model else { return };
     for o in &model.observations {
         let Some(id) = o.data else { continue };
         let Some(values) = &bound.values[id] else { continue };
+        if matches!(o.dist, DistExpr::Row { .. }) {
+            continue;
+        }
         if o.dist.event_rank() > 0 {
             continue;
         }

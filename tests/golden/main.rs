@@ -15,5 +15,6 @@ mod eight_schools;
 mod families;
 mod held_out;
 mod loops;
+mod matrices;
 mod scaling;
 mod supports;
