@@ -212,6 +212,22 @@ impl<'p> Checker<'p> {
         Err(self.report(d))
     }
 
+    /// The support of a prior; `Uniform(0, 1)` is a distribution on the unit interval.
+    fn support_of_prior(&self, prior: &DistExpr) -> SupportKind {
+        let known = |e: ExprId| match self.program.exprs[e].kind {
+            ExprKind::Const(c) => Some(c),
+            _ => None,
+        };
+        match (prior.support(), prior) {
+            (SupportKind::Interval, DistExpr::Row { args, .. })
+                if prior.name() == "Uniform" && known(args[0]) == Some(0.0) && known(args[1]) == Some(1.0) =>
+            {
+                SupportKind::UnitInterval
+            }
+            (support, _) => support,
+        }
+    }
+
     /// `site ~ D(…)` in a guide.
     fn explicit(&mut self, site: SiteId, e: &'p ast::Expr, span: Span) -> R<GuideStep> {
         self.guide_site = Some(site);
@@ -219,7 +235,7 @@ impl<'p> Checker<'p> {
         self.guide_site = None;
         let d = d?;
         let s = self.model.sites[site].clone();
-        let (prior, guide) = (s.dist.support(), d.support());
+        let (prior, guide) = (self.support_of_prior(&s.dist), d.support());
         if !covers(prior, guide) {
             let diagnostic = Diagnostic::new(
                 Code::E0604,

@@ -13,5 +13,7 @@ mod divergence;
 mod eight_schools;
 mod families;
 mod held_out;
+mod programs;
+mod properties;
 mod scaling;
 mod supports;
