@@ -109,6 +109,13 @@ fn programs_give_the_messages_that_they_announce() {
         }
         for d in &diags {
             seen.insert(d.code);
+            // One thing to do; what the grammar expected says it by itself.
+            if d.help.is_none() && d.code != Code::E0101 && d.code != Code::E1002 {
+                wrong += &format!("{shown} gives no help: {} {}\n", d.code.name(), d.message);
+            }
+            if d.message.ends_with('.') || d.message.starts_with(|c: char| c.is_uppercase()) {
+                wrong += &format!("{shown}: a message has a small first letter and no full stop: {}\n", d.message);
+            }
             let place = d.span().map(|s| result.sources.file(s.file).line_column(s.start as usize).0);
             let line = place.unwrap_or(0);
             let fits = |e: &Expected| e.line == line && e.code == d.code.name() && says(d, &e.text);

@@ -165,7 +165,8 @@ impl Writer<'_> {
             Kind::Positive => match self.tape.below(6) {
                 0 => format!("HalfNormal({scale})"),
                 1 => format!("Gamma(2, {scale})"),
-                2 => format!("LogNormal({other}, {scale})"),
+                // Wider ones have draws beyond all use.
+                2 => format!("LogNormal({other}, 0.5)"),
                 3 => format!("Exponential({scale})"),
                 4 => format!("InverseGamma(3, {scale})"),
                 _ => format!("Weibull(1.5, {scale})"),
@@ -257,7 +258,8 @@ impl Writer<'_> {
         if kind == Kind::Positive {
             let real = |w: &mut Self| w.expr(shape, Kind::Real, d, functions);
             return match choice {
-                3 => format!("softplus({})", real(self)),
+                // A scale that underflows to 0 is no scale.
+                3 => format!("(0.05 + softplus({}))", real(self)),
                 4 => format!("exp(tanh({}))", real(self)),
                 5 => format!("(0.1 + square({}))", real(self)),
                 6 => format!("sqrt({})", self.expr(shape, Kind::Positive, d, functions)),
