@@ -553,7 +553,7 @@ impl<'p> Checker<'p> {
                             "an index must be an int",
                             e.span,
                             "not an int",
-                            "declare the data as `int[…]`, or use `floor`",
+                            "declare the data as `int[…]`",
                         ));
                     }
                     if at_ty.shape.is_empty() {

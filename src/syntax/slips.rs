@@ -373,7 +373,11 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
                 None => d.help(format!("items begin with {}", list(&ITEM_WORDS))),
             });
         }
-    } else if named && !STATEMENT_WORDS.contains(&word) && word != "minibatch" && !top {
+    } else if (named || matches!(next, Some(TokenKind::Number(_) | TokenKind::Real)))
+        && !STATEMENT_WORDS.contains(&word)
+        && word != "minibatch"
+        && !top
+    {
         let infer = scene.text(0) == "infer";
         let words: &[&str] = if infer { &["minibatch"] } else { &STATEMENT_WORDS };
         if let Some(near) = nearest(word, words.iter().copied()) {

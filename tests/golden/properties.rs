@@ -279,3 +279,64 @@ fn any_row_of_tokens_is_survived() {
         goes_on(&survives(&text.join(" "))?);
     });
 }
+
+/// A whole file of each format that data can be read from, with an expression that reads it.
+fn files() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    let header = format!("{:<117}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }");
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.bytes());
+    npy.extend([1.5f64, 2.5].iter().flat_map(|x| x.to_le_bytes()));
+    let mut idx = vec![0, 0, 8, 1, 0, 0, 0, 3];
+    idx.extend([7, 8, 9]);
+    let header = br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let mut tensors = (header.len() as u64).to_le_bytes().to_vec();
+    tensors.extend(header);
+    tensors.extend([1.0f32, 2.0].iter().flat_map(|x| x.to_le_bytes()));
+    vec![
+        ("t.csv", "csv(\"t.csv\").a", b"a,b\n1,x\n2.5,\"y\"\"z\"\n,w\n".to_vec()),
+        ("t.csv", "codes(csv(\"t.csv\").b, levels(csv(\"t.csv\").b))", b"a,b\n1,x\n2.5,y\n3,x\n".to_vec()),
+        ("t.csv", "standardize(csv(\"t.csv\").drop_missing().a)", b"a,b\n1,2\n2.5,3\nNA,4\n".to_vec()),
+        ("t.json", "json(\"t.json\").a", br#"{"a": [1, 2.5, -3e2], "b": {"c": "d\u00e4"}}"#.to_vec()),
+        ("t.npy", "npy(\"t.npy\")", npy),
+        ("t.idx", "idx(\"t.idx\")", idx),
+        ("t.safetensors", "safetensors(\"t.safetensors\").a", tensors),
+        ("t.npz", "npz(\"t.npz\").a", b"PK\x03\x04".to_vec()),
+    ]
+}
+
+#[test]
+fn any_file_is_survived() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let all = files();
+    let changes = prop::collection::vec((any::<usize>(), any::<u8>()), 0..4);
+    let fresh = prop::collection::vec(any::<u8>(), 0..80);
+    proptest!(cases(300, 20_000), |(which in 0..all.len(), changes in changes, cut in any::<usize>(), how in 0..4, fresh in fresh)| {
+        let (name, value, good) = &all[which];
+        let mut bytes = good.clone();
+        for &(at, to) in &changes {
+            let at = at % bytes.len();
+            bytes[at] = to;
+        }
+        match how {
+            0 => bytes.truncate(cut % (good.len() + 1)),
+            1 => bytes = fresh,
+            2 => bytes.extend(fresh),
+            _ => {}
+        }
+        std::fs::write(folder.path().join(name), &bytes).expect("writable");
+        let text = format!("data x: real[N] = {value}\nmodel {{\n  mu ~ Normal(0, 1)\n  x ~ Normal(mu, 1)\n}}\n");
+        let mut none = |path: &str, _: Option<&Path>| Err(format!("`{path}` is not there"));
+        let path = folder.path().join("m.bayes");
+        let c = bayesc::driver::compile("m.bayes", Some(path), &text, &Options::default(), &mut none);
+        prop_assert!(!c.diags.has_errors(), "{:?}", c.diags);
+        match session::bind(&c, &mut Files::new(), &[]) {
+            Ok(bound) => prop_assert!(bound.data.values.iter().flatten().flatten().all(|x| x.is_finite())),
+            Err(session::Failure::Diagnostics(diags)) => {
+                prop_assert!(diags.iter().all(|d| d.code.is_data() && !d.message.is_empty()), "{diags:?}");
+                render_all(&diags, &c.sources, false);
+            }
+            Err(other) => prop_assert!(false, "{other:?}"),
+        }
+    });
+}

@@ -72,7 +72,7 @@ fn what_has_rows_is_scaled_and_what_has_none_counts_once() {
     let text = |batch: &str| {
         format!(
             "data x: real[N] = {}\ndata y: real[N] = {}\ndata z: real[M] = [0.4, -0.3]\nmodel {{\n  a ~ Normal(0, 1)\n  \
-             b ~ Normal(0, 1)\n  w: real[2] ~ Normal(a, 1)\n  trend = b * range(N) / N\n  both = outer(w, x)\n  \
+             b ~ Normal(0, 1)\n  w: real[2] ~ Normal(a, 1)\n  trend = b * range(N) / N\n  both = w[:, new] * x\n  \
              total = sum(y) + mean(x)\n  y ~ Normal(a + trend + w[0] * x, 1 + 1 / N)\n  z ~ Normal(b, 1)\n  \
              observe mean(y) ~ Normal(a, 2)\n  factor -0.1 * square(a - total)\n  factor -0.2 * square(trend - y)\n  \
              factor -0.05 * square(both)\n}}\nguide delta\ninfer svi {{ {batch} epochs = 1 }}\n",
