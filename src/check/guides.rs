@@ -344,8 +344,8 @@ impl<'p> Checker<'p> {
         if !missing.is_empty() {
             let names =
                 missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
-                .label(span, "this guide");
+            let which = if name == "guide" { "the guide".to_string() } else { format!("the guide `{name}`") };
+            let mut d = Diagnostic::new(Code::E0601, format!("{which} leaves out {names}")).label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }

@@ -3,6 +3,7 @@
 //! `elbo.rs` builds the graphs, `start.rs` the first parameters, `svi.rs` the optimization, `draws.rs` the draws that
 //! are reported, `predictive.rs` the scores on held-out data. Nothing here reads files, the clock or the terminal.
 
+mod blame;
 pub mod data;
 pub mod draws;
 pub mod elbo;

@@ -16,5 +16,7 @@ mod families;
 mod held_out;
 mod loops;
 mod matrices;
+mod programs;
+mod properties;
 mod scaling;
 mod supports;
