@@ -4,7 +4,7 @@
 
 use crate::check::guides;
 use crate::check::minibatch::data_only;
-use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice, SviSettings};
+use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
 use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
@@ -18,7 +18,7 @@ use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::elbo::KlTerm;
 use crate::infer::predictive::Predictive;
 use crate::infer::svi::{Svi, SviFit};
-pub use crate::infer::{Observer, RunError, Status, Unobserved};
+pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
 use crate::kernels::Scalar;
 use crate::lower::{Lowering, SiteSource, Slots, rows::Prepared};
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, NamedTensor, Precision, Quantity, Timing};
@@ -27,6 +27,8 @@ use crate::source::Span;
 use crate::syntax::ast::{Elem, ItemKind};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+
+mod nuts;
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;
@@ -446,7 +448,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         Some(wanted) => match program.infers.iter().find(|i| i.name == *wanted) {
             Some(found) => found.clone(),
             None => match Algorithm::from_name(wanted) {
-                Some(algorithm) => Infer { name: wanted.clone(), algorithm, svi: SviSettings::default(), span: None },
+                Some(algorithm) => Infer::default_of(algorithm),
                 None => {
                     let names: Vec<&str> = program
                         .infers
@@ -465,10 +467,16 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             },
         },
         None => match program.infers.first() {
-            Some(first) => first.clone(),
-            None => {
-                notes.push("the file has no infer block: fitting by svi with default settings".to_string());
-                Infer { name: "svi".into(), algorithm: Algorithm::Svi, svi: SviSettings::default(), span: None }
+            Some(first) if first.written => first.clone(),
+            _ => {
+                let (algorithm, why) = default_algorithm(bound, &program, options);
+                // Settings of the command line that only one algorithm has decide.
+                let given = |a: Algorithm| program.infers.iter().find(|i| i.algorithm == a);
+                let found = given(algorithm).or(program.infers.first()).cloned();
+                let why = if found.as_ref().is_some_and(|i| i.algorithm != algorithm) { "as `--set` asks" } else { why };
+                let infer = found.unwrap_or_else(|| Infer::default_of(algorithm));
+                notes.push(format!("the file has no infer block: fitting by {}, {why}", infer.algorithm.name()));
+                infer
             }
         },
     };
@@ -482,9 +490,14 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     }
     if let Some(seed) = options.seed {
         infer.svi.seed = seed;
+        infer.nuts.seed = seed;
     }
     if let Some(precision) = options.precision {
         infer.svi.precision = precision;
+    }
+    if infer.algorithm == Algorithm::Nuts {
+        nuts::refuse(&program, &infer, options)?;
+        return Ok(Chosen { infer, program, guide: usize::MAX, precision: Precision::F64, notes });
     }
     let guide = match &options.guide {
         Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
@@ -562,15 +575,38 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     Ok(Chosen { infer, program, guide, precision, notes })
 }
 
+/// The most latent elements for which nuts is the default.
+const NUTS_ELEMENTS: usize = 10_000;
+
+/// The algorithm for a program without an infer block, and why.
+fn default_algorithm(bound: &BoundProgram<'_>, program: &Program, options: &RunOptions) -> (Algorithm, &'static str) {
+    let Some(model) = &program.model else { return (Algorithm::Svi, "") };
+    let count = |shape: &[Size]| -> usize {
+        let number = |s: &Size| s.evaluate(&|id| Some(bound.data.sizes[id])).and_then(|n| usize::try_from(n).ok());
+        shape.iter().map(|s| number(s).unwrap_or(1)).product()
+    };
+    let elements: usize = model.sites.iter().map(|s| count(&s.ty.shape)).sum();
+    if options.guide.is_some() || !program.guides.is_empty() {
+        (Algorithm::Svi, "because there is a guide")
+    } else if !program.params.is_empty() || model.sites.iter().any(|s| s.fan_in.is_some()) {
+        (Algorithm::Svi, "because the model has a network or learnable constants")
+    } else if elements >= NUTS_ELEMENTS {
+        (Algorithm::Svi, "because it has very many latent numbers")
+    } else {
+        (Algorithm::Nuts, "the default for models of this kind")
+    }
+}
+
 /// Fits the program as its first infer block says, or as the options say.
 pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Observer) -> Result<Fit, Failure> {
     let chosen = choose(bound, options)?;
     for note in &chosen.notes {
         observer.note(note);
     }
-    match chosen.precision {
-        Precision::F32 => fit_svi::<f32>(bound, &chosen, observer),
-        Precision::F64 => fit_svi::<f64>(bound, &chosen, observer),
+    match (chosen.infer.algorithm, chosen.precision) {
+        (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
+        (_, Precision::F32) => fit_svi::<f32>(bound, &chosen, observer),
+        (_, Precision::F64) => fit_svi::<f64>(bound, &chosen, observer),
     }
 }
 
@@ -652,18 +688,20 @@ where
     Ok(fit)
 }
 
-/// The first `n` draws of the latent sites.
+/// `n` draws of the latent sites as one chain: the first ones of one chain, evenly spread ones of several.
 fn draws_of_sites(quantities: &[Quantity], n: usize) -> Vec<Quantity> {
-    quantities
-        .iter()
-        .filter(|q| q.role == fit::Role::Latent)
+    let latent = quantities.iter().filter(|q| q.role == fit::Role::Latent);
+    latent
         .map(|q| {
-            let n = n.min(q.draws);
+            let (all, count) = (q.chains * q.draws, q.count());
+            let n = n.min(all);
+            let rows = (0..n).map(|i| if q.chains == 1 { i } else { i * all / n });
+            let at = rows.flat_map(|row| row * count..(row + 1) * count);
             let data = match &q.data {
-                fit::Draws::F32(v) => fit::Draws::F32(v[..n * q.count()].to_vec()),
-                fit::Draws::F64(v) => fit::Draws::F64(v[..n * q.count()].to_vec()),
+                fit::Draws::F32(v) => fit::Draws::F32(at.map(|i| v[i]).collect()),
+                fit::Draws::F64(v) => fit::Draws::F64(at.map(|i| v[i]).collect()),
             };
-            Quantity { draws: n, data, ..q.clone() }
+            Quantity { chains: 1, draws: n, data, ..q.clone() }
         })
         .collect()
 }
@@ -679,6 +717,9 @@ impl Observer for Ticking<'_> {
     }
     fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()> {
         self.inner.status(status)
+    }
+    fn sampling(&mut self, status: &Sampling<'_>) -> std::ops::ControlFlow<()> {
+        self.inner.sampling(status)
     }
     fn clock(&mut self) -> f64 {
         let now = self.inner.clock();
@@ -786,6 +827,9 @@ pub enum Stage {
 /// A stage of one step as text.
 pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Result<String, Failure> {
     let chosen = choose(bound, options)?;
+    if chosen.infer.algorithm == Algorithm::Nuts {
+        return nuts::emit(bound, &chosen, stage);
+    }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let slots =

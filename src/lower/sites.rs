@@ -22,6 +22,23 @@ pub enum SiteSource {
         /// The sizes that have changed since the fit.
         resampled: Vec<crate::check::size::SizeId>,
     },
+    /// Free coordinates, one input for each site: through the bijector of its support, or, for the sites of
+    /// `noncentered`, as a standard variable that its prior scales and moves.
+    Free {
+        /// The sites with a standard variable; see [`super::noncentered`].
+        noncentered: Vec<SiteId>,
+    },
+}
+
+/// A site that is a function of free coordinates.
+#[derive(Clone, Copy, Debug)]
+pub struct FreeSite {
+    /// The input that holds its coordinates.
+    pub input: ValueId,
+    /// ln |det J| of the map from the coordinates, batch shaped.
+    pub log_det: ValueId,
+    /// For a standard variable: its log density in the coordinates, which stands for the site's prior and Jacobian.
+    pub log_prob: Option<ValueId>,
 }
 
 /// What a guide says about a site that it has drawn.
@@ -76,6 +93,7 @@ impl<'p> Lowering<'p> {
                     }
                 }
             }
+            SiteSource::Free { noncentered } => self.free_site(site, noncentered.contains(&site)),
         };
         self.site_active[site] = false;
         self.site_values[site] = Some(v);
@@ -155,6 +173,29 @@ impl<'p> Lowering<'p> {
         let s = &self.model.sites[site];
         let shape = self.shape(&s.ty.shape);
         s.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
+    }
+
+    fn free_site(&mut self, site: SiteId, standard: bool) -> ValueId {
+        let s = &self.model.sites[site];
+        let before = self.g.set_origin(Some(s.span));
+        let name = s.name.clone();
+        let (value, free) = if standard {
+            let prior = self.dist(&s.dist, Mode::Live);
+            let shape = self.shape(&s.ty.shape);
+            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let (value, log_prob) = super::noncentered::from_standard(&mut self.g, &prior, input);
+            let log_det = self.g.scalar(0.0);
+            (value, FreeSite { input, log_det, log_prob: Some(log_prob) })
+        } else {
+            let (support, bounds) = self.support(site);
+            let shape = self.free_shape(site);
+            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let (value, log_det) = support.constrain(&mut self.g, input, bounds);
+            (value, FreeSite { input, log_det, log_prob: None })
+        };
+        self.g.set_origin(before);
+        self.free_sites[site] = Some(free);
+        value
     }
 
     fn mean_field_draw(&mut self, site: SiteId) -> GuideDraw {

@@ -1,0 +1,129 @@
+//! Location-scale sites written with a standard variable: `x = loc + scale * z`, `z` free of the parameters.
+//!
+//! Hierarchical priors such as `theta ~ Normal(mu, tau)` make a funnel: where `tau` is small, `theta` has no room, and
+//! no step size suits both ends. In `z` the prior is the same everywhere (Papaspiliopoulos, Roberts & Sköld 2007,
+//! "A general framework for the parametrization of hierarchical models"). The model, its names and its answers stay
+//! what they are; only the coordinates in which an algorithm moves are others.
+
+use crate::check::settings::{Reparam, is_location_scale};
+use crate::check::size::Size;
+use crate::check::typed::*;
+use crate::dist::{Dist, DistId, get};
+use crate::ir::{Builder, ValueId};
+use crate::lower::SizeValues;
+
+/// Up to so many observed or dependent numbers for each element, `auto` takes the standard variable; with more, the data
+/// hold an element in place whatever its prior, and the element itself is the better coordinate.
+const FEW: usize = 20;
+
+/// What was chosen for one location-scale site, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// The site.
+    pub site: SiteId,
+    /// Whether it is written with a standard variable.
+    pub noncentered: bool,
+    /// Why, as a clause.
+    pub reason: String,
+}
+
+/// The choice for every location-scale site whose prior depends on other sites, or that the user names. Without
+/// `sizes` the numbers of rows are not known, and few are assumed.
+///
+/// The rule of `auto`: a site is written with a standard variable when the *scale* of its prior depends on other sites
+/// and no more than 20 observed or dependent numbers belong to each of its elements.
+pub fn choose(program: &Program, reparam: &Reparam, sizes: Option<&SizeValues>) -> Vec<Choice> {
+    let Some(model) = &program.model else { return Vec::new() };
+    let mut choices = Vec::new();
+    for (id, site) in model.sites.iter_enumerated() {
+        let DistExpr::Row { def, args, .. } = &site.dist else { continue };
+        if !is_location_scale(&site.dist) {
+            continue;
+        }
+        let row = get(*def);
+        let depends = |names: &[&str]| {
+            let at = names.iter().filter_map(|n| row.param(n));
+            at.into_iter().any(|i| !parents(program, args[i]).is_empty())
+        };
+        let by_scale = depends(&["scale", "scale_tril", "cov"]);
+        let hierarchical = by_scale || depends(&["loc", "df"]);
+        let (noncentered, reason) = match reparam {
+            Reparam::Sites(sites) if sites.contains(&id) => (true, "as asked".to_string()),
+            _ if !hierarchical => continue,
+            Reparam::Sites(_) => (false, "not among the sites that were named".to_string()),
+            Reparam::Centered => (false, "as asked".to_string()),
+            Reparam::Noncentered => (true, "as asked".to_string()),
+            Reparam::Auto if !by_scale => (false, "the scale of its prior is fixed".to_string()),
+            Reparam::Auto => match sizes.map(|sizes| numbers_for_each(program, model, id, sizes)) {
+                Some(n) if n > FEW => (false, format!("about {n} numbers depend on each element")),
+                _ => (true, "the scale of its prior depends on other sites".to_string()),
+            },
+        };
+        choices.push(Choice { site: id, noncentered, reason });
+    }
+    choices
+}
+
+/// The sites that an expression depends on, each once, in the model's order; those behind other sites are not counted.
+pub fn parents(program: &Program, e: ExprId) -> Vec<SiteId> {
+    let mut seen = std::collections::HashSet::new();
+    let mut stack = vec![e];
+    let mut sites = std::collections::BTreeSet::new();
+    while let Some(e) = stack.pop() {
+        if !seen.insert(e) {
+            continue;
+        }
+        match program.exprs[e].kind {
+            ExprKind::Site(id) => {
+                sites.insert(id);
+            }
+            _ => stack.extend(program.operands(e)),
+        }
+    }
+    sites.into_iter().collect()
+}
+
+/// How many numbers, observed or of sites, depend on one element of `site` on average.
+fn numbers_for_each(program: &Program, model: &Model, site: SiteId, sizes: &SizeValues) -> usize {
+    let count = |shape: &[Size]| -> usize {
+        shape.iter().map(|s| s.evaluate(&|id| Some(sizes[id])).and_then(|n| usize::try_from(n).ok()).unwrap_or(1)).product()
+    };
+    let uses = |d: &DistExpr| d.args().into_iter().any(|a| parents(program, a).contains(&site));
+    let observed = model.observations.iter().filter(|o| uses(&o.dist)).map(|o| count(&program.ty(o.value).shape));
+    let dependent = model.sites.iter().filter(|s| uses(&s.dist)).map(|s| count(&s.ty.shape));
+    let own = count(&model.sites[site].ty.shape).max(1);
+    (observed.sum::<usize>() + dependent.sum::<usize>()).div_ceil(own)
+}
+
+
+/// The value of a site with prior `prior` at the standard variable `z`, and the log density of `z` (batch shaped).
+///
+/// # Panics
+/// When the prior is not one of [`is_location_scale`].
+pub fn from_standard(g: &mut Builder, prior: &Dist, z: ValueId) -> (ValueId, ValueId) {
+    let Dist::Row { def, params } = prior else { unreachable!("only rows are location-scale families") };
+    let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
+    let normal = Dist::row(DistId::NORMAL, [zero, one]);
+    if *def == DistId::MULTIVARIATE_NORMAL_TRIL || *def == DistId::MULTIVARIATE_NORMAL_COV {
+        let factor = if *def == DistId::MULTIVARIATE_NORMAL_COV { g.cholesky(params[1]) } else { params[1] };
+        let log_prob = normal.log_prob(g, z);
+        let log_prob = g.sum_last(log_prob, 1);
+        let axis = g.rank(z);
+        let column = g.expand_dim(z, axis);
+        let step = g.matmul(factor, false, column, false);
+        let shape = g.shape(z);
+        let step = g.reshape(step, shape);
+        return (g.add(step, params[0]), log_prob);
+    }
+    let row = get(*def);
+    let (loc, scale) = (row.param("loc").expect("a location"), row.param("scale").expect("a scale"));
+    let step = g.mul(z, params[scale]);
+    let x = g.add(step, params[loc]);
+    if *def == DistId::LOG_NORMAL {
+        return (g.exp(x), normal.log_prob(g, z));
+    }
+    let mut standard = params.clone();
+    (standard[loc], standard[scale]) = (zero, one);
+    let log_prob = Dist::row(*def, standard).log_prob(g, z);
+    (x, log_prob)
+}
