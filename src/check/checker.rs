@@ -229,7 +229,7 @@ impl<'p> Checker<'p> {
 
     /// Appends an expression.
     pub(super) fn push(&mut self, kind: ExprKind, ty: Ty, span: Span) -> ExprId {
-        self.program.exprs.push(Expr { kind, ty, span })
+        self.program.push(Expr { kind, ty, span })
     }
     pub(super) fn constant(&mut self, value: f64, elem: Elem, span: Span) -> ExprId {
         self.push(ExprKind::Const(value), Ty::scalar(elem), span)

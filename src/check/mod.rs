@@ -4,6 +4,7 @@
 //! Every statement of every item is checked, whatever is run. Functions are instantiated where they are called, so the
 //! typed program holds no calls of user functions.
 
+mod batch;
 pub mod call;
 mod checker;
 pub mod dists;

@@ -447,7 +447,7 @@ impl<'p> Checker<'p> {
                 };
                 return Err(self.report(d));
             };
-            if !is_location_scale(&site.dist) {
+            if !is_location_scale(&site.dist) || site.absorbed {
                 let d = Diagnostic::new(Code::E0702, format!("`{name}` cannot be written with a standard variable"))
                     .label(span, "not a location-scale site")
                     .label(site.dist.span(), format!("`{}` is not a location and a scale", site.dist.name()))
@@ -803,7 +803,11 @@ pub const LOCATION_SCALE: &[DistId] = &[
 pub fn is_location_scale(d: &DistExpr) -> bool {
     const OF_NORMALS: [DistId; 3] =
         [DistId::LOG_NORMAL, DistId::MULTIVARIATE_NORMAL_TRIL, DistId::MULTIVARIATE_NORMAL_COV];
-    matches!(d, DistExpr::Row { def, .. } if LOCATION_SCALE.contains(def) || OF_NORMALS.contains(def))
+    match d {
+        DistExpr::Row { def, .. } => LOCATION_SCALE.contains(def) || OF_NORMALS.contains(def),
+        DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| is_location_scale(d)),
+        _ => false,
+    }
 }
 
 fn in_unit(x: f64) -> bool {

@@ -78,21 +78,24 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
                 let site = &model.sites[*id];
                 let before = lo.g.set_origin(Some(site.span));
                 let free = lo.free_sites[*id];
-                let term = match free.and_then(|f| f.log_prob) {
+                let standard = free.and_then(|f| f.log_prob);
+                let log_prob = match standard {
                     Some(log_prob) => lo.g.sum_all(log_prob),
+                    // Its prior is part of a term with discrete latents summed out.
+                    None if site.absorbed => lo.g.scalar(0.0),
                     None => {
                         let prior = lo.dist(&site.dist, Mode::Live);
                         let value = lo.site_value(*id);
                         let log_prob = prior.log_prob(&mut lo.g, value);
-                        let log_prob = lo.g.sum_all(log_prob);
-                        match free {
-                            Some(free) => {
-                                let log_det = lo.g.sum_all(free.log_det);
-                                lo.g.add(log_prob, log_det)
-                            }
-                            None => log_prob,
-                        }
+                        lo.g.sum_all(log_prob)
                     }
+                };
+                let term = match free {
+                    Some(free) if standard.is_none() => {
+                        let log_det = lo.g.sum_all(free.log_det);
+                        lo.g.add(log_prob, log_det)
+                    }
+                    _ => log_prob,
                 };
                 lo.g.set_origin(before);
                 named.push((format!("the log density of site `{}`", site.name), term));
@@ -106,6 +109,15 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
                 let sum = lo.g.sum_all(log_prob);
                 lo.g.set_origin(before);
                 named.push((format!("the log density of `{}`", o.name), sum));
+            }
+            Step::Marginal(at) => {
+                let m = &model.marginals[*at];
+                let before = lo.g.set_origin(Some(m.span));
+                let value = lo.expr(m.value);
+                let sum = lo.g.sum_all(value);
+                lo.g.set_origin(before);
+                let names: Vec<&str> = m.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
+                named.push((format!("the log density with `{}` summed out", names.join("`, `")), sum));
             }
             Step::Factor(e) => {
                 let v = lo.expr(*e);

@@ -36,17 +36,13 @@ pub fn choose(program: &Program, reparam: &Reparam, sizes: Option<&SizeValues>) 
     let Some(model) = &program.model else { return Vec::new() };
     let mut choices = Vec::new();
     for (id, site) in model.sites.iter_enumerated() {
-        let DistExpr::Row { def, args, .. } = &site.dist else { continue };
-        if !is_location_scale(&site.dist) {
+        // Where a loop makes elements depend on each other, the array has no standard variable.
+        let own = site.dist.args().into_iter().any(|a| parents(program, a).contains(&id));
+        if !is_location_scale(&site.dist) || site.absorbed || own {
             continue;
         }
-        let row = get(*def);
-        let depends = |names: &[&str]| {
-            let at = names.iter().filter_map(|n| row.param(n));
-            at.into_iter().any(|i| !parents(program, args[i]).is_empty())
-        };
-        let by_scale = depends(&["scale", "scale_tril", "cov"]);
-        let hierarchical = by_scale || depends(&["loc", "df"]);
+        let by_scale = depends(program, &site.dist, &["scale", "scale_tril", "cov"]);
+        let hierarchical = by_scale || depends(program, &site.dist, &["loc", "df"]);
         let (noncentered, reason) = match reparam {
             Reparam::Sites(sites) if sites.contains(&id) => (true, "as asked".to_string()),
             _ if !hierarchical => continue,
@@ -62,6 +58,18 @@ pub fn choose(program: &Program, reparam: &Reparam, sizes: Option<&SizeValues>) 
         choices.push(Choice { site: id, noncentered, reason });
     }
     choices
+}
+
+/// Whether a parameter of one of these names depends on a site.
+fn depends(program: &Program, d: &DistExpr, names: &[&str]) -> bool {
+    match d {
+        DistExpr::Row { def, args, .. } => {
+            let row = get(*def);
+            names.iter().filter_map(|n| row.param(n)).any(|i| !parents(program, args[i]).is_empty())
+        }
+        DistExpr::Joined { parts, .. } => parts.iter().any(|(_, d)| depends(program, d, names)),
+        _ => false,
+    }
 }
 
 /// The sites that an expression depends on, each once, in the model's order; those behind other sites are not counted.
@@ -101,7 +109,11 @@ fn numbers_for_each(program: &Program, model: &Model, site: SiteId, sizes: &Size
 /// # Panics
 /// When the prior is not one of [`is_location_scale`].
 pub fn from_standard(g: &mut Builder, prior: &Dist, z: ValueId) -> (ValueId, ValueId) {
-    let Dist::Row { def, params } = prior else { unreachable!("only rows are location-scale families") };
+    let (def, params) = match prior {
+        Dist::Row { def, params } => (def, params),
+        Dist::Joined { axis, parts } => return joined(g, *axis, parts, z),
+        _ => unreachable!("only rows are location-scale families"),
+    };
     let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
     let normal = Dist::row(DistId::NORMAL, [zero, one]);
     if *def == DistId::MULTIVARIATE_NORMAL_TRIL || *def == DistId::MULTIVARIATE_NORMAL_COV {
@@ -126,4 +138,19 @@ pub fn from_standard(g: &mut Builder, prior: &Dist, z: ValueId) -> (ValueId, Val
     (standard[loc], standard[scale]) = (zero, one);
     let log_prob = Dist::row(*def, standard).log_prob(g, z);
     (x, log_prob)
+}
+
+/// The same part by part.
+fn joined(g: &mut Builder, axis: usize, parts: &[(usize, Dist)], z: ValueId) -> (ValueId, ValueId) {
+    let mut start = 0;
+    let (mut values, mut log_probs) = (Vec::new(), Vec::new());
+    for (n, d) in parts {
+        let piece = g.slice(z, axis, start, *n);
+        let (value, log_prob) = from_standard(g, d, piece);
+        let shape = g.shape(piece);
+        values.push(g.broadcast_to(value, shape));
+        log_probs.push(g.sum_all(log_prob));
+        start += n;
+    }
+    (g.concat(&values, axis), g.add_all(&log_probs))
 }
