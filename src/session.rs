@@ -4,7 +4,7 @@
 
 use crate::check::guides;
 use crate::check::minibatch::data_only;
-use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice};
+use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice, Reparam};
 use crate::check::size::Size;
 use crate::check::typed::*;
 use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
@@ -20,7 +20,7 @@ use crate::infer::predictive::Predictive;
 use crate::infer::svi::{Svi, SviFit};
 pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
 use crate::kernels::Scalar;
-use crate::lower::{Lowering, SiteSource, Slots, rows::Prepared};
+use crate::lower::{Lowering, SiteSource, Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, NamedTensor, Precision, Quantity, Timing};
 use crate::rng::Key;
 use crate::source::Span;
@@ -512,7 +512,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                         .guides
                         .iter()
                         .map(|g| g.name.as_str())
-                        .chain(["mean_field", "full_rank", "delta"])
+                        .chain(guides::FAMILIES.iter().copied())
                         .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
                     d = match crate::nearest::nearest(wanted, names.iter().copied()) {
@@ -539,6 +539,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             return Err(one(d.help("use `mean_field` or `full_rank`: `--guide mean_field`")));
         }
     }
+    standardize(&mut program, guide, &infer.svi.reparam)?;
     if let Some(batch) = infer.svi.minibatch {
         let n = bound.data.sizes[batch.size];
         if batch.rows > n {
@@ -573,6 +574,48 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         PrecisionChoice::Auto => Precision::F64,
     };
     Ok(Chosen { infer, program, guide, precision, notes })
+}
+
+/// Gives `mean_field` sites of the guide the standard variables that `reparam` asks for; `auto` is as written.
+fn standardize(program: &mut Program, guide: usize, reparam: &Reparam) -> Result<(), Failure> {
+    if matches!(reparam, Reparam::Auto | Reparam::Centered) {
+        return Ok(());
+    }
+    let model = program.model.clone().expect("chosen programs have a model");
+    let chosen: Vec<SiteId> = noncentered::choose(program, reparam, None)
+        .into_iter()
+        .filter(|c| c.noncentered && crate::lower::structured::is_standardized(program, &model, c.site))
+        .map(|c| c.site)
+        .collect();
+    let named = if let Reparam::Sites(sites) = reparam { &sites[..] } else { &[] };
+    let mut steps = Vec::new();
+    for step in &program.guides[guide].steps {
+        match step {
+            GuideStep::Family { family: Family::MeanField, sites, span } => {
+                let (standard, plain): (Vec<SiteId>, Vec<SiteId>) = sites.iter().partition(|s| chosen.contains(s));
+                for (family, sites) in [(Family::MeanField, plain), (Family::Standardized, standard)] {
+                    if !sites.is_empty() {
+                        steps.push(GuideStep::Family { family, sites, span: *span });
+                    }
+                }
+            }
+            GuideStep::Family { family: Family::Structured, .. } => steps.push(step.clone()),
+            other => {
+                if let Some(&site) = other.sites().iter().find(|s| named.contains(s)) {
+                    let name = &model.sites[site].name;
+                    return Err(one(Diagnostic::new(
+                        Code::E0703,
+                        format!("`reparam = noncentered({name})` needs `{name}` under `mean_field`"),
+                    )
+                    .label(other.span(), "its guide says something else")
+                    .help("leave `reparam` out, or give the site `mean_field` or `structured`")));
+                }
+                steps.push(other.clone());
+            }
+        }
+    }
+    program.guides[guide].steps = steps;
+    Ok(())
 }
 
 /// The most latent elements for which nuts is the default.
@@ -621,11 +664,10 @@ where
     let guide = &program.guides[chosen.guide];
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
     let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref(), restart: 0 };
     let mut ticking = Ticking { inner: observer, first: None };
-    let result: SviFit<F> = svi.run(&mut ticking)?;
-    let first = ticking.first;
-    let compile_secs = first.map_or(0.0, |t| t - began);
+    let (result, note) = best_of_restarts::<F>(&svi, &mut ticking)?;
+    let compile_secs = ticking.first.map_or(0.0, |t| t - began);
 
     let root = Key::new(settings.seed);
     let draws = Draws {
@@ -664,6 +706,7 @@ where
         fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
     }
     fit.notes.extend(chosen.notes.iter().cloned());
+    fit.notes.extend(note);
     let steps = result.trace.len() as f64;
     let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
     fit.timing = Timing {
@@ -686,6 +729,49 @@ where
     fit.settings = settings_json(chosen, &result.terms);
     fit.data = bound.fingerprints.clone();
     Ok(fit)
+}
+
+/// The fit with the best final ELBO among all restarts, and what to say about them. Fits whose numbers leave the finite
+/// ones count only when all do.
+fn best_of_restarts<F: Scalar>(
+    svi: &Svi<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(SviFit<F>, Option<String>), RunError> {
+    let restarts = svi.settings.restarts;
+    let mut best: Option<SviFit<F>> = None;
+    let mut failure = None;
+    let mut bounds: Vec<String> = Vec::new();
+    let mut secs = 0.0;
+    for restart in 0..restarts {
+        match (Svi { restart, ..*svi }).run::<F>(observer) {
+            Ok(fit) => {
+                bounds.push(format!("{:.2}", fit.elbo.final_));
+                secs += fit.secs;
+                let stopped = fit.stop == fit::StopReason::Interrupted;
+                let better = best.as_ref().is_none_or(|b| {
+                    fit.elbo.final_ > b.elbo.final_ || (b.elbo.final_.is_nan() && !fit.elbo.final_.is_nan())
+                });
+                if better {
+                    best = Some(fit);
+                }
+                if stopped {
+                    if let Some(best) = &mut best {
+                        best.stop = fit::StopReason::Interrupted;
+                    }
+                    break;
+                }
+            }
+            Err(error) if error.is_recoverable() && restarts > 1 => {
+                bounds.push("not finite".to_string());
+                failure = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(mut best) = best else { return Err(failure.expect("there is at least one fit")) };
+    best.secs = secs;
+    let note = (restarts > 1).then(|| format!("the best of {} fits is kept: their ELBOs are {}", bounds.len(), bounds.join(", ")));
+    Ok((best, note))
 }
 
 /// `n` draws of the latent sites as one chain: the first ones of one chain, evenly spread ones of several.
@@ -758,6 +844,7 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));
     add("draws", json!(s.draws));
+    add("restarts", json!(s.restarts));
     let model = chosen.program.model.as_ref();
     let kl: serde_json::Map<String, serde_json::Value> = terms
         .iter()
@@ -831,7 +918,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     let slots =
         Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
     let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref(), restart: 0 };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);
     Ok(match chosen.precision {

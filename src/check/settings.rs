@@ -454,6 +454,13 @@ impl<'p> Checker<'p> {
                     .help("leave it out; normal, Student-t, Cauchy, Laplace and log-normal priors can be");
                 return Err(self.report(d));
             }
+            if site.dist.args().into_iter().any(|a| self.program.parents(a).contains(&id)) {
+                let d = Diagnostic::new(Code::E0702, format!("`{name}` cannot be written with a standard variable"))
+                    .label(span, "its elements depend on each other")
+                    .label(site.dist.span(), "the prior of an element depends on another element")
+                    .help("leave it out, or give the steps between elements a prior of their own");
+                return Err(self.report(d));
+            }
             sites.push(id);
         }
         Ok(Reparam::Sites(sites))

@@ -7,10 +7,12 @@
 pub mod estimators;
 mod layers;
 mod loops;
+mod low_rank;
 pub mod noncentered;
 pub mod params;
 pub mod rows;
 pub mod sites;
+pub mod structured;
 
 pub use params::{Init, Slot, Slots};
 pub use rows::Rows;
@@ -69,6 +71,8 @@ pub struct Lowering<'p> {
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
     /// The coordinates of each site that is a function of free ones.
     pub free_sites: IndexVec<SiteId, Option<FreeSite>>,
+    /// The noise of sites under a structured family.
+    pub(crate) noises: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) draw_values: HashMap<DrawId, ValueId>,
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
@@ -111,6 +115,7 @@ impl<'p> Lowering<'p> {
             site_active: (0..n_sites).map(|_| false).collect(),
             guide_draws: (0..n_sites).map(|_| None).collect(),
             free_sites: (0..n_sites).map(|_| None).collect(),
+            noises: (0..n_sites).map(|_| None).collect(),
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,

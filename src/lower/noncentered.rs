@@ -37,7 +37,7 @@ pub fn choose(program: &Program, reparam: &Reparam, sizes: Option<&SizeValues>) 
     let mut choices = Vec::new();
     for (id, site) in model.sites.iter_enumerated() {
         // Where a loop makes elements depend on each other, the array has no standard variable.
-        let own = site.dist.args().into_iter().any(|a| parents(program, a).contains(&id));
+        let own = site.dist.args().into_iter().any(|a| program.parents(a).contains(&id));
         if !is_location_scale(&site.dist) || site.absorbed || own {
             continue;
         }
@@ -65,30 +65,11 @@ fn depends(program: &Program, d: &DistExpr, names: &[&str]) -> bool {
     match d {
         DistExpr::Row { def, args, .. } => {
             let row = get(*def);
-            names.iter().filter_map(|n| row.param(n)).any(|i| !parents(program, args[i]).is_empty())
+            names.iter().filter_map(|n| row.param(n)).any(|i| !program.parents(args[i]).is_empty())
         }
         DistExpr::Joined { parts, .. } => parts.iter().any(|(_, d)| depends(program, d, names)),
         _ => false,
     }
-}
-
-/// The sites that an expression depends on, each once, in the model's order; those behind other sites are not counted.
-pub fn parents(program: &Program, e: ExprId) -> Vec<SiteId> {
-    let mut seen = std::collections::HashSet::new();
-    let mut stack = vec![e];
-    let mut sites = std::collections::BTreeSet::new();
-    while let Some(e) = stack.pop() {
-        if !seen.insert(e) {
-            continue;
-        }
-        match program.exprs[e].kind {
-            ExprKind::Site(id) => {
-                sites.insert(id);
-            }
-            _ => stack.extend(program.operands(e)),
-        }
-    }
-    sites.into_iter().collect()
 }
 
 /// How many numbers, observed or of sites, depend on one element of `site` on average.
@@ -96,7 +77,7 @@ fn numbers_for_each(program: &Program, model: &Model, site: SiteId, sizes: &Size
     let count = |shape: &[Size]| -> usize {
         shape.iter().map(|s| s.evaluate(&|id| Some(sizes[id])).and_then(|n| usize::try_from(n).ok()).unwrap_or(1)).product()
     };
-    let uses = |d: &DistExpr| d.args().into_iter().any(|a| parents(program, a).contains(&site));
+    let uses = |d: &DistExpr| d.args().into_iter().any(|a| program.parents(a).contains(&site));
     let observed = model.observations.iter().filter(|o| uses(&o.dist)).map(|o| count(&program.ty(o.value).shape));
     let dependent = model.sites.iter().filter(|s| uses(&s.dist)).map(|s| count(&s.ty.shape));
     let own = count(&model.sites[site].ty.shape).max(1);
@@ -153,4 +134,19 @@ fn joined(g: &mut Builder, axis: usize, parts: &[(usize, Dist)], z: ValueId) -> 
         start += n;
     }
     (g.concat(&values, axis), g.add_all(&log_probs))
+}
+
+/// ln |det| of the map from the standard variable of a multivariate normal to its value, batch shaped.
+///
+/// # Panics
+/// For other families.
+pub fn log_det(g: &mut Builder, prior: &Dist) -> ValueId {
+    let factor = match prior {
+        Dist::Row { def: DistId::MULTIVARIATE_NORMAL_TRIL, params } => params[1],
+        Dist::Row { def: DistId::MULTIVARIATE_NORMAL_COV, params } => g.cholesky(params[1]),
+        _ => unreachable!("other families have a scale for each element"),
+    };
+    let diagonal = g.diagonal(factor);
+    let log = g.log(diagonal);
+    g.sum_last(log, 1)
 }

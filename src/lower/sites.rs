@@ -141,7 +141,12 @@ impl<'p> Lowering<'p> {
             GuideStep::Explicit { dist, .. } => self.explicit_draw(site, dist),
             GuideStep::Family { family: Family::MeanField, .. } => self.mean_field_draw(site),
             GuideStep::Family { family: Family::Delta, .. } => self.delta_draw(site),
-            GuideStep::Family { family: Family::FullRank, sites, .. } => self.full_rank_draw(at, sites, site),
+            GuideStep::Family { family: family @ (Family::FullRank | Family::LowRank(_)), sites, .. } => {
+                self.joint_family_draw(at, *family, sites, site)
+            }
+            GuideStep::Family { family: family @ (Family::Structured | Family::Standardized), sites, .. } => {
+                self.structured_draw(site, sites, *family)
+            }
             GuideStep::Family { family: Family::Later(name), .. } => {
                 unreachable!("`{name}` is refused before lowering")
             }
@@ -163,7 +168,7 @@ impl<'p> Lowering<'p> {
     }
 
     /// The prior's support and its ends, which may depend on other sites.
-    fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
+    pub(super) fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
         let d = &self.model.sites[site].dist;
         let support = d.support();
         if !support.needs_bounds() {
@@ -172,7 +177,7 @@ impl<'p> Lowering<'p> {
         let prior = self.dist(d, Mode::Live);
         (support, prior.bounds(&mut self.g))
     }
-    fn free_shape(&self, site: SiteId) -> Shape {
+    pub(super) fn free_shape(&self, site: SiteId) -> Shape {
         let s = &self.model.sites[site];
         let shape = self.shape(&s.ty.shape);
         s.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
@@ -246,9 +251,9 @@ impl<'p> Lowering<'p> {
         GuideDraw { value, dist: None, log_prob: None, log_prob_path: None, joint: None }
     }
 
-    fn full_rank_draw(&mut self, at: usize, sites: &[SiteId], site: SiteId) -> GuideDraw {
+    fn joint_family_draw(&mut self, at: usize, family: Family, sites: &[SiteId], site: SiteId) -> GuideDraw {
         let first = !sites.iter().any(|&s| self.guide_draws[s].is_some());
-        let joint = self.joint_draw(at);
+        let joint = self.joint_draw(at, family);
         // This site's coordinates, then its own space.
         let before: usize = sites.iter().take_while(|&&s| s != site).map(|&s| self.free_shape(s).count()).sum();
         let shape = self.free_shape(site);
@@ -269,10 +274,15 @@ impl<'p> Lowering<'p> {
         let log_prob_path = own(&mut self.g, joint.log_prob_path);
         GuideDraw { value, dist: None, log_prob, log_prob_path, joint: Some(at) }
     }
-    /// The joint draw `u = loc + L e` and its log density; the same nodes at every call, found again by their slots.
-    fn joint_draw(&mut self, at: usize) -> Joint {
+    /// The joint draw of a step, `u = loc + L e` for a full covariance, and its log density; the same nodes at every call, found again by their slots.
+    fn joint_draw(&mut self, at: usize, family: Family) -> Joint {
         if let Some(j) = self.joints.get(&at) {
             return Joint { u: j.0, log_prob: j.1, log_prob_path: j.2 };
+        }
+        if let Family::LowRank(_) = family {
+            let (u, log_prob, log_prob_path) = self.low_rank_draw(at);
+            self.joints.insert(at, (u, log_prob, log_prob_path));
+            return Joint { u, log_prob, log_prob_path };
         }
         let loc = self.learnable(Owner::JointLoc(at), Mode::Live);
         let factor = self.learnable(Owner::JointFactor(at), Mode::Live);

@@ -191,13 +191,13 @@ impl Repl<'_> {
         if own.is_empty() { Ok(()) } else { Err(Trouble::Diagnostics(own, sources)) }
     }
 
-    /// Fits the program as `bayesc run` would.
-    pub fn fit(&mut self) -> Result<(), Trouble> {
+    /// Fits the program as `bayesc run` would; `infer` names a block or an algorithm.
+    pub fn fit(&mut self, infer: Option<&str>) -> Result<(), Trouble> {
         if self.checked.compilation.program.model.is_none() {
             return Err(Trouble::Message("there is nothing to fit: the program has no model yet".into()));
         }
         let seed = self.settings.seed_given.then_some(self.settings.seed);
-        let options = RunOptions { seed, ..RunOptions::default() };
+        let options = RunOptions { seed, infer: infer.map(str::to_string), ..RunOptions::default() };
         let mut progress = Progress::new(self.look.interactive, self.interrupt.asked.clone());
         let fit = self.with_bound(None, false, |repl, bound, _| {
             let begun = Instant::now();

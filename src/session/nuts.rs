@@ -1,7 +1,7 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
 use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, model_source, one};
-use crate::check::settings::{Infer, NutsSettings, PrecisionChoice, Reparam};
+use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Executable;
@@ -113,7 +113,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     fit.settings = settings_json(settings, &choices, model);
     fit.data = bound.fingerprints.clone();
     fit.sampler = Some(report(&result));
-    judge(&mut fit, &result, settings);
+    judge(&mut fit, &result, settings, choices.iter().any(|c| !c.noncentered));
     Ok(fit)
 }
 
@@ -151,7 +151,8 @@ fn of_chain(chain: &ChainDraws) -> ChainReport {
 }
 
 /// Diagnostics over all chains, and a sentence on each that gives reason to doubt: what it means and what to do.
-fn judge(fit: &mut Fit, result: &NutsFit, settings: &NutsSettings) {
+/// `centered`: some hierarchical site could be written with a standard variable and is not.
+fn judge(fit: &mut Fit, result: &NutsFit, settings: &NutsSettings, centered: bool) {
     let chains = fit.sampler.as_ref().map_or(&[][..], |s| &s.chains[..]);
     let divergences: u64 = chains.iter().map(|c| c.divergences).sum();
     let deep: u64 = chains.iter().map(|c| c.max_depth_hits).sum();
@@ -164,10 +165,10 @@ fn judge(fit: &mut Fit, result: &NutsFit, settings: &NutsSettings) {
     let mut warn = |text: String| fit.warnings.push(text);
     if divergences > 0 {
         let higher = 1.0 - (1.0 - settings.target_accept) / 4.0;
+        let other = if centered { ", or `reparam = noncentered`" } else { "" };
         warn(format!(
             "{divergences} of {n} draws diverged, so a part of the posterior may have been missed: set \
-             `target_accept = {higher:.2}`, or write hierarchical sites the other way, `reparam = {}`",
-            if settings.reparam == Reparam::Centered { "noncentered" } else { "centered" }
+             `target_accept = {higher:.2}`{other}, or give scales that can come close to 0 tighter priors"
         ));
     }
     if deep as f64 > 0.01 * n as f64 {
