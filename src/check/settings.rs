@@ -266,8 +266,7 @@ const SVI: &[&str] = &[
     "reparam",
 ];
 /// Settings of nuts in the order of the reference.
-const NUTS: &[&str] =
-    &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
+const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
 /// Settings of algorithms that are not built yet, which are checked by name only.
 const OTHERS: &[&str] = &[
     "chains",
@@ -796,14 +795,8 @@ impl<'p> Checker<'p> {
 }
 
 /// Families that are `loc + scale * z` with `z` of the same family at loc 0 and scale 1.
-pub const LOCATION_SCALE: &[DistId] = &[
-    DistId::NORMAL,
-    DistId::STUDENT_T,
-    DistId::CAUCHY,
-    DistId::LAPLACE,
-    DistId::LOGISTIC,
-    DistId::GUMBEL,
-];
+pub const LOCATION_SCALE: &[DistId] =
+    &[DistId::NORMAL, DistId::STUDENT_T, DistId::CAUCHY, DistId::LAPLACE, DistId::LOGISTIC, DistId::GUMBEL];
 
 /// Whether a site with this prior can be written with a standard variable: the location-scale families, and those that
 /// are a function of a normal vector.

@@ -441,7 +441,17 @@ impl<'p> Checker<'p> {
             ));
         }
         let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
-        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None, forward: None, absorbed: false };
+        let site = Site {
+            name: full.clone(),
+            doc,
+            span: name.span,
+            ty,
+            dist: d,
+            value,
+            fan_in: None,
+            forward: None,
+            absorbed: false,
+        };
         let id = self.model.sites.push(site);
         self.model.steps.push(Step::Site(id));
         self.site_values.insert(full, id);

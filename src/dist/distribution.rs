@@ -3,8 +3,8 @@
 //! A [`Dist`] is a row of the table with its parameters, or a composition of such. Every method appends graph code.
 //! What a row's own functions leave to broadcasting is broadcast here: results have the full batch shape.
 
-use super::pieces::{broadcast_shapes, log_or_impossible};
 use super::joined;
+use super::pieces::{broadcast_shapes, log_or_impossible};
 use super::{DistDef, DistId, GraphFn, Reparam, SupportKind, get};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::elementwise::Binary;

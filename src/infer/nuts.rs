@@ -85,7 +85,8 @@ impl Nuts<'_> {
         let n_workers = threads::count().clamp(1, n_chains.max(1));
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let total = self.settings.warmup + self.settings.draws;
-        let mut statuses = vec![ChainStatus { total, warmup: self.settings.warmup, ..ChainStatus::default() }; n_chains];
+        let mut statuses =
+            vec![ChainStatus { total, warmup: self.settings.warmup, ..ChainStatus::default() }; n_chains];
         let mut results: Vec<Option<Result<ChainDraws, RunError>>> = (0..n_chains).map(|_| None).collect();
         let began = observer.clock();
         std::thread::scope(|scope| {
@@ -240,7 +241,10 @@ mod tests {
         let mut energies = vec![0.0; 4000];
         crate::rng::fill_normal(Key::new(1), 0, &mut energies);
         let independent = e_bfmi(&energies);
-        assert!((independent - 2.0).abs() < 0.2, "steps of independent numbers have twice their variance: {independent}");
+        assert!(
+            (independent - 2.0).abs() < 0.2,
+            "steps of independent numbers have twice their variance: {independent}"
+        );
         let mut sum = 0.0;
         let walk: Vec<f64> = energies
             .iter()

@@ -75,7 +75,10 @@ fn depends(program: &Program, d: &DistExpr, names: &[&str]) -> bool {
 /// How many numbers, observed or of sites, depend on one element of `site` on average.
 fn numbers_for_each(program: &Program, model: &Model, site: SiteId, sizes: &SizeValues) -> usize {
     let count = |shape: &[Size]| -> usize {
-        shape.iter().map(|s| s.evaluate(&|id| Some(sizes[id])).and_then(|n| usize::try_from(n).ok()).unwrap_or(1)).product()
+        shape
+            .iter()
+            .map(|s| s.evaluate(&|id| Some(sizes[id])).and_then(|n| usize::try_from(n).ok()).unwrap_or(1))
+            .product()
     };
     let uses = |d: &DistExpr| d.args().into_iter().any(|a| program.parents(a).contains(&site));
     let observed = model.observations.iter().filter(|o| uses(&o.dist)).map(|o| count(&program.ty(o.value).shape));
@@ -83,7 +86,6 @@ fn numbers_for_each(program: &Program, model: &Model, site: SiteId, sizes: &Size
     let own = count(&model.sites[site].ty.shape).max(1);
     (observed.sum::<usize>() + dependent.sum::<usize>()).div_ceil(own)
 }
-
 
 /// The value of a site with prior `prior` at the standard variable `z`, and the log density of `z` (batch shaped).
 ///

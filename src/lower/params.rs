@@ -235,11 +235,8 @@ impl Slots {
                             let n: usize = sites.iter().map(|&s| free(s).count()).sum();
                             // Without a rank: the square root of the dimension, rounded up.
                             let k = rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1));
-                            let prefix = if guide.steps.len() == 1 {
-                                "low_rank".to_string()
-                            } else {
-                                format!("low_rank_{at}")
-                            };
+                            let prefix =
+                                if guide.steps.len() == 1 { "low_rank".to_string() } else { format!("low_rank_{at}") };
                             let parts = [
                                 ("loc", Owner::JointLoc(at), Shape::from([n]), Constraint::Real, Init::Pieces(pieces)),
                                 (

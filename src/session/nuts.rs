@@ -28,17 +28,21 @@ const ESS_PER_CHAIN: f64 = 100.0;
 /// What nuts cannot do.
 pub(super) fn refuse(program: &Program, infer: &Infer, options: &RunOptions) -> Result<(), Failure> {
     if let Some(p) = program.params.iter().next() {
-        let mut d = Diagnostic::new(Code::E0404, format!("nuts cannot fit `{}`, which is a learnable constant", p.name))
-            .label(p.span, "it has no prior, so it has no posterior to draw from")
-            .help("give it a prior, `~` instead of `param`, or fit by `--infer svi`");
+        let mut d =
+            Diagnostic::new(Code::E0404, format!("nuts cannot fit `{}`, which is a learnable constant", p.name))
+                .label(p.span, "it has no prior, so it has no posterior to draw from")
+                .help("give it a prior, `~` instead of `param`, or fit by `--infer svi`");
         if let Some(span) = infer.span.filter(|_| infer.written) {
             d = d.label(span, "this would run");
         }
         return Err(one(d));
     }
     if let Some(guide) = &options.guide {
-        return Err(one(Diagnostic::new(Code::E0703, format!("nuts has no guide, so `--guide {guide}` has no meaning"))
-            .help("leave it out, or add `--infer svi`")));
+        return Err(one(Diagnostic::new(
+            Code::E0703,
+            format!("nuts has no guide, so `--guide {guide}` has no meaning"),
+        )
+        .help("leave it out, or add `--infer svi`")));
     }
     if options.precision == Some(PrecisionChoice::F32) {
         return Err(one(Diagnostic::new(Code::E0404, "nuts runs in f64: in f32 trajectories lose their energy")

@@ -13,5 +13,8 @@ mod divergence;
 mod eight_schools;
 mod families;
 mod held_out;
+mod nuts;
+mod posteriors;
 mod scaling;
+mod structured;
 mod supports;
