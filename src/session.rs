@@ -163,6 +163,7 @@ pub fn bind_with<'c>(
     let bound = bound_data(&program, &binding);
     check_shapes(&program, &bound, &mut diags);
     if !diags.has_errors() {
+        check_enumerations(&program, &bound, &mut diags);
         check_values(&program, &bound, &mut diags);
     }
     let held_out = if program.evaluate.is_empty() || diags.has_errors() {
@@ -270,6 +271,7 @@ fn bind_held_out(
     let bound = BoundData { sizes, values };
     check_shapes(program, &bound, diags);
     if !diags.has_errors() {
+        check_enumerations(program, &bound, diags);
         check_values(program, &bound, diags);
     }
     Some((bound, rebound))
@@ -311,6 +313,20 @@ fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
                     .help("give more rows, or take a smaller part"),
                 );
             }
+        }
+    }
+}
+
+/// Latents that are summed out must not have too many values now that sizes are known.
+fn check_enumerations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    for (count, span, name) in program.model.iter().flat_map(|m| &m.enumerated) {
+        let n = count.evaluate(&|id| Some(bound.sizes[id])).unwrap_or(i64::MAX);
+        if n > crate::check::discrete::MAX_COMBINATIONS {
+            diags.push(
+                Diagnostic::new(Code::E0903, format!("`{name}` has {n} values with these data"))
+                    .label(*span, format!("at most {} are summed out", crate::check::discrete::MAX_COMBINATIONS))
+                    .help("use a continuous latent, or fewer values"),
+            );
         }
     }
 }

@@ -102,8 +102,10 @@ impl<'p> Checker<'p> {
             roots.extend(site.dist.args());
         }
         for step in &self.model.steps {
-            if let Step::Factor(e) = step {
-                roots.push(*e);
+            match step {
+                Step::Factor(e) => roots.push(*e),
+                Step::Marginal(at) => roots.push(self.model.marginals[*at].value),
+                _ => {}
             }
         }
         for guide in &self.program.guides {
@@ -196,8 +198,10 @@ impl<'p> Checker<'p> {
             .collect::<Result<_, _>>()?;
         if axes.iter().all(Option::is_none) {
             return match (&program.exprs[e].kind, out) {
-                // `range(N)`, `zeros([N])`: positions of rows, not rows.
-                (ExprKind::Call { .. }, Some(_)) => Err(described(e)),
+                // `range(N)`: positions of rows, not rows. A number repeated is the same for every row.
+                (ExprKind::Call { def, .. }, Some(_)) if !matches!(def.name, "fill" | "zeros" | "ones") => {
+                    Err(described(e))
+                }
                 _ => Ok(()),
             };
         }

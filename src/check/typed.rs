@@ -457,8 +457,12 @@ pub struct Model {
     pub observations: Vec<Observation>,
     /// The discrete latents.
     pub discrete: IndexVec<DiscreteId, Discrete>,
+    /// How many values each summed-out latent has, with its place and name.
+    pub enumerated: Vec<(Size, Span, String)>,
     /// Terms with discrete latents summed out.
     pub marginals: Vec<Marginal>,
+    /// Data that are observed element by element, each given what came before: how they are drawn all together.
+    pub simulated: Vec<(DataId, ExprId)>,
     /// What became of each loop, in words: place and text.
     pub loops: Vec<(Span, String)>,
     /// All of them and the factors in order.

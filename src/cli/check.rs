@@ -10,6 +10,7 @@ use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, Si
 use crate::dist::{self, Reparam, SupportKind};
 use crate::lower::estimators::{self, Estimator};
 use crate::lower::noncentered;
+use crate::source::Sources;
 use anstyle::Style;
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ pub fn check(args: &Check, shell: &mut Shell) -> Result<(), Exit> {
     let compilation = program::compile(&args.program, shell)?;
     let program = &compilation.program;
     if args.explain {
-        let explanation = Explanation::of(program);
+        let explanation = Explanation::of(program, &compilation.sources);
         shell.set("explain", explanation.json());
         let text = explanation.text(&shell.out);
         return shell.print(&text);
@@ -55,7 +56,7 @@ struct Explanation {
 }
 
 impl Explanation {
-    fn of(program: &Program) -> Self {
+    fn of(program: &Program, sources: &Sources) -> Self {
         let mut sections = vec![sizes(program), data(program)];
         if let Some(model) = &program.model {
             let default;
@@ -70,6 +71,8 @@ impl Explanation {
             sections.push(estimators(program, model, guide));
             sections.push(coordinates(program, model));
             sections.push(observations(program, model));
+            sections.push(discrete(program, model));
+            sections.push(loops(model, sources));
             let kept = model.kept.iter().map(|k| ("model", k));
             let reported = program.generate.reported.iter().map(|k| ("generate", k));
             sections.push(Section {
@@ -196,6 +199,25 @@ fn observations(program: &Program, model: &Model) -> Section {
     });
     let columns = &["observed", "type", "distribution"];
     Section { key: "observations", title: "observations".into(), columns, rows: rows.collect() }
+}
+
+/// How each discrete latent is summed out.
+fn discrete(program: &Program, model: &Model) -> Section {
+    let rows = model.discrete.iter_enumerated().map(|(id, latent)| {
+        let how = model.marginals.iter().find(|m| m.latents.contains(&id)).map_or(String::new(), |m| m.how.clone());
+        vec![latent.name.clone(), type_text(program, &latent.ty), dist_text(program, &latent.dist, 40), how]
+    });
+    let columns = &["latent", "type", "prior", "summed out by"];
+    Section { key: "discrete", title: "discrete latents".into(), columns, rows: rows.collect() }
+}
+
+/// Which way each loop went.
+fn loops(model: &Model, sources: &Sources) -> Section {
+    let rows = model.loops.iter().map(|(span, how)| {
+        let line = sources.file(span.file).line_column(span.start as usize).0;
+        vec![sources.text(*span).split_whitespace().collect::<Vec<_>>().join(" "), line.to_string(), how.clone()]
+    });
+    Section { key: "loops", title: "loops".into(), columns: &["loop", "line", "how"], rows: rows.collect() }
 }
 
 /// A support in a word or two.

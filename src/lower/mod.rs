@@ -87,6 +87,8 @@ pub struct Lowering<'p> {
     scans: HashMap<(ScanId, Mode), loops::ScanValues>,
     vars: HashMap<VarId, ValueId>,
     discrete_values: HashMap<DiscreteId, ValueId>,
+    /// Discrete latents are drawn from their prior whatever the source: for data that are not given.
+    pub discrete_forward: bool,
 }
 
 impl<'p> Lowering<'p> {
@@ -126,6 +128,7 @@ impl<'p> Lowering<'p> {
             scans: HashMap::new(),
             vars: HashMap::new(),
             discrete_values: HashMap::new(),
+            discrete_forward: false,
         }
     }
 
@@ -351,13 +354,14 @@ impl<'p> Lowering<'p> {
             return v;
         }
         let latent = &self.model.discrete[id];
-        let v = match (&self.source, latent.back, latent.forward) {
-            (SiteSource::Prior, _, None) => {
+        let forward = self.discrete_forward || self.source == SiteSource::Prior;
+        let v = match (forward, latent.back, latent.forward) {
+            (true, _, None) => {
                 let dist = self.dist(&latent.dist, Mode::Live);
                 let shape = self.shape(&latent.ty.shape);
                 dist.sample(&mut self.g, &shape)
             }
-            (SiteSource::Prior, _, Some(forward)) => self.expr(forward),
+            (true, _, Some(forward)) => self.expr(forward),
             (_, back, _) => {
                 let v = self.expr(back.expect("discrete latents have been summed out"));
                 self.g.to_int(v)
