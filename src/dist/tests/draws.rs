@@ -135,7 +135,7 @@ fn columns(id: DistId, params: &[Array]) -> Vec<Vec<Vec<f64>>> {
     let shape = Shape::from([N]).concat(&event);
     let ids: Vec<ValueId> = match &d {
         Dist::Row { params, .. } => params.clone(),
-        Dist::Mixture { .. } => unreachable!("a row"),
+        Dist::Mixture { .. } | Dist::Joined { .. } => unreachable!("a row"),
     };
     let mut values = vec![g.draw(id, &ids, shape.clone())];
     values.extend(d.rsample(&mut g, &shape));
