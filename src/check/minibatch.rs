@@ -185,12 +185,16 @@ impl<'p> Checker<'p> {
         let guides = self.program.guides.clone();
         for guide in &guides {
             for step in &guide.steps {
-                let GuideStep::Family { family: Family::FullRank, sites, span } = step else { continue };
+                let GuideStep::Family { family, sites, span } = step else { continue };
+                if !matches!(family, Family::FullRank | Family::LowRank(_)) {
+                    continue;
+                }
+                let word = super::print::family_name(*family);
                 if let Some(&local) =
                     sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size)))
                 {
                     let site = self.model.sites[local].name.clone();
-                    let d = Diagnostic::new(Code::E0704, format!("`full_rank` mixes the rows of `{name}` in `{site}`"))
+                    let d = Diagnostic::new(Code::E0704, format!("`{word}` mixes the rows of `{name}` in `{site}`"))
                         .label(*span, "correlates all rows")
                         .label(batch, format!("but a minibatch of `{name}` has only some of them"))
                         .help(format!("give it a family of its own: `{site} ~ mean_field`"));

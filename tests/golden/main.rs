@@ -18,5 +18,8 @@ mod loops;
 mod matrices;
 mod programs;
 mod properties;
+mod nuts;
+mod posteriors;
 mod scaling;
+mod structured;
 mod supports;
