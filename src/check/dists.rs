@@ -11,14 +11,9 @@ use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
 use std::collections::HashMap;
 
-/// Wrappers, which take distributions as arguments.
-const WRAPPERS: &[&str] = &["Mixture"];
-/// Wrappers that the language describes and that are not built yet.
-const LATER: &[&str] = &["Truncated", "Censored", "ZeroInflated", "Hurdle", "Transformed", "Ordered", "Independent"];
-
 /// Whether `name` is a distribution or a wrapper.
 pub(super) fn is_distribution(name: &str) -> bool {
-    WRAPPERS.contains(&name) || LATER.contains(&name) || !dist::forms(name).is_empty()
+    dist::wrappers::get(name).is_some() || !dist::forms(name).is_empty()
 }
 
 /// The element type of a distribution's values.
@@ -52,7 +47,7 @@ impl<'p> Checker<'p> {
                 None => Err(self.unknown_distribution(name, e.span)),
             },
             Syntax::Call { callee, args } => match &callee.kind {
-                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, callee.span, args, e.span),
+                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, args, e.span),
                 Syntax::Name(name) => {
                     if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some()
                     {
@@ -86,7 +81,7 @@ impl<'p> Checker<'p> {
         if self.modules.get(self.scope.module).failed.contains(name) {
             return super::checker::Reported;
         }
-        let names: Vec<&str> = dist::names().into_iter().chain(WRAPPERS.iter().copied()).collect();
+        let names: Vec<&str> = dist::names().into_iter().chain(dist::wrappers::TABLE.iter().map(|w| w.name)).collect();
         let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
             .label(span, "unknown distribution");
         let known = super::synonyms::distribution(name).filter(|n| is_distribution(n));
@@ -98,18 +93,9 @@ impl<'p> Checker<'p> {
     }
 
     /// A call of a distribution or wrapper.
-    pub(super) fn dist_call(&mut self, name: &str, name_span: Span, args: &[ast::Arg], span: Span) -> R<DistExpr> {
-        if LATER.contains(&name) {
-            return Err(self.error(
-                Code::E0404,
-                format!("`{name}` is not supported yet"),
-                name_span,
-                "this wrapper",
-                "use a distribution of the table, or `factor` with its log density",
-            ));
-        }
-        if name == "Mixture" {
-            return self.mixture(args, span);
+    pub(super) fn dist_call(&mut self, name: &str, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+        if let Some(wrapper) = dist::wrappers::get(name) {
+            return self.wrapper(wrapper.name, args, span);
         }
         let forms = dist::forms(name);
         let def = self.choose_form(name, &forms, args, span)?;
@@ -263,32 +249,9 @@ impl<'p> Checker<'p> {
         ))
     }
 
-    fn mixture(&mut self, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+    /// `Mixture(weights, [D, …])`
+    pub(super) fn mixture(&mut self, weights: &ast::Expr, list: &ast::Expr, span: Span) -> R<DistExpr> {
         let help = "write `Mixture(weights, [Normal(0, 1), Normal(0, 5)])`";
-        let find = |name: &str, at: usize| {
-            args.iter()
-                .find(|a| a.name.as_ref().is_some_and(|n| n.name == name))
-                .or_else(|| args.get(at).filter(|a| a.name.is_none()))
-                .map(|a| &a.value)
-        };
-        let (Some(weights), Some(list)) = (find("weights", 0), find("components", 1)) else {
-            return Err(self.error(
-                Code::E0209,
-                "`Mixture` needs weights and components",
-                span,
-                "an argument is missing",
-                help,
-            ));
-        };
-        if let Some(extra) = args.get(2) {
-            return Err(self.error(
-                Code::E0210,
-                "`Mixture` takes two arguments",
-                extra.value.span,
-                "one too many",
-                help,
-            ));
-        }
         let Syntax::Array(parts) = &list.kind else {
             return Err(self.error(
                 Code::E0501,
@@ -321,12 +284,25 @@ impl<'p> Checker<'p> {
                 "scale them so that they sum to 1",
             ));
         }
+        for c in &components {
+            if let Some(name) = c.atoms() {
+                let message = format!("a mixture needs densities, `{name}` puts mass on single points");
+                let help = format!("mix first: `{name}(…, Mixture(…))`");
+                return Err(self.error(Code::E0510, message, c.span(), "partly discrete", &help));
+            }
+        }
         let support = components[0].support();
+        let (rank, discrete) = (components[0].event_rank(), components[0].is_discrete());
         for c in &components[1..] {
-            if c.support() != support {
+            if !c.support().matches(support) || c.is_discrete() != discrete || c.event_rank() != rank {
+                let words = |c: &DistExpr| match c.event_rank() {
+                    r if r == rank => c.support().words().to_string(),
+                    r => format!("{}, an event of {r} dimensions", c.support().words()),
+                };
+                let first = &components[0];
                 let d = Diagnostic::new(Code::E0501, "the components of a mixture must have one support")
-                    .label(c.span(), format!("`{}` is {}", c.name(), c.support().words()))
-                    .label(components[0].span(), format!("`{}` is {}", components[0].name(), support.words()))
+                    .label(c.span(), format!("`{}` is {}", c.name(), words(c)))
+                    .label(first.span(), format!("`{}` is {}", first.name(), support.words()))
                     .help("use families of one support");
                 return Err(self.report(d));
             }
@@ -391,6 +367,42 @@ impl<'p> Checker<'p> {
                         }
                     }
                 }
+                Ok(shape)
+            }
+            DistExpr::Wrapped { wrapper, base, span, .. } => {
+                let mut shape = self.batch_shape(base)?;
+                if let WrapperExpr::Independent { dims } = wrapper {
+                    shape.truncate(shape.len().saturating_sub(*dims));
+                }
+                for arg in wrapper.args() {
+                    let own = self.program.ty(arg).shape.clone();
+                    match self.broadcast(&shape, &own) {
+                        Some(joined) => shape = joined,
+                        None => {
+                            let have = self.program.shape_text(&shape);
+                            let message = format!("the arguments of `{}` do not go together", wrapper.name());
+                            let d = Diagnostic::new(Code::E0301, message)
+                                .label(base.span(), format!("this has shape {have}"))
+                                .label(*span, "their shapes differ");
+                            let d = self.blame(d, arg).help("sizes are matched by name from the right: add a dimension with `new` where one is meant");
+                            return Err(self.report(d));
+                        }
+                    }
+                }
+                Ok(shape)
+            }
+            DistExpr::Joined { axis, parts, .. } => {
+                let mut shape: Vec<Size> = vec![1.into(); axis + 1];
+                let mut entries = Size::default();
+                for (n, part) in parts {
+                    let mut own = self.batch_shape(part)?;
+                    if own.len() > *axis {
+                        own[*axis] = 1.into();
+                    }
+                    shape = self.broadcast(&shape, &own).unwrap_or(shape);
+                    entries = entries.add(n).unwrap_or(entries);
+                }
+                shape[*axis] = entries;
                 Ok(shape)
             }
         }
@@ -464,10 +476,18 @@ impl<'p> Checker<'p> {
                 let components = components.into_iter().map(|c| self.with_event(c, shape)).collect();
                 DistExpr::Mixture { weights, components, span }
             }
+            DistExpr::Wrapped { wrapper, base, support, span } => {
+                let base = Box::new(self.with_event(*base, shape));
+                DistExpr::Wrapped { wrapper, base, support, span }
+            }
+            DistExpr::Joined { axis, parts, span } => {
+                let parts = parts.into_iter().map(|(n, d)| (n, self.with_event(d, shape))).collect();
+                DistExpr::Joined { axis, parts, span }
+            }
         }
     }
     /// The event shape of a distribution, as far as its parameters say it.
-    pub(super) fn event_shape(&self, d: &DistExpr) -> Option<Vec<Size>> {
+    pub(super) fn event_shape(&mut self, d: &DistExpr) -> Option<Vec<Size>> {
         match d {
             DistExpr::Row { def, args, .. } => {
                 let row = dist::get(*def);
@@ -481,6 +501,14 @@ impl<'p> Checker<'p> {
                     .collect()
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, .. } => None,
+            DistExpr::Wrapped { wrapper: WrapperExpr::Independent { dims }, base, .. } => {
+                let batch = self.batch_shape(base).ok()?;
+                let event = self.event_shape(base)?;
+                Some(batch[batch.len().saturating_sub(*dims)..].iter().cloned().chain(event).collect())
+            }
+            DistExpr::Wrapped { base, .. } => self.event_shape(base),
+            DistExpr::Joined { parts, .. } => self.event_shape(&parts[0].1),
         }
     }
     /// The element type of a distribution's values.
@@ -488,6 +516,8 @@ impl<'p> Checker<'p> {
         match d {
             DistExpr::Row { def, .. } => elem_of(dist::get(*def).dtype),
             DistExpr::Mixture { components, .. } => components.first().map_or(Elem::Real, |c| self.dist_elem(c)),
+            DistExpr::Wrapped { base, .. } => self.dist_elem(base),
+            DistExpr::Joined { parts, .. } => self.dist_elem(&parts[0].1),
         }
     }
     /// The type of a site `~ d` with the declared type, if there is one; checks that they fit.
@@ -540,6 +570,15 @@ impl<'p> Checker<'p> {
         if ok {
             return Ok(());
         }
+        if let DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, base, .. } = d {
+            let (have, own) = (self.program.shape_text(shape), self.program.shape_text(batch));
+            let message = format!("`{name}` has shape {have}, `Ordered` adds a dimension to {own}");
+            let diagnostic = Diagnostic::new(Code::E0503, message)
+                .label(base.span(), format!("one distribution for all draws that are put in order, of shape {own}"))
+                .label(shape_span, format!("`{name}` is {have}"))
+                .help("draws that are put in order are alike: give the distribution inside one value for all of them");
+            return Err(self.report(diagnostic));
+        }
         let right: Vec<Size> = batch.iter().chain(event.unwrap_or_default()).cloned().collect();
         let (have, want) = (self.program.shape_text(shape), self.program.shape_text(&right));
         let mut diagnostic =
@@ -565,8 +604,8 @@ impl<'p> Checker<'p> {
 
 /// The signature of a distribution, all its forms together: `Bernoulli(probs | logits)`.
 pub fn signature(name: &str) -> String {
-    if name == "Mixture" {
-        return "Mixture(weights, [D, …])".to_string();
+    if let Some(wrapper) = dist::wrappers::get(name) {
+        return wrapper.signature.to_string();
     }
     let rows: Vec<Vec<&str>> =
         dist::forms(name).into_iter().map(|id| dist::get(id).arguments().iter().map(|p| p.name).collect()).collect();

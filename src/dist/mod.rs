@@ -12,8 +12,12 @@ use crate::ir::{Builder, DType, Shape, ValueId};
 use rand::Rng;
 
 mod distribution;
+mod ends;
+mod mixture;
 mod pieces;
 mod support;
+mod tails;
+pub mod wrappers;
 
 mod bernoulli;
 mod beta;
@@ -28,6 +32,7 @@ mod gamma;
 mod hypergeometric;
 mod implicit;
 mod inverse_gaussian;
+mod joined;
 mod kumaraswamy;
 mod laplace;
 mod lkj;
@@ -53,7 +58,10 @@ mod zero_sum;
 mod tests;
 
 pub use distribution::Dist;
+pub use ends::{End, between, restrict};
 pub use support::SupportKind;
+pub use tails::Tails;
+pub use wrappers::Wrapped;
 
 index_type!(
     /// A row of the table of distributions.
@@ -184,6 +192,8 @@ pub struct DistDef {
     pub entropy: Option<GraphFn>,
     /// P(X <= x), also outside the support.
     pub cdf: Option<GraphFnAt>,
+    /// How small masses on either side of a point are found.
+    pub tails: Tails,
     /// The inverse of the cdf, for probabilities in (0, 1).
     pub icdf: Option<GraphFnAt>,
     /// The probabilities of the classes `0..K` of a nominal outcome, `[batch.., K]`.
@@ -212,6 +222,7 @@ impl DistDef {
         variance: None,
         entropy: None,
         cdf: None,
+        tails: Tails::Cdf,
         icdf: None,
         probs: None,
         bounds: None,

@@ -29,6 +29,8 @@ pub enum SupportKind {
     Interval,
     /// Not below a bound that the parameters give (Pareto).
     GreaterThan,
+    /// Not above a bound that the parameters give.
+    LessThan,
     /// Numbers of 0 or more that sum to 1.
     Simplex,
     /// Ascending vectors.
@@ -73,6 +75,7 @@ impl SupportKind {
             UnitInterval => "between 0 and 1",
             Interval => "between the two bounds",
             GreaterThan => "not below the bound",
+            LessThan => "not above the bound",
             Simplex => "a simplex (no negative entries, sum 1)",
             Ordered => "in ascending order",
             PositiveOrdered => "positive and in ascending order",
@@ -108,7 +111,7 @@ impl SupportKind {
     }
     /// Whether the parameters say where it ends.
     pub fn needs_bounds(self) -> bool {
-        matches!(self, Interval | GreaterThan | IntegerRange)
+        matches!(self, Interval | GreaterThan | LessThan | IntegerRange)
     }
     /// The ends of the numbers that an element may hold, whatever the parameters; `None` where all numbers may occur.
     pub fn hull(self) -> Option<(f64, f64)> {
@@ -135,7 +138,7 @@ impl SupportKind {
             Positive => each(&|x| x > 0.0 && x.is_finite()),
             NonNegative => each(&|x| x >= 0.0 && x.is_finite()),
             UnitInterval => each(&|x| (0.0..=1.0).contains(&x)),
-            Interval | GreaterThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
+            Interval | GreaterThan | LessThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
             Simplex => each(&|x| x >= 0.0) && (event.iter().sum::<f64>() - 1.0).abs() <= SIMPLEX_TOLERANCE,
             Ordered => each(&f64::is_finite) && event.windows(2).all(|w| w[0] < w[1]),
             PositiveOrdered => each(&|x| x > 0.0 && x.is_finite()) && event.windows(2).all(|w| w[0] < w[1]),
@@ -190,7 +193,7 @@ impl SupportKind {
             }
             Positive | NonNegative => (g.exp(u), u),
             UnitInterval => (g.sigmoid(u), log_logistic_slope(g, u)),
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 constrain_interval(g, u, lower, upper)
             }
@@ -251,7 +254,7 @@ impl SupportKind {
                 let log_rest = g.log1p(minus);
                 g.sub(log_x, log_rest)
             }
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 unconstrain_interval(g, x, lower, upper)
             }

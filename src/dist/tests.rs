@@ -12,3 +12,4 @@ mod harness;
 mod monte_carlo;
 mod reference;
 mod table;
+mod wrappers;

@@ -11,13 +11,13 @@ use crate::dist::{Dist, DistId, Reparam, Sampler, get};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::rng::{Key, Philox};
 
-const N: usize = 20_000;
+pub const N: usize = 20_000;
 
 /// `sqrt(-ln(alpha / 2) / 2)` for alpha = 1e-6: the quantile of the Kolmogorov distribution.
-const KOLMOGOROV: f64 = 2.694;
+pub const KOLMOGOROV: f64 = 2.694;
 
 /// The largest distance of the empirical cdf from `below` at sorted draws, times sqrt(n).
-fn kolmogorov(below: &[f64]) -> f64 {
+pub fn kolmogorov(below: &[f64]) -> f64 {
     let n = below.len() as f64;
     let distance = below.iter().enumerate().map(|(i, &p)| (p - i as f64 / n).abs().max((p - (i + 1) as f64 / n).abs()));
     distance.fold(0.0, f64::max) * n.sqrt()
@@ -74,7 +74,7 @@ fn continuous_draws_follow_their_cdf() {
 
 /// Chi-square of counts against masses, small cells pooled, as a number of standard deviations of its normal
 /// approximation (Wilson & Hilferty 1931); 4.9 has a false alarm of 1e-6 with room for its skewness.
-fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
+pub fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
     let (mut statistic, mut cells) = (0.0, 0.0f64);
     let (mut pooled_count, mut pooled_mass) = (0.0, 0.0);
     let mut cell = |count: f64, mass: f64| {
@@ -102,7 +102,7 @@ fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
     ((statistic / freedom).cbrt() - (1.0 - spread)) / spread.sqrt()
 }
 
-fn counts_of(draws: &[f64], lowest: f64, cells: usize) -> Vec<f64> {
+pub fn counts_of(draws: &[f64], lowest: f64, cells: usize) -> Vec<f64> {
     let mut counts = vec![0.0; cells];
     for x in draws {
         counts[(x - lowest) as usize] += 1.0;
@@ -135,7 +135,7 @@ fn columns(id: DistId, params: &[Array]) -> Vec<Vec<Vec<f64>>> {
     let shape = Shape::from([N]).concat(&event);
     let ids: Vec<ValueId> = match &d {
         Dist::Row { params, .. } => params.clone(),
-        Dist::Mixture { .. } => unreachable!("a row"),
+        _ => unreachable!("a row"),
     };
     let mut values = vec![g.draw(id, &ids, shape.clone())];
     values.extend(d.rsample(&mut g, &shape));
