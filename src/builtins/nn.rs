@@ -121,7 +121,8 @@ fn conv(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
         shape.push(out_size(cx, &xs[2 + axis], &ws[2 + axis], pad, axis, stride[axis], dilation[axis])?);
     }
     let args = [x, w].into_iter().chain(b).collect();
-    cx.mark_weight(w, &ws[1..]);
+    let fan_out: Vec<Size> = [ws[0].clone()].into_iter().chain(ws[2..].iter().cloned()).collect();
+    cx.mark_weight(w, &ws[1..], &fan_out);
     let attrs = Attrs { sizes: Vec::new(), ints: ints(stride, pad, dilation, groups) };
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs })
 }
@@ -232,7 +233,12 @@ fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
         }
         shape.push(n);
     }
-    cx.mark_weight(w, &[ws[0].clone(), ws[2].clone(), ws[3].clone()]);
+    // A stride spreads the products of a kernel over that many outputs.
+    let spread = stride[0] * stride[1];
+    let spread = if ws[2].as_number().zip(ws[3].as_number()).is_some_and(|(a, b)| a * b < spread) { 1 } else { spread };
+    let cells = ws[2].mul(&ws[3]).and_then(|c| c.floor_div(&spread.into())).ok_or_else(large)?;
+    let inputs = ws[0].floor_div(&groups.into()).ok_or_else(large)?;
+    cx.mark_weight(w, &[inputs, cells], &ws[1..]);
     let mut ints = ints(stride, Pad::Cells(pad), dilation, groups);
     ints.extend(output_pad);
     let args = [x, w].into_iter().chain(b).collect();
@@ -333,7 +339,7 @@ fn dense(cx: &mut CallCx<'_, '_>) -> Checked {
     let mut shape = xs;
     let end = shape.len() - 1;
     shape[end] = ws[1].clone();
-    cx.mark_weight(w, &ws[..1]);
+    cx.mark_weight(w, &ws[..1], &ws[1..]);
     let args = [x, w].into_iter().chain(b).collect();
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs: Attrs::default() })
 }
@@ -404,6 +410,7 @@ fn embedding(cx: &mut CallCx<'_, '_>) -> Checked {
     if rows.shape.is_empty() {
         return Err(cx.rank_error(1, "[K, D]"));
     }
+    cx.mark_table(table);
     let mut shape = ty.shape;
     shape.extend_from_slice(&rows.shape[1..]);
     Ok(Typed { ty: Ty::new(rows.elem, shape), args: vec![index, table], attrs: Attrs::default() })

@@ -211,6 +211,8 @@ impl CallCx<'_, '_> {
         };
         let numbers = match value {
             Some(OptionValue::Numbers(n)) => n,
+            // What only a call can decide is left to the calls.
+            _ if self.checker.generic => return Err(reported(Reported)),
             _ => {
                 let message = format!("`{}` must be a number known at compile time", self.def.params[at].name);
                 let help = if dims == 2 { "write a number or a pair such as `(1, 2)`" } else { "write a number" };
@@ -241,6 +243,7 @@ impl CallCx<'_, '_> {
         };
         match value {
             Some(OptionValue::Flag(b)) => Ok(b),
+            _ if self.checker.generic => Err(reported(Reported)),
             _ => {
                 let message = format!("`{}` must be `true` or `false`", self.def.params[at].name);
                 Err(self.error_at(at, message).help("write `true` or `false`").into())
@@ -321,8 +324,13 @@ impl CallCx<'_, '_> {
     fn axis_error(&self, at: usize, message: String, help: &str) -> Box<Diagnostic> {
         Box::new(Diagnostic::new(Code::E0310, message).label(self.arg_span(at), "this one").help(help))
     }
-    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products.
-    pub fn mark_weight(&mut self, w: ExprId, fan_in: &[Size]) {
-        self.checker.mark_weight(w, fan_in);
+    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products and whose inputs each reach
+    /// `fan_out` outputs (products of these sizes).
+    pub fn mark_weight(&mut self, w: ExprId, fan_in: &[Size], fan_out: &[Size]) {
+        self.checker.mark_weight(w, fan_in, fan_out);
+    }
+    /// Notes that `table` holds the vectors of an embedding.
+    pub fn mark_table(&mut self, table: ExprId) {
+        self.checker.mark_table(table);
     }
 }

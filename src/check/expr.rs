@@ -127,11 +127,32 @@ impl<'p> Checker<'p> {
                 return Ok(Val::Array(self.size_value(id.into(), span)));
             }
         }
+        if let Some(val) = self.module_item(name, span) {
+            return val;
+        }
         match name {
             "pi" => Ok(Val::Array(self.constant(std::f64::consts::PI, Elem::Real, span))),
             "e" => Ok(Val::Array(self.constant(std::f64::consts::E, Elem::Real, span))),
             _ => Err(self.unknown_name(name, span)),
         }
+    }
+    /// The constant or size `name` of the file of a function that the program uses.
+    fn module_item(&mut self, name: &str, span: Span) -> Option<R<Val>> {
+        let module = self.scope.module;
+        if module == self.modules.root() {
+            return None;
+        }
+        let modules = self.modules;
+        let (value, is_size) = modules.get(module).ast.items.iter().find_map(|i| match &i.kind {
+            ast::ItemKind::Const { name: n, value } if n.name == name => Some((value, false)),
+            ast::ItemKind::Size { name: n, value: Some(value) } if n.name == name => Some((value, true)),
+            _ => None,
+        })?;
+        if is_size {
+            let size = self.global_size(name, span);
+            return Some(size.map(|s| Val::Array(self.size_value(s, span))));
+        }
+        Some(self.inline_constant(name, value, span))
     }
     /// The same value, as it is written at `span` (so that messages point there).
     fn at(&mut self, val: Val, span: Span) -> Val {
@@ -184,6 +205,12 @@ impl<'p> Checker<'p> {
                     return Ok(Val::Array(self.site_expr(site, whole.span)));
                 }
             }
+            if self.context == Context::Generate {
+                let full = format!("{}{path}", self.prefix);
+                if let Some(draw) = self.program.generate.draws.iter().find(|d| d.name == full) {
+                    return Ok(Val::Array(draw.value));
+                }
+            }
             let names: Vec<String> = self.site_values.keys().cloned().collect();
             let near = nearest(&path, names.iter().map(String::as_str)).map(str::to_string);
             let mut d = Diagnostic::new(Code::E0201, format!("nothing is called `{path}` here"))
@@ -212,7 +239,22 @@ impl<'p> Checker<'p> {
 
     // --- operators ---------------------------------------------------------------------------------------------
 
+    /// `activation == relu`: whether an `option` parameter is a certain setting.
+    fn option_comparison(&mut self, op: BinaryOp, a: &ast::Expr, b: &ast::Expr) -> Option<bool> {
+        let is_option = |e: &ast::Expr| match &e.kind {
+            Syntax::Name(n) => matches!(self.lookup_local(n), Some((Binding::Val(Val::Option(_)), _))),
+            _ => false,
+        };
+        if !matches!(op, BinaryOp::Eq | BinaryOp::Ne) || !(is_option(a) || is_option(b)) {
+            return None;
+        }
+        let (a, b) = (self.option_expr(a)?, self.option_expr(b)?);
+        Some((a == b) == (op == BinaryOp::Eq))
+    }
     fn binary(&mut self, op: BinaryOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> R<ExprId> {
+        if let Some(holds) = self.option_comparison(op, a, b) {
+            return Ok(self.constant(f64::from(u8::from(holds)), Elem::Bool, span));
+        }
         let (left, right) = (self.array(a), self.array(b));
         let (left, right) = (left?, right?);
         let def = match op {
@@ -325,8 +367,14 @@ impl<'p> Checker<'p> {
                 }
                 let user = self.modules.function(self.scope.module, name);
                 // A submodel has no place in an expression, so it does not hide the function of the same name.
-                let hidden = user.is_some_and(|(_, i)| matches!(i.kind, ast::ItemKind::Submodel(_)))
-                    && builtins::get(name).is_some();
+                // Inside a function of that name the built-in one is meant: a function cannot call itself.
+                let hidden = builtins::get(name).is_some()
+                    && user.is_some_and(|(home, i)| {
+                        let me = self.calls.last().is_some_and(|(m, n)| {
+                            *m == home && super::modules::function_of(&i.kind).is_some_and(|(_, f)| f.name.name == *n)
+                        });
+                        me || matches!(i.kind, ast::ItemKind::Submodel(_))
+                    });
                 if user.is_some() && !hidden {
                     return self.call_function(self.scope.module, name, args, first, span);
                 }
@@ -419,12 +467,31 @@ impl<'p> Checker<'p> {
         let mut d =
             Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
         let other = super::synonyms::function(name);
+        if let (None, Some(help)) = (other, self.elsewhere(name)) {
+            return self.report(d.help(help));
+        }
         d = match other.or_else(|| nearest(name, names)) {
             Some(operator @ ("@" | "^")) => d.help(format!("write `a {operator} b`")),
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help(format!("define it: `fn {name}(x: real) -> real {{ … }}`")),
         };
         self.report(d)
+    }
+    /// Help for a function that a module has: one that the program uses, or one of the standard library.
+    pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
+        let uses = &self.modules.get(self.scope.module).uses;
+        let mut used: Vec<&str> = uses
+            .iter()
+            .filter(|(_, id)| self.modules.get(**id).functions.contains_key(name))
+            .map(|(alias, _)| alias.as_str())
+            .collect();
+        used.sort_unstable();
+        if let Some(alias) = used.first() {
+            return Some(format!("`{alias}` has one: write `{alias}.{name}(…)`"));
+        }
+        let heads = ["model", "fn", "layer", "net"].map(|kind| format!("\n{kind} {name}("));
+        let (library, _) = super::modules::LIBRARY.iter().find(|(_, text)| heads.iter().any(|h| text.contains(h)))?;
+        Some(format!("the library has one: add `use {library}` and write `{library}.{name}(…)`"))
     }
     /// Puts the arguments of a call into the places of a built-in function's parameters.
     fn match_builtin<'a>(
@@ -450,6 +517,10 @@ impl<'p> Checker<'p> {
                     Some(at) => at,
                     None => {
                         let names: Vec<&str> = def.params.iter().map(|p| p.name).collect();
+                        if let Some(help) = self.elsewhere(def.name) {
+                            let message = format!("the built-in `{}` has no argument `{}`", def.name, name.name);
+                            return Err(self.error(Code::E0208, message, name.span, "unknown argument", &help));
+                        }
                         return Err(self.unknown_argument(def.name, name, &names));
                     }
                 },
@@ -683,6 +754,9 @@ impl<'p> Checker<'p> {
     }
     /// A size name of the program; a new one stays symbolic until data or the command line bind it.
     fn global_size(&mut self, name: &str, span: Span) -> R<Size> {
+        if self.scope.module != self.modules.root() {
+            return self.module_size(name, span);
+        }
         if let Some(id) = self.known_size(name) {
             return Ok(id.into());
         }
@@ -714,6 +788,31 @@ impl<'p> Checker<'p> {
             return Err(self.error(Code::E0308, format!("`{name}` is not a size"), span, "this is a datum", &help));
         }
         Ok(self.size_named(name, span).into())
+    }
+    /// A size of the file of a function that the program uses: the sizes of the program are not visible there.
+    fn module_size(&mut self, name: &str, span: Span) -> R<Size> {
+        let modules = self.modules;
+        let item = modules.get(self.scope.module).ast.items.iter().find_map(|i| match &i.kind {
+            ast::ItemKind::Size { name: n, value: Some(value) } | ast::ItemKind::Const { name: n, value }
+                if n.name == name =>
+            {
+                Some(value)
+            }
+            _ => None,
+        });
+        match item {
+            Some(value) => {
+                let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
+                let size = self.size_expr(value);
+                self.scope.frames = frames;
+                size
+            }
+            None => {
+                let help = format!("make it a parameter, `{name}: size`, or give it a value: `size {name} = 10`");
+                let message = format!("no size is called `{name}` in this file");
+                Err(self.error(Code::E0201, message, span, "unknown size", &help))
+            }
+        }
     }
     pub(super) fn val_as_size(&mut self, val: &Val, span: Span) -> R<Size> {
         if let Val::Array(e) = val {

@@ -54,7 +54,7 @@ impl<'p> Checker<'p> {
             match self.stmt(stmt) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Return(val)) => {
-                    if let Some(next) = block.stmts.get(at + 1) {
+                    if let (StmtKind::Return(_), Some(next)) = (&stmt.kind, block.stmts.get(at + 1)) {
                         return Err(self.error(
                             Code::E0405,
                             "nothing is reached after `return`",
@@ -119,7 +119,7 @@ impl<'p> Checker<'p> {
                 }
             }
             StmtKind::Return(e) => {
-                if matches!(self.context, Context::Generate) || self.calls.is_empty() {
+                if self.calls.is_empty() {
                     return Err(self.error(
                         Code::E0405,
                         "`return` stands outside a function",
@@ -128,7 +128,8 @@ impl<'p> Checker<'p> {
                         "remove it; `keep` reports a value",
                     ));
                 }
-                return Ok(Flow::Return(self.expr(e)?));
+                let val = self.expr(e)?;
+                return Ok(Flow::Return(self.drawn(val, e.span)?));
             }
             StmtKind::For { .. } => {
                 return Err(self.error(
@@ -204,6 +205,8 @@ impl<'p> Checker<'p> {
     pub(super) fn let_stmt(&mut self, target: &Pattern, value: &ast::Expr, keep: bool, doc: Option<String>) -> R<()> {
         let result = self.expr(value).and_then(|val| match val {
             Val::Dist(_) | Val::Option(_) | Val::Shape(_) => self.as_array(&val, value.span).map(Val::Array),
+            // A tuple that a submodel returned is taken apart like any other.
+            Val::Sub(Some(inner), _) if matches!((&*inner, target), (Val::Tuple(_), Pattern::Tuple(..))) => Ok(*inner),
             other => Ok(other),
         });
         let val = match result {
@@ -224,7 +227,7 @@ impl<'p> Checker<'p> {
                     return Err(self.report(d));
                 }
                 self.bind(name, Binding::Val(val.clone()));
-                if keep || self.context == Context::Generate {
+                if keep || self.reports_all() {
                     self.keep(name, doc, &val, value.span, keep)?;
                 }
             }
@@ -250,13 +253,29 @@ impl<'p> Checker<'p> {
                 };
                 for (name, part) in names.iter().zip(parts) {
                     self.bind(name, Binding::Val(part.clone()));
-                    if keep || self.context == Context::Generate {
+                    if keep || self.reports_all() {
                         self.keep(name, doc.clone(), &part, value.span, keep)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+    /// Whether every name that is bound here is reported: in `generate` itself, not in what it calls.
+    fn reports_all(&self) -> bool {
+        self.context == Context::Generate && self.calls.is_empty()
+    }
+    /// The value of what a submodel returned, without the names of its sites.
+    fn drawn(&mut self, val: Val, span: Span) -> R<Val> {
+        match val {
+            Val::Sub(Some(inner), _) => self.drawn(*inner, span),
+            Val::Sub(None, _) => self.as_array(&val, span).map(Val::Array),
+            Val::Tuple(parts) => {
+                let parts: Vec<Val> = parts.into_iter().map(|p| self.drawn(p, span)).collect::<R<_>>()?;
+                Ok(Val::Tuple(parts))
+            }
+            other => Ok(other),
+        }
     }
     fn poison(&mut self, target: &Pattern) {
         let names = match target {
@@ -317,13 +336,12 @@ impl<'p> Checker<'p> {
                 ));
             }
             Target::Tuple(_, span) => {
-                return Err(self.error(
-                    Code::E0405,
-                    "a model draws one site at a time",
-                    *span,
-                    "several names",
-                    "write one statement for each",
-                ));
+                let help = match self.submodel(dist).is_some() {
+                    true => "name the draw, then take its value apart: `h ~ f(…)` and `(a, b) = h`",
+                    false => "write one statement for each",
+                };
+                let message = "a model draws one site at a time";
+                return Err(self.error(Code::E0405, message, *span, "several names", help));
             }
             Target::Rest(span) => {
                 return Err(self.error(
@@ -376,7 +394,7 @@ impl<'p> Checker<'p> {
             }
         };
         if self.context == Context::Generate {
-            return self.generate_draw(name, declared, d, doc);
+            return self.generate_draw(name, full, declared, d, doc);
         }
         if self.prefix.is_empty() && self.scope.module == self.modules.root() && self.failed.contains(&name.name) {
             self.bind(name, Binding::Poison);
@@ -494,18 +512,19 @@ impl<'p> Checker<'p> {
         doc: Option<String>,
         span: Span,
     ) -> R<()> {
-        if self.context == Context::Generate {
-            return Err(self.error(
-                Code::E0404,
-                "`generate` cannot call a submodel yet",
-                span,
-                "a submodel",
-                "draw from distributions",
-            ));
-        }
         let prefix = format!("{}{}.", self.prefix, name.name);
-        if let Some((_, &site)) = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix)) {
-            let first = self.model.sites[site].span;
+        let before = match self.context {
+            // A draw of `generate` is a new one, also where the model has sites of its name.
+            Context::Generate => {
+                let mut draws = self.program.generate.draws.iter();
+                draws.find(|d| d.name.starts_with(&prefix)).map(|d| self.program.exprs[d.value].span)
+            }
+            _ => {
+                let site = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix));
+                site.map(|(_, &site)| self.model.sites[site].span)
+            }
+        };
+        if let Some(first) = before {
             let d = Diagnostic::new(Code::E0504, format!("`{}` is drawn twice", name.name))
                 .label(name.span, "drawn again here")
                 .label(first, "its sites exist already")
@@ -526,7 +545,7 @@ impl<'p> Checker<'p> {
             _ => (&[], None),
         };
         let outer = self.pending_prefix.replace(prefix.clone());
-        let result = self.instantiate(home, function, args, first, dist.span, Context::Model);
+        let result = self.instantiate(home, function, args, first, dist.span, self.context);
         self.pending_prefix = outer;
         let value = match result {
             Ok(value) => value,
@@ -557,8 +576,10 @@ impl<'p> Checker<'p> {
                 return Err(self.report(d));
             }
         }
-        if keep && let Some(val) = &value {
-            self.keep(name, doc, val, span, true)?;
+        if let Some(val) = &value
+            && (keep || (self.reports_all() && matches!(val, Val::Array(_))))
+        {
+            self.keep(name, doc, val, span, keep)?;
         }
         self.bind(name, Binding::Val(Val::Sub(value.map(Box::new), prefix)));
         Ok(())
@@ -647,21 +668,36 @@ impl<'p> Checker<'p> {
     fn generate_draw(
         &mut self,
         name: &ast::Ident,
+        full: String,
         declared: Option<(Ty, Span)>,
         d: DistExpr,
         doc: Option<String>,
     ) -> R<()> {
-        let ty = self.site_type(&d, declared, &name.name)?;
+        if let Some(first) = self.program.generate.draws.iter().find(|d| d.name == full) {
+            let first = self.program.exprs[first.value].span;
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn twice"))
+                .label(name.span, "drawn again here")
+                .label(first, "first drawn here")
+                .help("choose another name");
+            return Err(self.report(d));
+        }
+        let ty = self.site_type(&d, declared, &full)?;
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
-        self.program.generate.draws.push(Draw { name: name.name.clone(), ty, dist: d, value });
-        self.program.generate.reported.push(Kept { name: name.name.clone(), doc, value });
+        self.program.generate.draws.push(Draw { name: full.clone(), ty, dist: d, value });
+        self.program.generate.reported.push(Kept { name: full, doc, value });
         self.bind(name, Binding::Val(Val::Array(value)));
         Ok(())
     }
 
     /// `param s: real[K] in 0.. = 0.1`
-    fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
+    pub(super) fn param(
+        &mut self,
+        name: &ast::Ident,
+        ty: Option<&ast::Type>,
+        init: Option<&ast::Expr>,
+        span: Span,
+    ) -> R<()> {
         if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
             self.bind(name, Binding::Poison);
             let message = format!("`param` cannot stand in {}", self.context_word());
@@ -704,6 +740,13 @@ impl<'p> Checker<'p> {
         // The parameters of a net are shared by all its calls.
         let shared = self.program.params.iter_enumerated().find(|(_, p)| p.name == full).map(|(id, p)| (id, p.clone()));
         if let Some((id, old)) = shared {
+            if old.span != span {
+                let d = Diagnostic::new(Code::E0204, format!("the param `{full}` is declared twice"))
+                    .label(span, "declared again here")
+                    .label(old.span, "first declared here")
+                    .help("rename one of them");
+                return Err(self.report(d));
+            }
             if old.ty.shape.len() == typed.shape.len()
                 && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
             {
@@ -721,7 +764,7 @@ impl<'p> Checker<'p> {
             ));
         }
         let id =
-            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
+            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan: None, activation: Activation::None, span });
         let e = self.push(ExprKind::Param(id), typed, span);
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
