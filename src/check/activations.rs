@@ -33,7 +33,7 @@ fn weight_behind(program: &Program, e: ExprId) -> Option<ParamId> {
     loop {
         let ExprKind::Call { def, args, .. } = &program.exprs[e].kind else { return None };
         match def.name {
-            "conv1d" | "conv2d" | "conv_transpose2d" | "dense" => {
+            "conv1d" | "conv2d" | "conv_transpose1d" | "conv_transpose2d" | "dense" => {
                 let mut w = args[1];
                 loop {
                     match &program.exprs[w].kind {

@@ -133,6 +133,10 @@ impl CallCx<'_, '_> {
     pub fn ty(&self, e: ExprId) -> Ty {
         self.checker.program.ty(e).clone()
     }
+    /// The number that an expression is at compile time, if it is one.
+    pub fn number(&self, e: ExprId) -> Option<f64> {
+        self.checker.const_value(e)
+    }
     /// Whether two sizes agree.
     pub fn agree(&self, a: &Size, b: &Size) -> bool {
         self.checker.agree(a, b)

@@ -122,6 +122,8 @@ pub(crate) struct Checker<'p> {
     pub(super) layer_counts: HashMap<String, usize>,
     /// The names under which the parameters of nets are kept.
     pub(super) net_paths: HashMap<(ModuleId, String), String>,
+    /// Constants and sizes of files whose values are being worked out, outermost first.
+    pub(super) open_items: Vec<(ModuleId, String)>,
     /// True while a generic function is checked on its own, with opaque sizes.
     pub(super) generic: bool,
     /// Items whose declaration has a mistake: messages about their use would only repeat it.
@@ -149,6 +151,7 @@ impl<'p> Checker<'p> {
             layer_path: Vec::new(),
             layer_counts: HashMap::new(),
             net_paths: HashMap::new(),
+            open_items: Vec::new(),
             generic: false,
             failed: HashSet::new(),
             ahead: Vec::new(),

@@ -175,6 +175,20 @@ impl<'p> Checker<'p> {
         let ty = self.model.sites[site].ty.clone();
         self.push(ExprKind::Site(site), ty, span)
     }
+    /// Works out the value of a constant or size of a file, which sees none of the names around its use.
+    fn item_value<T>(&mut self, name: &str, span: Span, value: impl FnOnce(&mut Self) -> R<T>) -> R<T> {
+        let me = (self.scope.module, name.to_string());
+        if self.open_items.contains(&me) {
+            let message = format!("the value of `{name}` needs `{name}` itself");
+            return Err(self.error(Code::E0206, message, span, "this closes the circle", "give it a number"));
+        }
+        self.open_items.push(me);
+        let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
+        let result = value(self);
+        self.scope.frames = frames;
+        self.open_items.pop();
+        result
+    }
     /// A file constant inside a model: its expression, if that needs no files.
     fn inline_constant(&mut self, name: &str, value: &ast::Expr, span: Span) -> R<Val> {
         if reads_data(value) {
@@ -187,10 +201,7 @@ impl<'p> Checker<'p> {
                 &help,
             ));
         }
-        let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
-        let result = self.expr(value);
-        self.scope.frames = frames;
-        result
+        self.item_value(name, span, |cx| cx.expr(value))
     }
     fn field(&mut self, whole: &ast::Expr, base: &ast::Expr, field: &ast::Ident) -> R<Val> {
         if let Some(path) = dotted(whole) {
@@ -801,12 +812,7 @@ impl<'p> Checker<'p> {
             _ => None,
         });
         match item {
-            Some(value) => {
-                let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
-                let size = self.size_expr(value);
-                self.scope.frames = frames;
-                size
-            }
+            Some(value) => self.item_value(name, span, |cx| cx.size_expr(value)),
             None => {
                 let help = format!("make it a parameter, `{name}: size`, or give it a value: `size {name} = 10`");
                 let message = format!("no size is called `{name}` in this file");

@@ -93,7 +93,8 @@ impl<'p> Checker<'p> {
                 let words: Vec<String> = args
                     .iter()
                     .filter(|a| {
-                        let param = a.name.as_ref().and_then(|n| function.params.iter().find(|p| p.name.name == n.name));
+                        let param =
+                            a.name.as_ref().and_then(|n| function.params.iter().find(|p| p.name.name == n.name));
                         param.is_some_and(|p| matches!(p.kind, ParameterKind::Option(_)))
                     })
                     .filter_map(|a| a.name.as_ref().map(|n| format!("`{} = {}`", n.name, self.describe(&a.value))))

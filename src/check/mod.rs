@@ -13,6 +13,7 @@ mod functions;
 pub mod guides;
 pub mod minibatch;
 pub mod modules;
+mod params;
 pub mod print;
 pub mod settings;
 pub mod size;

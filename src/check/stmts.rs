@@ -1,6 +1,7 @@
 //! Statements of functions, layers, nets, models, submodels and `generate`.
 
 use super::checker::{Binding, Checker, Context, R, Reported, Val};
+use super::params::ParamRange;
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
@@ -715,12 +716,13 @@ impl<'p> Checker<'p> {
         if typed.elem != Elem::Real {
             return Err(self.error(Code::E0401, "a `param` is real", span, "not real", "declare it `real[…]`"));
         }
-        let constraint = match ty.and_then(|t| t.range.as_deref()) {
-            None => Constraint::Real,
-            Some(range) => self.param_constraint(range)?,
+        let range = match ty.and_then(|t| t.range.as_deref()) {
+            None => ParamRange::default(),
+            Some(range) => self.param_range(range)?,
         };
         let init = init.map(|e| self.array(e)).transpose()?;
         if let Some(e) = init {
+            self.check_start(e, range, &name.name)?;
             let shape = self.program.ty(e).shape.clone();
             if self.broadcast(&typed.shape, &shape).is_none_or(|s| s.len() != typed.shape.len()) {
                 let (want, have) = (self.program.shape_text(&typed.shape), self.program.shape_text(&shape));
@@ -751,6 +753,7 @@ impl<'p> Checker<'p> {
                 && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
             {
                 let e = self.push(ExprKind::Param(id), typed, span);
+                let e = self.in_range(e, range, span)?;
                 self.bind(name, Binding::Val(Val::Array(e)));
                 return Ok(());
             }
@@ -763,35 +766,16 @@ impl<'p> Checker<'p> {
                 "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call",
             ));
         }
-        let id =
-            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan: None, activation: Activation::None, span });
+        let init = match init {
+            Some(e) => Some(self.out_of_range(e, range, span)?),
+            None => None,
+        };
+        let (ty, constraint) = (typed.clone(), range.constraint);
+        let param = Param { name: full, ty, constraint, init, fan: None, activation: Activation::None, span };
+        let id = self.program.params.push(param);
         let e = self.push(ExprKind::Param(id), typed, span);
+        let e = self.in_range(e, range, span)?;
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
-    }
-    fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
-        if let Syntax::Range { start: Some(start), end, .. } = &range.kind {
-            let low = self.scalar(start)?;
-            let low = self.const_value(low);
-            let high = match end {
-                Some(e) => {
-                    let e = self.scalar(e)?;
-                    Some(self.const_value(e))
-                }
-                None => None,
-            };
-            match (low, high) {
-                (Some(0.0), None) => return Ok(Constraint::Positive),
-                (Some(0.0), Some(Some(1.0))) => return Ok(Constraint::UnitInterval),
-                _ => {}
-            }
-        }
-        Err(self.error(
-            Code::E0404,
-            "this range of a `param` is not supported yet",
-            range.span,
-            "only `0..` and `0..1`",
-            "scale it: `2 * p` with `param p: real in 0..1`",
-        ))
     }
 }

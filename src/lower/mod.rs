@@ -74,6 +74,8 @@ pub struct Lowering<'p> {
     /// What stands for each prepared expression in this graph.
     pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
+    /// The noise of expressions that draw: one for both modes.
+    masks: HashMap<ExprId, ValueId>,
 }
 
 impl<'p> Lowering<'p> {
@@ -107,6 +109,7 @@ impl<'p> Lowering<'p> {
             estimators: HashMap::new(),
             row_inputs: Vec::new(),
             memo: HashMap::new(),
+            masks: HashMap::new(),
         }
     }
 
@@ -161,7 +164,16 @@ impl<'p> Lowering<'p> {
             ExprKind::Param(id) => self.learnable(params::Owner::Param(*id), mode),
             ExprKind::Hole(id) => self.learnable(params::Owner::Hole(*id), mode),
             ExprKind::Call { def, args, attrs } => {
-                let args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                let mut args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                if def.draws() {
+                    let shape = self.g.shape(args[0]);
+                    let noise = match self.masks.get(&e) {
+                        Some(&noise) => noise,
+                        None => self.g.noise(crate::ops::NoiseKind::Uniform, shape),
+                    };
+                    self.masks.insert(e, noise);
+                    args.push(noise);
+                }
                 let attrs = ConcreteAttrs {
                     sizes: attrs.sizes.iter().map(|s| self.size(s)).collect(),
                     ints: attrs.ints.clone(),
