@@ -736,11 +736,7 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         );
     };
     for site in &model.sites {
-        let improper = match &site.dist {
-            DistExpr::Row { def, .. } => !crate::dist::get(*def).is_proper(),
-            DistExpr::Mixture { .. } => false,
-        };
-        if improper {
+        if !site.dist.is_proper() {
             return Err(one(Diagnostic::new(
                 Code::E0502,
                 format!("`{}` has an improper prior: there is nothing to draw", site.name),

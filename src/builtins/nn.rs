@@ -273,6 +273,10 @@ fn lower_conv_transpose1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) ->
 /// `dropout(x, rate)`: the mask is the third operand of the lowering, uniform numbers of the shape of x.
 fn dropout(cx: &mut CallCx<'_, '_>) -> Checked {
     let (x, rate) = (cx.array(0)?, cx.scalar(1)?);
+    if cx.in_loop() {
+        let error = cx.error("`dropout` cannot stand in a loop: all its iterations would share one mask");
+        return Err(error.help("apply it to whole arrays, before the loop or after it").into());
+    }
     if let Some(rate) = cx.number(rate).filter(|r| !(0.0..1.0).contains(r)) {
         let error = cx.error_at(1, format!("`rate` is the share that is dropped, found {rate}"));
         return Err(error.help("write a number from 0 to below 1").into());

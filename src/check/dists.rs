@@ -401,6 +401,20 @@ impl<'p> Checker<'p> {
                 }
                 Ok(shape)
             }
+            DistExpr::Joined { axis, parts, .. } => {
+                let mut shape: Vec<Size> = vec![1.into(); axis + 1];
+                let mut entries = Size::default();
+                for (n, part) in parts {
+                    let mut own = self.batch_shape(part)?;
+                    if own.len() > *axis {
+                        own[*axis] = 1.into();
+                    }
+                    shape = self.broadcast(&shape, &own).unwrap_or(shape);
+                    entries = entries.add(n).unwrap_or(entries);
+                }
+                shape[*axis] = entries;
+                Ok(shape)
+            }
         }
     }
     /// The event shape of a distribution, as far as its parameters say it.
@@ -418,6 +432,7 @@ impl<'p> Checker<'p> {
                 Some(shape[shape.len() - row.event_rank..].to_vec())
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
+            DistExpr::Joined { parts, .. } => self.event_shape(&parts[0].1),
         }
     }
     /// The element type of a distribution's values.
@@ -425,6 +440,7 @@ impl<'p> Checker<'p> {
         match d {
             DistExpr::Row { def, .. } => elem_of(dist::get(*def).dtype),
             DistExpr::Mixture { components, .. } => components.first().map_or(Elem::Real, |c| self.dist_elem(c)),
+            DistExpr::Joined { parts, .. } => self.dist_elem(&parts[0].1),
         }
     }
     /// The type of a site `~ d` with the declared type, if there is one; checks that they fit.

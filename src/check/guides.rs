@@ -385,6 +385,6 @@ fn covers(prior: SupportKind, guide: SupportKind) -> bool {
 fn reparameterizable(d: &DistExpr) -> bool {
     match d {
         DistExpr::Row { def, .. } => dist::get(*def).is_reparameterized(),
-        DistExpr::Mixture { .. } => false,
+        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
     }
 }

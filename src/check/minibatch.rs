@@ -16,7 +16,13 @@ pub fn data_only(program: &Program) -> IndexVec<ExprId, bool> {
     let mut result: IndexVec<ExprId, bool> = IndexVec::new();
     for (id, e) in program.exprs.iter_enumerated() {
         let leaf = match &e.kind {
-            ExprKind::Site(_) | ExprKind::Param(_) | ExprKind::Hole(_) | ExprKind::Draw(_) => false,
+            ExprKind::Site(_)
+            | ExprKind::Param(_)
+            | ExprKind::Hole(_)
+            | ExprKind::Draw(_)
+            | ExprKind::Discrete(_)
+            | ExprKind::Var(_)
+            | ExprKind::Sample { .. } => false,
             ExprKind::Call { def, .. } => !def.draws(),
             _ => true,
         };

@@ -5,12 +5,15 @@
 //! typed program holds no calls of user functions.
 
 mod activations;
+mod arrays;
+mod batch;
 pub mod call;
 mod checker;
 pub mod dists;
 mod expr;
 mod functions;
 pub mod guides;
+mod loops;
 pub mod minibatch;
 pub mod modules;
 mod params;
@@ -266,6 +269,8 @@ impl<'p> Checker<'p> {
         self.scope.frames = vec![HashMap::new()];
         self.site_values.clear();
         self.observed.clear();
+        self.arrays.clear();
+        self.loops.clear();
         self.model = Model { name: name.map(|n| n.name.clone()), ..Model::default() };
         self.context = Context::Model;
         let result = self.body(body);

@@ -65,6 +65,10 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
             let parts: Vec<String> = components.iter().map(|c| dist_text(program, c, room)).collect();
             format!("Mixture({}, [{}])", expr_text(program, *weights, room), parts.join(", "))
         }
+        DistExpr::Joined { parts, .. } => {
+            let room = width / parts.len().max(1);
+            parts.iter().map(|(_, d)| dist_text(program, d, room)).collect::<Vec<_>>().join(" then ")
+        }
     }
 }
 
@@ -97,7 +101,9 @@ fn nested_text(program: &Program, id: ExprId, width: usize) -> String {
             call_text(program, def.name, &inner, attrs, true)
         }
         ExprKind::Index { base, .. } => format!("{}[…]", nested_text(program, *base, width)),
-        ExprKind::Call { .. } => "…".into(),
+        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample { .. } => {
+            "…".into()
+        }
         _ => atom(program, id).expect("calls and indices are handled above"),
     };
     if text.chars().count() > width.max(8) { "…".into() } else { text }
@@ -113,7 +119,15 @@ fn atom(program: &Program, id: ExprId) -> Option<String> {
         ExprKind::Param(p) => program.params[*p].name.clone(),
         ExprKind::Hole(h) => format!("?{}", program.holes[*h].name),
         ExprKind::Draw(d) => program.generate.draws[*d].name.clone(),
-        ExprKind::Call { .. } | ExprKind::Index { .. } => return None,
+        ExprKind::Discrete(d) => {
+            program.model.as_ref().map_or_else(|| format!("{d:?}"), |m| m.discrete[*d].name.clone())
+        }
+        ExprKind::Var(var) => format!("{var}"),
+        ExprKind::Call { .. }
+        | ExprKind::Index { .. }
+        | ExprKind::Scan { .. }
+        | ExprKind::LogProb { .. }
+        | ExprKind::Sample { .. } => return None,
     })
 }
 
@@ -185,8 +199,13 @@ impl Printer<'_> {
             if atom(self.program, id).is_none() && self.known.insert(id) {
                 new.push(id);
                 pending.extend(self.program.operands(id));
-                if let ExprKind::Call { args, .. } = &self.program.exprs[id].kind {
-                    pending.extend(args);
+                match &self.program.exprs[id].kind {
+                    ExprKind::Call { args, .. } => pending.extend(args),
+                    ExprKind::Scan { scan, .. } => {
+                        let scan = &self.program.scans[*scan];
+                        pending.extend(scan.carries.iter().map(|c| c.next).chain(scan.results.iter().copied()));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -214,8 +233,35 @@ impl Printer<'_> {
                 };
                 format!("{}[{}]", self.reference(*base), indices.iter().map(index).collect::<Vec<_>>().join(", "))
             }
+            ExprKind::LogProb { dist, value } => format!("log_prob {} at {}", self.dist(dist), self.reference(*value)),
+            ExprKind::Sample { dist, .. } => format!("draw {}", self.dist(dist)),
+            ExprKind::Scan { scan, port } => self.scan(*scan, *port),
             _ => self.reference(id),
         }
+    }
+    /// A loop on one line; its body has lines of its own.
+    fn scan(&self, id: ScanId, port: Port) -> String {
+        let scan = &self.program.scans[id];
+        let elements: Vec<String> =
+            scan.elements.iter().map(|&(v, a)| format!("{} in {}", self.reference(v), self.reference(a))).collect();
+        let carries: Vec<String> = scan
+            .carries
+            .iter()
+            .map(|c| format!("{} = {} then {}", self.reference(c.var), self.reference(c.init), self.reference(c.next)))
+            .collect();
+        let results: Vec<String> = scan.results.iter().map(|&r| self.reference(r)).collect();
+        let port = match port {
+            Port::Stacked(i) => format!("all values of result {i}"),
+            Port::Last(i) => format!("last value of carry {i}"),
+        };
+        let direction = if scan.reverse { "backwards " } else { "" };
+        format!(
+            "{id} {direction}over {}: [{}] carry [{}] results [{}]: {port}",
+            self.program.size_text(&scan.len),
+            elements.join(", "),
+            carries.join(", "),
+            results.join(", ")
+        )
     }
     fn dist(&self, dist: &DistExpr) -> String {
         match dist {
@@ -227,6 +273,10 @@ impl Printer<'_> {
             DistExpr::Mixture { weights, components, .. } => {
                 let parts: Vec<String> = components.iter().map(|c| self.dist(c)).collect();
                 format!("Mixture({}, [{}])", self.reference(*weights), parts.join(", "))
+            }
+            DistExpr::Joined { axis, parts, .. } => {
+                let text = |(n, d): &(Size, DistExpr)| format!("{}: {}", self.program.size_text(n), self.dist(d));
+                format!("joined[axis {axis}] {{ {} }}", parts.iter().map(text).collect::<Vec<_>>().join("; "))
             }
         }
     }
@@ -276,6 +326,14 @@ impl Printer<'_> {
                         p.need(&site.dist.args());
                         let text = format!("{}: {} ~ {}", site.name, p.typed(&site.ty), p.dist(&site.dist));
                         p.line(&text);
+                    }
+                    Step::Marginal(i) => {
+                        let marginal = &model.marginals[*i];
+                        p.need(&[marginal.value]);
+                        let latents: Vec<&str> =
+                            marginal.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
+                        let value = p.reference(marginal.value);
+                        p.line(&format!("factor {value}  // {} summed out: {}", latents.join(", "), marginal.how));
                     }
                     Step::Observe(i) => {
                         let observation = &model.observations[*i];

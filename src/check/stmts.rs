@@ -10,7 +10,7 @@ use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Targ
 use std::collections::HashMap;
 
 /// How a block ended.
-enum Flow {
+pub(super) enum Flow {
     Next,
     Return(Val),
 }
@@ -37,13 +37,16 @@ fn bound_names(block: &ast::Block) -> HashMap<String, Span> {
 impl<'p> Checker<'p> {
     /// The statements of a body; the value it returns, if it returns one.
     pub(super) fn body(&mut self, block: &'p ast::Block) -> R<Option<Val>> {
-        match self.block(block)? {
-            Flow::Return(val) => Ok(Some(val)),
-            Flow::Next => Ok(None),
+        let arrays = self.arrays.len();
+        let flow = self.block(block);
+        let filled = if flow.is_ok() { self.check_filled(arrays) } else { Ok(()) };
+        match flow? {
+            Flow::Return(val) => filled.map(|()| Some(val)),
+            Flow::Next => filled.map(|()| None),
         }
     }
     /// Checks every statement, so that each mistake is reported; fails when one of them failed.
-    fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
+    pub(super) fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
         self.ahead.push(bound_names(block));
         let result = self.statements(block);
         self.ahead.pop();
@@ -88,7 +91,7 @@ impl<'p> Checker<'p> {
             StmtKind::Factor(e) => {
                 self.only_in_model(span, "factor")?;
                 let e = self.array(e)?;
-                self.model.steps.push(Step::Factor(e));
+                self.push_step(super::loops::BodyStep::Factor(e));
             }
             StmtKind::If { cond, then, otherwise } => {
                 let c = self.scalar(cond)?;
@@ -132,36 +135,9 @@ impl<'p> Checker<'p> {
                 let val = self.expr(e)?;
                 return Ok(Flow::Return(self.drawn(val, e.span)?));
             }
-            StmtKind::For { .. } => {
-                return Err(self.error(
-                    Code::E0404,
-                    "`for` is not supported yet",
-                    span,
-                    "this loop",
-                    "write it over whole arrays: slices such as `x[1..]`, `cumsum`, `range`",
-                ));
-            }
-            StmtKind::Declare { name, .. } => {
-                self.bind(name, Binding::Poison);
-                let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "this declaration",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
-            StmtKind::Assign { name, .. } => {
-                let message = format!("elements of `{}` cannot be set", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "not supported yet",
-                    "build the whole array with `concat`, `stack` or `where`",
-                ));
-            }
+            StmtKind::For { var, range, body } => self.for_loop(var, range, body, span)?,
+            StmtKind::Declare { name, ty, keep } => self.declare(name, ty, *keep, doc, span)?,
+            StmtKind::Assign { name, index, value } => self.assign(name, index, value, span)?,
             StmtKind::Expr(e) => match (&e.kind, self.context) {
                 (Syntax::Name(name), Context::Generate) => {
                     let value = self.array(e)?;
@@ -320,22 +296,7 @@ impl<'p> Checker<'p> {
     ) -> R<()> {
         let path = match target {
             Target::Path(path) => path,
-            Target::Element(path, _) => {
-                // Its declaration has been refused already.
-                if let [name] = &path.parts[..]
-                    && matches!(self.lookup_local(&name.name), Some((Binding::Poison, _)))
-                {
-                    return Err(Reported);
-                }
-                let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    path.span,
-                    "an element",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
+            Target::Element(path, index) => return self.sample_element(path, index, dist, doc, span),
             Target::Tuple(_, span) => {
                 let help = match self.submodel(dist).is_some() {
                     true => "name the draw, then take its value apart: `h ~ f(…)` and `(a, b) = h`",
@@ -448,19 +409,34 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
-        if ty.elem != Elem::Real {
+        if let Some(inside) = self.loops.last() {
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn in every iteration"))
+                .label(span, "one site, many draws")
+                .label(inside.span, "in this loop")
+                .help(format!("declare an array before the loop, `{0}: real[T]`, and draw `{0}[t] ~ …`", name.name));
             self.bind(name, Binding::Poison);
-            let message = format!("`{full}` is discrete: summing it out is not supported yet");
-            return Err(self.error(
-                Code::E0505,
-                message,
-                d.span(),
-                "draws are whole numbers",
-                "sum it out by hand: `Mixture(weights, [D, …])`, or observe it",
-            ));
+            return Err(self.report(d));
+        }
+        if ty.elem != Elem::Real {
+            let latent = self.model.discrete.len_id();
+            let value = self.push(ExprKind::Discrete(latent), ty.clone(), name.span);
+            let (span, dist) = (name.span, d);
+            self.model.discrete.push(Discrete { name: full, doc, span, ty, dist, value, forward: None, back: None });
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
         }
         let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
-        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None };
+        let site = Site {
+            name: full.clone(),
+            doc,
+            span: name.span,
+            ty,
+            dist: d,
+            value,
+            fan_in: None,
+            forward: None,
+            absorbed: false,
+        };
         let id = self.model.sites.push(site);
         self.model.steps.push(Step::Site(id));
         self.site_values.insert(full, id);
@@ -590,6 +566,13 @@ impl<'p> Checker<'p> {
     fn observe(&mut self, value: ExprId, data: Option<DataId>, d: DistExpr, name: String, span: Span) -> R<()> {
         let ty = self.program.ty(value).clone();
         if let Some(id) = data {
+            if let Some(inside) = self.loops.last() {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed in every iteration"))
+                    .label(span, "the whole datum each time")
+                    .label(inside.span, "in this loop")
+                    .help(format!("observe an element, `{name}[t] ~ …`, or move it out of the loop"));
+                return Err(self.report(d));
+            }
             if let Some(&first) = self.observed.get(&id) {
                 let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
                     .label(span, "observed again here")
@@ -619,8 +602,7 @@ impl<'p> Checker<'p> {
         if let Some(id) = data {
             self.check_observed_range(id, &d, span)?;
         }
-        self.model.steps.push(Step::Observe(self.model.observations.len()));
-        self.model.observations.push(Observation { name, data, value, dist: d, span });
+        self.push_step(super::loops::BodyStep::Observe(Observation { name, data, value, dist: d, span }));
         Ok(())
     }
     /// An observation that the declared range shows to be outside the support.
@@ -666,6 +648,31 @@ impl<'p> Checker<'p> {
         Ok(())
     }
 
+    /// An observation of some elements of a datum.
+    pub(super) fn observe_element(
+        &mut self,
+        value: ExprId,
+        data: DataId,
+        d: DistExpr,
+        name: String,
+        span: Span,
+    ) -> R<()> {
+        match self.observed.get(&data).copied() {
+            // The first element of a datum notes its place; a datum that is observed as a whole has none.
+            Some(first) if !self.arrays.iter().any(|a| a.role == super::arrays::Role::Data(data)) => {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
+                    .label(span, "observed again here")
+                    .label(first, "first observed here")
+                    .help("a datum has one distribution; another term of the density is a `factor`");
+                return Err(self.report(d));
+            }
+            _ => {
+                self.observed.entry(data).or_insert(span);
+            }
+        }
+        self.observe(value, None, d, name, span)
+    }
+
     fn generate_draw(
         &mut self,
         name: &ast::Ident,
@@ -683,6 +690,12 @@ impl<'p> Checker<'p> {
             return Err(self.report(d));
         }
         let ty = self.site_type(&d, declared, &full)?;
+        if !self.loops.is_empty() {
+            let index = self.loops.iter().map(|l| l.var_expr).collect();
+            let value = self.push(ExprKind::Sample { dist: Box::new(d), index }, ty, name.span);
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
+        }
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
         self.program.generate.draws.push(Draw { name: full.clone(), ty, dist: d, value });

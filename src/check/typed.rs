@@ -36,6 +36,18 @@ index_type!(
     /// A random value of the `generate` block.
     DrawId, "draw"
 );
+index_type!(
+    /// A discrete latent of the model, which is summed out.
+    DiscreteId, "discrete"
+);
+index_type!(
+    /// A variable that a loop binds.
+    VarId, "var"
+);
+index_type!(
+    /// A loop with a carry.
+    ScanId, "scan"
+);
 
 /// Element type and shape of a value.
 #[derive(Clone, PartialEq, Debug)]
@@ -85,6 +97,31 @@ pub enum ExprKind {
     Hole(HoleId),
     /// A random value of `generate`.
     Draw(DrawId),
+    /// The value of a discrete latent.
+    Discrete(DiscreteId),
+    /// What a loop binds: its index, an entry of an array, a carry.
+    Var(VarId),
+    /// A result of a loop.
+    Scan {
+        /// The loop.
+        scan: ScanId,
+        /// Which result.
+        port: Port,
+    },
+    /// The log density [nats] of a distribution, in the shape of independent elements.
+    LogProb {
+        /// The distribution.
+        dist: Box<DistExpr>,
+        /// Where.
+        value: ExprId,
+    },
+    /// A forward draw.
+    Sample {
+        /// Where from.
+        dist: Box<DistExpr>,
+        /// The variables of the loops around: every iteration draws anew.
+        index: Vec<ExprId>,
+    },
     /// A built-in function.
     Call {
         /// Which.
@@ -101,6 +138,45 @@ pub enum ExprKind {
         /// One entry per index, in order.
         indices: Vec<Ix>,
     },
+}
+
+/// A result of a loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// A value of all iterations, with a leading dimension for them.
+    Stacked(usize),
+    /// A carry after the last iteration.
+    Last(usize),
+}
+
+/// A loop whose iterations pass values on. Its body are the expressions that depend on the variables it binds.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The number of iterations.
+    pub len: Size,
+    /// From the last iteration to the first.
+    pub reverse: bool,
+    /// Variables that are an entry of an array in each iteration: variable and array `[len, …]`.
+    pub elements: Vec<(ExprId, ExprId)>,
+    /// What passes from one iteration to the next.
+    pub carries: Vec<Carry>,
+    /// What is kept of every iteration.
+    pub results: Vec<ExprId>,
+    /// What the body uses of the world outside.
+    pub captures: Vec<ExprId>,
+    /// Where the loop stands.
+    pub span: Span,
+}
+
+/// A value that passes from one iteration to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Carry {
+    /// The variable that the body sees.
+    pub var: ExprId,
+    /// Its value in the first iteration.
+    pub init: ExprId,
+    /// Its value in the next iteration.
+    pub next: ExprId,
 }
 
 /// Compile-time arguments of a built-in function; the function's row says what they mean.
@@ -153,13 +229,22 @@ pub enum DistExpr {
         /// Where it was written.
         span: Span,
     },
+    /// Distributions of the parts of an array, side by side along a dimension: how a loop gives an array its density.
+    Joined {
+        /// The dimension, which is one of independent elements.
+        axis: usize,
+        /// How many entries each part has, and their distribution.
+        parts: Vec<(Size, DistExpr)>,
+        /// Where it was written.
+        span: Span,
+    },
 }
 
 impl DistExpr {
     /// Where it was written.
     pub fn span(&self) -> Span {
         match self {
-            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } => *span,
+            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } | DistExpr::Joined { span, .. } => *span,
         }
     }
     /// All argument expressions.
@@ -169,6 +254,7 @@ impl DistExpr {
             DistExpr::Mixture { weights, components, .. } => {
                 std::iter::once(*weights).chain(components.iter().flat_map(|c| c.args())).collect()
             }
+            DistExpr::Joined { parts, .. } => parts.iter().flat_map(|(_, d)| d.args()).collect(),
         }
     }
     /// The support as the checker sees it.
@@ -176,6 +262,7 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).support,
             DistExpr::Mixture { components, .. } => components.first().map_or(SupportKind::Real, DistExpr::support),
+            DistExpr::Joined { parts, .. } => parts[0].1.support(),
         }
     }
     /// The number of trailing dimensions of one draw.
@@ -183,6 +270,15 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).event_rank,
             DistExpr::Mixture { components, .. } => components.first().map_or(0, DistExpr::event_rank),
+            DistExpr::Joined { parts, .. } => parts[0].1.event_rank(),
+        }
+    }
+    /// Whether it integrates to 1 and can be drawn from.
+    pub fn is_proper(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_proper(),
+            DistExpr::Mixture { components, .. } => components.iter().all(DistExpr::is_proper),
+            DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
         }
     }
     /// What a message calls it.
@@ -190,7 +286,29 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).name,
             DistExpr::Mixture { .. } => "Mixture",
+            DistExpr::Joined { parts, .. } => parts[0].1.name(),
         }
+    }
+    /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
+    /// of independent elements.
+    pub fn map_args<E>(&self, f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
+        Ok(match self {
+            DistExpr::Row { def, args, span } => {
+                let params = crate::dist::get(*def).params;
+                let args = args.iter().zip(params).map(|(&a, p)| f(a, p.event_rank)).collect::<Result<_, E>>()?;
+                DistExpr::Row { def: *def, args, span: *span }
+            }
+            DistExpr::Mixture { weights, components, span } => DistExpr::Mixture {
+                weights: f(*weights, 1)?,
+                components: components.iter().map(|c| c.map_args(f)).collect::<Result<_, E>>()?,
+                span: *span,
+            },
+            DistExpr::Joined { axis, parts, span } => DistExpr::Joined {
+                axis: *axis,
+                parts: parts.iter().map(|(n, d)| Ok((n.clone(), d.map_args(f)?))).collect::<Result<_, E>>()?,
+                span: *span,
+            },
+        })
     }
 }
 
@@ -245,6 +363,48 @@ pub struct Site {
     pub value: ExprId,
     /// Fan-in, when the site is the weight of a convolution or a dense layer.
     pub fan_in: Option<Size>,
+    /// How it is drawn from the prior where that goes element by element; `None` where `dist` draws it at once.
+    pub forward: Option<ExprId>,
+    /// True when its prior depends on a discrete latent: its log density is part of a [`Marginal`].
+    pub absorbed: bool,
+}
+
+/// A discrete latent, which is summed out.
+#[derive(Clone, Debug)]
+pub struct Discrete {
+    /// Its full name.
+    pub name: String,
+    /// Its doc comment.
+    pub doc: Option<String>,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its type.
+    pub ty: Ty,
+    /// Its prior.
+    pub dist: DistExpr,
+    /// The expression that stands for its value.
+    pub value: ExprId,
+    /// How it is drawn from the prior where that goes element by element.
+    pub forward: Option<ExprId>,
+    /// A draw from its exact conditional given everything that is not discrete; set when it has been summed out.
+    pub back: Option<ExprId>,
+}
+
+/// Log densities with a discrete latent summed out.
+#[derive(Clone, Debug)]
+pub struct Marginal {
+    /// The log of the sum [nats], one for each independent element.
+    pub value: ExprId,
+    /// The latents that were summed out, in the order in which they went.
+    pub latents: Vec<DiscreteId>,
+    /// The observations that it contains, by position in [`Model::observations`].
+    pub observations: Vec<usize>,
+    /// The sites whose priors it contains.
+    pub sites: Vec<SiteId>,
+    /// How it was done, in words.
+    pub how: String,
+    /// Where.
+    pub span: Span,
 }
 
 /// An observation.
@@ -271,6 +431,8 @@ pub enum Step {
     Observe(usize),
     /// `factor expr`
     Factor(ExprId),
+    /// What is left of terms that depend on discrete latents, by position in [`Model::marginals`].
+    Marginal(usize),
 }
 
 /// A reported deterministic value.
@@ -293,6 +455,14 @@ pub struct Model {
     pub sites: IndexVec<SiteId, Site>,
     /// The observations.
     pub observations: Vec<Observation>,
+    /// The discrete latents.
+    pub discrete: IndexVec<DiscreteId, Discrete>,
+    /// Terms with discrete latents summed out.
+    pub marginals: Vec<Marginal>,
+    /// Data that are observed element by element, each given what came before: how they are drawn all together.
+    pub simulated: Vec<(DataId, ExprId)>,
+    /// What became of each loop, in words: place and text.
+    pub loops: Vec<(Span, String)>,
     /// All of them and the factors in order.
     pub steps: Vec<Step>,
     /// What is reported besides the sites.
@@ -447,6 +617,12 @@ pub struct Program {
     pub data: IndexVec<DataId, DataDecl>,
     /// The file constants, as written, in order.
     pub constants: Vec<(String, ast::Expr)>,
+    /// The loops with carries.
+    pub scans: IndexVec<ScanId, Scan>,
+    /// The number of variables that loops bind.
+    pub vars: usize,
+    /// For expressions inside loops, the variables of loops that they depend on, ascending; others are left out.
+    pub bound: std::collections::HashMap<ExprId, std::sync::Arc<[VarId]>>,
     /// The learnable constants.
     pub params: IndexVec<ParamId, Param>,
     /// The free variational parameters.
@@ -490,7 +666,51 @@ impl Program {
                     _ => None,
                 }))
                 .collect(),
+            ExprKind::LogProb { dist, value } => dist.args().into_iter().chain([*value]).collect(),
+            ExprKind::Sample { dist, index } => dist.args().into_iter().chain(index.iter().copied()).collect(),
+            ExprKind::Scan { scan, .. } => {
+                let scan = &self.scans[*scan];
+                let outside = scan.elements.iter().map(|e| e.1).chain(scan.carries.iter().map(|c| c.init));
+                outside.chain(scan.captures.iter().copied()).collect()
+            }
             _ => Vec::new(),
         }
+    }
+    /// Appends an expression, and notes which variables of loops it depends on.
+    pub fn push(&mut self, expr: Expr) -> ExprId {
+        let own = match &expr.kind {
+            ExprKind::Var(var) => vec![*var],
+            _ => Vec::new(),
+        };
+        let id = self.exprs.push(expr);
+        let mut vars = own;
+        for o in self.operands(id) {
+            if let Some(more) = self.bound.get(&o) {
+                vars.extend(more.iter().copied());
+            }
+        }
+        vars.sort();
+        vars.dedup();
+        if !vars.is_empty() {
+            self.bound.insert(id, vars.into());
+        }
+        id
+    }
+    /// The variables of loops that an expression depends on, ascending.
+    pub fn bound_vars(&self, id: ExprId) -> &[VarId] {
+        self.bound.get(&id).map_or(&[], |vars| vars)
+    }
+    /// Whether an expression stands inside a loop.
+    pub fn is_bound(&self, id: ExprId) -> bool {
+        self.bound.contains_key(&id)
+    }
+    /// The variables that a loop binds.
+    pub fn scan_vars(&self, scan: &Scan) -> Vec<VarId> {
+        let vars = scan.elements.iter().map(|e| e.0).chain(scan.carries.iter().map(|c| c.var));
+        vars.filter_map(|e| match self.exprs[e].kind {
+            ExprKind::Var(var) => Some(var),
+            _ => None,
+        })
+        .collect()
     }
 }

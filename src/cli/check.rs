@@ -234,7 +234,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                         };
                         (gradient, has_closed_kl(*def, &site.dist))
                     }
-                    DistExpr::Mixture { .. } => ("none", false),
+                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } => ("none", false),
                 };
                 let kl = if closed && !sampled { "closed form" } else { "Monte Carlo" };
                 return [dist_text(program, dist, 24), gradient.into(), kl.into()];
@@ -249,6 +249,6 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
 fn has_closed_kl(guide: dist::DistId, prior: &DistExpr) -> bool {
     match prior {
         DistExpr::Row { def, .. } => dist::get(guide).kl.iter().any(|(other, _)| other == def),
-        DistExpr::Mixture { .. } => false,
+        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
     }
 }

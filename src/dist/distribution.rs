@@ -3,6 +3,7 @@
 //! A [`Dist`] is a row of the table with its parameters, or a composition of such. Every method appends graph code.
 //! What a row's own functions leave to broadcasting is broadcast here: results have the full batch shape.
 
+use super::joined;
 use super::pieces::{broadcast_shapes, log_or_impossible};
 use super::{DistDef, DistId, GraphFn, Reparam, SupportKind, get};
 use crate::ir::{Builder, DType, Shape, ValueId};
@@ -26,6 +27,13 @@ pub enum Dist {
         /// K distributions of one support, dtype and event shape.
         components: Vec<Dist>,
     },
+    /// Parts side by side along a dimension of independent elements.
+    Joined {
+        /// The dimension, which is the same in `x`, counted from the first.
+        axis: usize,
+        /// How many entries each part has, and their distribution; of one support, dtype and event shape.
+        parts: Vec<(usize, Dist)>,
+    },
 }
 
 impl Dist {
@@ -39,6 +47,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def),
             Dist::Mixture { components, .. } => components[0].def(),
+            Dist::Joined { parts, .. } => parts[0].1.def(),
         }
     }
     /// The family's name in the language.
@@ -46,6 +55,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).name,
             Dist::Mixture { .. } => "Mixture",
+            Dist::Joined { parts, .. } => parts[0].1.name(),
         }
     }
     /// Where draws lie.
@@ -60,6 +70,13 @@ impl Dist {
             Dist::Mixture { components, .. } => {
                 let ends: Option<Vec<_>> = components.iter().map(|c| c.bounds(g)).collect();
                 ends?.into_iter().reduce(|(a, b), (c, d)| (g.minimum(a, c), g.maximum(b, d)))
+            }
+            Dist::Joined { axis, parts } => {
+                let whole = self.batch_shape(g);
+                let none = Shape::scalar();
+                let low = joined::join(g, *axis, &whole, &none, parts, |g, _, d, _| d.bounds(g).map(|b| b.0))?;
+                let high = joined::join(g, *axis, &whole, &none, parts, |g, _, d, _| d.bounds(g).map(|b| b.1))?;
+                Some((low, high))
             }
         }
     }
@@ -82,6 +99,7 @@ impl Dist {
                 .iter()
                 .map(|c| c.batch_shape(g))
                 .fold(g.shape(*weights).drop_last(1), |acc, batch| broadcast_shapes(&acc, &batch)),
+            Dist::Joined { axis, parts } => joined::batch_shape(g, *axis, parts),
         }
     }
     /// The shape of one draw of one element.
@@ -92,6 +110,7 @@ impl Dist {
                 get(*def).event_shape(&shapes)
             }
             Dist::Mixture { components, .. } => components[0].event_shape(g),
+            Dist::Joined { parts, .. } => parts[0].1.event_shape(g),
         }
     }
     /// Whether it integrates to 1 and can be drawn from.
@@ -99,13 +118,14 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).is_proper(),
             Dist::Mixture { components, .. } => components.iter().all(Dist::is_proper),
+            Dist::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
         }
     }
     /// Whether draws can carry the gradient of the parameters.
     pub fn is_reparameterized(&self) -> bool {
         match self {
             Dist::Row { def, .. } => get(*def).is_reparameterized(),
-            Dist::Mixture { .. } => false,
+            Dist::Mixture { .. } | Dist::Joined { .. } => false,
         }
     }
 
@@ -127,6 +147,7 @@ impl Dist {
                     .collect();
                 log_sum_exp_of(g, &terms)
             }
+            Dist::Joined { axis, parts } => joined::log_prob(g, *axis, parts, x),
         }
     }
 
@@ -137,7 +158,7 @@ impl Dist {
                 Reparam::None => None,
                 Reparam::Noise(draw) | Reparam::Implicit(draw) => Some(draw(g, params, shape)),
             },
-            Dist::Mixture { .. } => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } => None,
         }
     }
 
@@ -164,6 +185,12 @@ impl Dist {
                 }
                 draw
             }
+            Dist::Joined { axis, parts } => {
+                let whole = shape.drop_last(self.event_rank());
+                let event = Shape::from(&shape[whole.rank()..]);
+                let joined = joined::join(g, *axis, &whole, &event, parts, |g, _, d, shape| Some(d.sample(g, shape)));
+                joined.expect("every part is drawn")
+            }
         }
     }
 
@@ -174,6 +201,10 @@ impl Dist {
             Dist::Mixture { weights, components } => {
                 let means: Option<Vec<ValueId>> = components.iter().map(|c| c.mean(g)).collect();
                 Some(weighted_sum(g, *weights, &means?, self.event_rank()))
+            }
+            Dist::Joined { axis, parts } => {
+                let (whole, event) = (self.batch_shape(g), self.event_shape(g));
+                joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.mean(g))
             }
         }
     }
@@ -195,6 +226,10 @@ impl Dist {
                     .collect();
                 Some(weighted_sum(g, *weights, &spreads?, self.event_rank()))
             }
+            Dist::Joined { axis, parts } => {
+                let (whole, event) = (self.batch_shape(g), self.event_shape(g));
+                joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.variance(g))
+            }
         }
     }
     /// The entropy [nats], batch shaped; `None` where there is no closed form.
@@ -215,6 +250,7 @@ impl Dist {
                 let probs: Option<Vec<ValueId>> = components.iter().map(|c| c.probs(g)).collect();
                 Some(weighted_sum(g, *weights, &probs?, 1))
             }
+            Dist::Joined { .. } => None,
         }
     }
     /// P(X <= x), in the shape of the batch of `x` and the parameters; `None` where there is no closed form.
@@ -225,13 +261,14 @@ impl Dist {
                 let below: Option<Vec<ValueId>> = components.iter().map(|c| c.cdf(g, x)).collect();
                 Some(weighted_sum(g, *weights, &below?, 0))
             }
+            Dist::Joined { .. } => None,
         }
     }
     /// The value below which a draw lies with probability `q` in (0, 1); `None` where there is no closed form.
     pub fn icdf(&self, g: &mut Builder, q: ValueId) -> Option<ValueId> {
         match self {
             Dist::Row { def, params } => get(*def).icdf.map(|icdf| icdf(g, q, params)),
-            Dist::Mixture { .. } => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } => None,
         }
     }
     /// KL(self || other) [nats], in the shape of the common batch; `None` where there is no closed form.

@@ -26,6 +26,7 @@ mod gamma;
 mod hypergeometric;
 mod implicit;
 mod inverse_gaussian;
+mod joined;
 mod kumaraswamy;
 mod laplace;
 mod logistic;

@@ -6,6 +6,7 @@
 
 pub mod estimators;
 mod layers;
+mod loops;
 pub mod params;
 pub mod rows;
 pub mod sites;
@@ -76,6 +77,11 @@ pub struct Lowering<'p> {
     memo: HashMap<(ExprId, Mode), ValueId>,
     /// The noise of expressions that draw: one for both modes.
     masks: HashMap<ExprId, ValueId>,
+    /// The graphs around the one that is being built, outermost first: bodies of loops are graphs of their own.
+    outer: Vec<loops::Outer>,
+    scans: HashMap<(ScanId, Mode), loops::ScanValues>,
+    vars: HashMap<VarId, ValueId>,
+    discrete_values: HashMap<DiscreteId, ValueId>,
 }
 
 impl<'p> Lowering<'p> {
@@ -110,6 +116,10 @@ impl<'p> Lowering<'p> {
             row_inputs: Vec::new(),
             memo: HashMap::new(),
             masks: HashMap::new(),
+            outer: Vec::new(),
+            scans: HashMap::new(),
+            vars: HashMap::new(),
+            discrete_values: HashMap::new(),
         }
     }
 
@@ -139,6 +149,9 @@ impl<'p> Lowering<'p> {
         value
     }
     fn expr_new(&mut self, e: ExprId, mode: Mode) -> ValueId {
+        if let Some(value) = self.captured(e, mode) {
+            return value;
+        }
         if let Some(value) = self.row_input(e).or_else(|| self.layer(e)) {
             return value;
         }
@@ -161,6 +174,21 @@ impl<'p> Lowering<'p> {
             ExprKind::Data(id) => self.data_input(e, &program.data[*id].name.clone()),
             ExprKind::Site(id) => self.site_value(*id),
             ExprKind::Draw(id) => self.draw_value(*id),
+            ExprKind::Discrete(id) => self.discrete_value(*id),
+            ExprKind::Var(var) => *self.vars.get(var).expect("bound by the loop that is being built"),
+            ExprKind::Scan { scan, port } => self.scan_port(*scan, *port, mode),
+            ExprKind::LogProb { dist, value } => {
+                let dist = self.dist(dist, mode);
+                let x = self.expr_in(*value, mode);
+                let log_prob = dist.log_prob(&mut self.g, x);
+                let shape = self.shape(&expr.ty.shape);
+                self.g.broadcast_to(log_prob, shape)
+            }
+            ExprKind::Sample { dist, .. } => {
+                let dist = self.dist(dist, mode);
+                let shape = self.shape(&expr.ty.shape);
+                dist.sample(&mut self.g, &shape)
+            }
             ExprKind::Param(id) => self.learnable(params::Owner::Param(*id), mode),
             ExprKind::Hole(id) => self.learnable(params::Owner::Hole(*id), mode),
             ExprKind::Call { def, args, attrs } => {
@@ -313,7 +341,33 @@ impl<'p> Lowering<'p> {
                 let components = components.iter().map(|c| self.dist(c, mode)).collect();
                 Dist::Mixture { weights, components }
             }
+            DistExpr::Joined { axis, parts, .. } => {
+                let parts = parts.iter().map(|(n, d)| (self.size(n), self.dist(d, mode))).collect();
+                Dist::Joined { axis: *axis, parts }
+            }
         }
+    }
+
+    /// The value of a discrete latent: drawn forward from the prior, elsewhere from its exact conditional.
+    fn discrete_value(&mut self, id: DiscreteId) -> ValueId {
+        if let Some(&v) = self.discrete_values.get(&id) {
+            return v;
+        }
+        let latent = &self.model.discrete[id];
+        let v = match (&self.source, latent.back, latent.forward) {
+            (SiteSource::Prior, _, None) => {
+                let dist = self.dist(&latent.dist, Mode::Live);
+                let shape = self.shape(&latent.ty.shape);
+                dist.sample(&mut self.g, &shape)
+            }
+            (SiteSource::Prior, _, Some(forward)) => self.expr(forward),
+            (_, back, _) => {
+                let v = self.expr(back.expect("discrete latents have been summed out"));
+                self.g.to_int(v)
+            }
+        };
+        self.discrete_values.insert(id, v);
+        v
     }
 
     /// A random value of `generate`.

@@ -241,6 +241,8 @@ fn used_params(program: &Program, model: &Model, guide: &Guide) -> IndexVec<Para
     stack.extend(model.sites.iter().flat_map(|s| s.dist.args()));
     stack.extend(model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())));
     stack.extend(model.steps.iter().filter_map(|s| if let Step::Factor(e) = s { Some(*e) } else { None }));
+    stack.extend(model.marginals.iter().map(|m| m.value));
+    stack.extend(model.discrete.iter().flat_map(|d| d.dist.args().into_iter().chain(d.forward).chain(d.back)));
     stack.extend(model.kept.iter().chain(&program.generate.reported).map(|k| k.value));
     stack.extend(program.generate.draws.iter().flat_map(|d| d.dist.args()));
     for step in &guide.steps {
