@@ -676,7 +676,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                 .help(format!("use at most {n}"))));
         }
     }
-    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan.is_some());
     let noisy = network && infer.svi.minibatch.is_some();
     infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
     let largest = program

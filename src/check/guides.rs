@@ -93,8 +93,12 @@ impl<'p> Checker<'p> {
                 let outer = std::mem::replace(&mut self.context, Context::Guide);
                 // A guide sees the sites that it has drawn so far.
                 let all = std::mem::take(&mut self.site_values);
-                self.layer_path.clear();
+                // Parameters of the guide bear its name, so that those of several guides are told apart.
+                self.layer_path = vec![name.clone()];
+                let counts = std::mem::take(&mut self.layer_counts);
                 let result = self.guide_block(block, &all);
+                self.layer_counts = counts;
+                self.layer_path.clear();
                 self.site_values = all;
                 self.context = outer;
                 self.scope = scope;
@@ -136,13 +140,7 @@ impl<'p> Checker<'p> {
     fn guide_stmt(&mut self, stmt: &'p ast::Stmt, all: &HashMap<String, SiteId>, steps: &mut Vec<GuideStep>) -> R<()> {
         match &stmt.kind {
             StmtKind::Let { target, value, keep: false } => self.let_stmt(target, value, false, None),
-            StmtKind::Param { .. } => Err(self.error(
-                Code::E0404,
-                "`param` in a guide is not supported yet",
-                stmt.span,
-                "a learnable constant",
-                "a hole `?` is a free parameter",
-            )),
+            StmtKind::Param { name, ty, init } => self.param(name, ty.as_ref(), init.as_ref(), stmt.span),
             StmtKind::Sample { target, ty, dist, .. } => {
                 if let Some(ty) = ty {
                     return Err(self.error(
