@@ -77,9 +77,7 @@ fn the_network_is_that_of_the_formulas() {
     let plain = |values: &[Vec<f64>]| -> f64 {
         rows.iter().map(|&r| log_likelihood(&images[16 + 64 * r..][..64], labels[8 + r], values)).sum()
     };
-    let prior = |values: &[Vec<f64>]| -> f64 {
-        values.iter().flatten().map(|&x| log_normal(x, 0.0, 1.0)).sum()
-    };
+    let prior = |values: &[Vec<f64>]| -> f64 { values.iter().flatten().map(|&x| log_normal(x, 0.0, 1.0)).sum() };
     let found = e.at(&p, Key::new(0), Some(&rows));
     assert_close(found.rows, plain(&values), 1e-9, "log likelihood of five images");
     assert_close(found.global, prior(&values), 1e-7, "log prior of the weights");

@@ -38,8 +38,7 @@ pub(super) fn blanks(cells: &[Option<Cell>]) -> Vec<usize> {
             start += 1;
             continue;
         };
-        let run: Vec<Cell> =
-            cells[start..].iter().map_while(|c| c.filter(|c| c.kind == first.kind)).collect();
+        let run: Vec<Cell> = cells[start..].iter().map_while(|c| c.filter(|c| c.kind == first.kind)).collect();
         let columns = if first.kind == Kind::Free {
             free(&run)
         } else {
@@ -122,11 +121,8 @@ mod tests {
             lines.iter().map(|&(width, blanks)| Some(Cell { kind: Kind::Free, width, blanks })).collect();
         let got = blanks(&cells);
         assert_eq!(got, expect, "{lines:?}");
-        let again: Vec<Option<Cell>> = cells
-            .iter()
-            .zip(&got)
-            .map(|(c, &blanks)| c.map(|c| Cell { blanks, ..c }))
-            .collect();
+        let again: Vec<Option<Cell>> =
+            cells.iter().zip(&got).map(|(c, &blanks)| c.map(|c| Cell { blanks, ..c })).collect();
         assert_eq!(blanks(&again), expect, "a second time: {lines:?}");
     }
 

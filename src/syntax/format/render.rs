@@ -190,7 +190,8 @@ impl Page<'_> {
     /// The sign of a line that may stand in line with others, by its place among the nodes of its first part.
     fn sign(&self, stmt: &Stmt, kind: BlockKind) -> Option<(Kind, usize)> {
         let [Part::Sequence(nodes)] = stmt.parts.as_slice() else { return None };
-        let is_sign = |n: &Node| matches!(n, Node::Token(t) if matches!(self.kind(*t), TokenKind::Assign | TokenKind::Tilde));
+        let is_sign =
+            |n: &Node| matches!(n, Node::Token(t) if matches!(self.kind(*t), TokenKind::Assign | TokenKind::Tilde));
         let at = nodes.iter().position(is_sign)?;
         if at == 0 || nodes[..at].iter().any(|n| self.has_comment(n) || matches!(n, Node::Break)) {
             return None;
@@ -504,7 +505,11 @@ impl Page<'_> {
         }
         let size = |n: &Node| match n {
             Node::Group(g) if !g.entries.is_empty() || !g.closing.is_empty() => {
-                if self.has_comment(n) { usize::MAX } else { columns(&self.flat(std::slice::from_ref(n))) }
+                if self.has_comment(n) {
+                    usize::MAX
+                } else {
+                    columns(&self.flat(std::slice::from_ref(n)))
+                }
             }
             _ => 0,
         };
@@ -539,7 +544,8 @@ impl Page<'_> {
     /// Writes nodes that have no brackets to break: before `or` and `and`, else before sums.
     fn at_operators(&self, nodes: &[&Node], indent: usize, w: &mut Writer) {
         let cuts_at = |kinds: &[TokenKind]| -> Vec<usize> {
-            let is_one = |n: &Node| matches!(n, Node::Token(t) if kinds.contains(&self.kind(*t)) && !self.reader.unary[*t]);
+            let is_one =
+                |n: &Node| matches!(n, Node::Token(t) if kinds.contains(&self.kind(*t)) && !self.reader.unary[*t]);
             (1..nodes.len()).filter(|&i| is_one(nodes[i])).collect()
         };
         let mut cuts = cuts_at(&[TokenKind::Or, TokenKind::And]);

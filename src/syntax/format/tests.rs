@@ -1,10 +1,10 @@
 //! The layout of single constructs, and what must hold for every program there is.
 
 use super::*;
-use crate::syntax::lexer::TokenKind;
 use crate::index::Idx;
-use crate::syntax::roundtrip::{config, item};
 use crate::syntax::ast::Module;
+use crate::syntax::lexer::TokenKind;
+use crate::syntax::roundtrip::{config, item};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -98,17 +98,18 @@ fn long_calls_are_broken_and_short_ones_joined() {
     check("a = f(\n  1,\n  2\n)\n", "a = f(1, 2)\n");
     check(
         &format!("model m(x: real, {long}: real, b_{long}: real[N, K], c_{long}: size) {{ return x }}\n"),
-        &format!("model m(\n  x: real,\n  {long}: real,\n  b_{long}: real[N, K],\n  c_{long}: size\n) {{\n  return x\n}}\n")
-            .replace(") {\n  return x\n}", ") {\n  return x\n}"),
+        &format!(
+            "model m(\n  x: real,\n  {long}: real,\n  b_{long}: real[N, K],\n  c_{long}: size\n) {{\n  return x\n}}\n"
+        )
+        .replace(") {\n  return x\n}", ") {\n  return x\n}"),
     );
     let call = format!("g({long}, {long}, {long})");
-    check(
-        &format!("y = f(x)[0] + h({call}, {call})\n"),
-        &format!("y = f(x)[0] + h(\n  {call},\n  {call}\n)\n"),
-    );
+    check(&format!("y = f(x)[0] + h({call}, {call})\n"), &format!("y = f(x)[0] + h(\n  {call},\n  {call}\n)\n"));
     check(
         &format!("y = images |> f({long}) |> g({long}) |> h({long}) |> k({long})\n"),
-        &format!("y = images |> f({long})\n           |> g({long})\n           |> h({long})\n           |> k({long})\n"),
+        &format!(
+            "y = images |> f({long})\n           |> g({long})\n           |> h({long})\n           |> k({long})\n"
+        ),
     );
     let sum = [long; 5].join(" + ");
     check(&format!("y = {sum}\n"), &format!("y = {}\n", sum.replace(" +", "\n  +")));
@@ -123,7 +124,9 @@ fn line_breaks_before_operators_are_the_authors() {
 
 #[test]
 fn comments_stay_where_they_were() {
-    stays("/// doc\nmodel {  // first\n  // second\n  x ~ D()  // third\n\n  /// fourth\n  y ~ D()\n  // fifth\n}  // sixth\n// seventh\n");
+    stays(
+        "/// doc\nmodel {  // first\n  // second\n  x ~ D()  // third\n\n  /// fourth\n  y ~ D()\n  // fifth\n}  // sixth\n// seventh\n",
+    );
     stays("a = f(\n  // of b\n  b,  // behind b\n  // of c\n  c  // behind c\n  // at the end\n)\n");
     check("a = f(b // one\n , c, // two\n // three\n)\n", "a = f(\n  b,  // one\n  c  // two\n  // three\n)\n");
     check("a = b + // one\n  c // two\n  // three\n  + d\n", "a = b +  // one\n  c  // two\n  // three\n  + d\n");
@@ -158,11 +161,7 @@ fn holds(text: &str, name: &str) {
     assert_eq!(fmt(&out), out, "{name}: a second time\n{text}");
     assert_eq!(print_module(&parse(&out).0), print_module(&module), "{name}");
     let (old, new) = (tokenize(text), tokenize(&out));
-    assert_eq!(
-        comments(text, &old).collect::<Vec<_>>(),
-        comments(&out, &new).collect::<Vec<_>>(),
-        "{name}"
-    );
+    assert_eq!(comments(text, &old).collect::<Vec<_>>(), comments(&out, &new).collect::<Vec<_>>(), "{name}");
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -240,7 +239,9 @@ fn disturbed(text: &str, choices: &[u8]) -> String {
         out.push_str(&text[end..token.start]);
         match token.kind {
             TokenKind::RParen | TokenKind::RBracket => depth -= 1,
-            TokenKind::Newline => out.push_str(["", "  ", " // at the end", "\n// alone", "\n\n\n", ""][next() as usize % 6]),
+            TokenKind::Newline => {
+                out.push_str(["", "  ", " // at the end", "\n// alone", "\n\n\n", ""][next() as usize % 6])
+            }
             _ => {}
         }
         out.push_str(token.text(text));

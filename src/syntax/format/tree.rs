@@ -320,7 +320,19 @@ impl<'a> Reader<'a> {
         let breaks = |kind| {
             matches!(
                 kind,
-                Pipe | Or | And | Plus | Minus | Star | Slash | Percent | At | EqEq | NotEq | Less | LessEq | Greater
+                Pipe | Or
+                    | And
+                    | Plus
+                    | Minus
+                    | Star
+                    | Slash
+                    | Percent
+                    | At
+                    | EqEq
+                    | NotEq
+                    | Less
+                    | LessEq
+                    | Greater
                     | GreaterEq
             )
         };
@@ -344,8 +356,7 @@ impl<'a> Reader<'a> {
                 TokenKind::Comment(_) | TokenKind::HashComment => {
                     if !entry.nodes.is_empty() {
                         entry.nodes.push(Node::Comment(self.at, fresh));
-                    } else if let (false, true, Some(last)) =
-                        (fresh, entry.before.is_empty(), group.entries.last_mut())
+                    } else if let (false, true, Some(last)) = (fresh, entry.before.is_empty(), group.entries.last_mut())
                     {
                         last.after.push(self.at);
                     } else {
