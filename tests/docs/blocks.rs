@@ -77,7 +77,11 @@ impl Block {
     pub fn check(&self, root: &Path) -> Result<(), String> {
         if self.is("soon") {
             let wrapped = format!("model {{\n{}}}\n", self.text);
-            return [&self.text, &wrapped].into_iter().find_map(|t| layout(t).ok()).map(drop).ok_or_else(|| layout(&self.text).unwrap_err());
+            return [&self.text, &wrapped]
+                .into_iter()
+                .find_map(|t| layout(t).ok())
+                .map(drop)
+                .ok_or_else(|| layout(&self.text).unwrap_err());
         }
         if self.is("fragment") {
             let around = self.around.as_deref().unwrap_or("model {\n...\n}\n");

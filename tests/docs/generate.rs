@@ -13,7 +13,8 @@ use bayesc::syntax::ast::{Function, Item, Parameter, ParameterKind, Return};
 use bayesc::syntax::{parse_module, print_expr, print_type};
 use std::fmt::Write;
 
-const MADE: &str = "<!-- Made from the tables of the compiler; `BAYESC_BLESS=1 cargo test --test docs` writes it anew. -->\n\n";
+const MADE: &str =
+    "<!-- Made from the tables of the compiler; `BAYESC_BLESS=1 cargo test --test docs` writes it anew. -->\n\n";
 
 /// Every generated file: its path below `docs/`, its content.
 pub fn pages() -> Vec<(String, String)> {

@@ -149,7 +149,8 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 #[test]
 fn links_resolve() {
     let mut wrong = Vec::new();
-    let mut pages: Vec<(PathBuf, String)> = files(&root().join("docs"), "md").into_iter().map(|p| (p.clone(), read(&p))).collect();
+    let mut pages: Vec<(PathBuf, String)> =
+        files(&root().join("docs"), "md").into_iter().map(|p| (p.clone(), read(&p))).collect();
     for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/README.md"] {
         pages.push((root().join(name), read(&root().join(name))));
     }
