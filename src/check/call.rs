@@ -232,6 +232,21 @@ impl CallCx<'_, '_> {
         }
         Ok(pair)
     }
+    /// Argument `at` as compile-time numbers.
+    pub fn numbers(&mut self, at: usize) -> Ruled<Vec<i64>> {
+        let value = match self.args[at].clone() {
+            Some(Given::Ast(e)) => self.checker.option_expr(e),
+            Some(Given::Val(val, _)) => self.checker.val_as_option(&val),
+            None => None,
+        };
+        match value {
+            Some(OptionValue::Numbers(n)) => Ok(n),
+            _ => {
+                let message = format!("`{}` must be numbers known at compile time", self.def.params[at].name);
+                Err(self.error_at(at, message).help("write them in brackets: `(1, 0, 2)`").into())
+            }
+        }
+    }
     /// Argument `at` as a compile-time condition; `default` when it is not given.
     pub fn flag(&mut self, at: usize, default: bool) -> Ruled<bool> {
         let Some(given) = self.args[at].clone() else { return Ok(default) };

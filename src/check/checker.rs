@@ -51,6 +51,8 @@ pub(super) enum Binding {
     Val(Val),
     /// A size.
     Size(Size),
+    /// An array that is filled element by element.
+    Array(usize),
     /// Something whose message has been pushed: silent.
     Poison,
 }
@@ -127,6 +129,23 @@ pub(crate) struct Checker<'p> {
     /// What the statements of the blocks around bind, for names that are used too early.
     pub(super) ahead: Vec<HashMap<String, Span>>,
     pub(super) size_names: HashMap<String, SizeId>,
+    /// The loops around, outermost first.
+    pub(super) loops: Vec<super::loops::OpenLoop>,
+    /// Arrays that are filled element by element.
+    pub(super) arrays: Vec<super::arrays::Filled>,
+}
+
+/// What checking a statement a second time starts from.
+pub(super) struct Saved {
+    program: Program,
+    model: Model,
+    scope: Scope,
+    site_values: HashMap<String, SiteId>,
+    observed: HashMap<DataId, Span>,
+    loops: Vec<super::loops::OpenLoop>,
+    arrays: Vec<super::arrays::Filled>,
+    layer_counts: HashMap<String, usize>,
+    diags: Diagnostics,
 }
 
 impl<'p> Checker<'p> {
@@ -150,7 +169,35 @@ impl<'p> Checker<'p> {
             failed: HashSet::new(),
             ahead: Vec::new(),
             size_names: HashMap::new(),
+            loops: Vec::new(),
+            arrays: Vec::new(),
         }
+    }
+    /// The state of checking now.
+    pub(super) fn saved(&self) -> Saved {
+        Saved {
+            program: self.program.clone(),
+            model: self.model.clone(),
+            scope: self.scope.clone(),
+            site_values: self.site_values.clone(),
+            observed: self.observed.clone(),
+            loops: self.loops.clone(),
+            arrays: self.arrays.clone(),
+            layer_counts: self.layer_counts.clone(),
+            diags: self.diags.clone(),
+        }
+    }
+    /// Goes back to a state.
+    pub(super) fn restore(&mut self, saved: Saved) {
+        self.program = saved.program;
+        self.model = saved.model;
+        self.scope = saved.scope;
+        self.site_values = saved.site_values;
+        self.observed = saved.observed;
+        self.loops = saved.loops;
+        self.arrays = saved.arrays;
+        self.layer_counts = saved.layer_counts;
+        *self.diags = saved.diags;
     }
 
     // --- messages ----------------------------------------------------------------------------------------------
@@ -229,7 +276,7 @@ impl<'p> Checker<'p> {
 
     /// Appends an expression.
     pub(super) fn push(&mut self, kind: ExprKind, ty: Ty, span: Span) -> ExprId {
-        self.program.exprs.push(Expr { kind, ty, span })
+        self.program.push(Expr { kind, ty, span })
     }
     pub(super) fn constant(&mut self, value: f64, elem: Elem, span: Span) -> ExprId {
         self.push(ExprKind::Const(value), Ty::scalar(elem), span)

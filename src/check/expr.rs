@@ -109,6 +109,7 @@ impl<'p> Checker<'p> {
             return match binding {
                 Binding::Val(val) => Ok(self.at(val, span)),
                 Binding::Size(size) => Ok(Val::Array(self.size_value(size, span))),
+                Binding::Array(id) => Ok(Val::Array(self.whole_array(id, span)?)),
                 Binding::Poison => Err(super::checker::Reported),
             };
         }
@@ -347,7 +348,7 @@ impl<'p> Checker<'p> {
                         ));
                     }
                     all.extend_from_slice(args);
-                    return self.dist_call(name, callee.span, &all, span).map(Val::Dist);
+                    return self.dist_call(name, &all, span).map(Val::Dist);
                 }
                 Err(self.unknown_function(name, callee.span))
             }
@@ -501,7 +502,16 @@ impl<'p> Checker<'p> {
     // --- indexing ----------------------------------------------------------------------------------------------
 
     fn index(&mut self, base: &ast::Expr, indices: &[Index], span: Span) -> R<ExprId> {
+        if let Syntax::Name(name) = &base.kind
+            && let Some(id) = self.filled_array(name)
+        {
+            return self.element(id, indices, span);
+        }
         let base_id = self.array(base)?;
+        self.index_of(base_id, indices, span)
+    }
+    /// `base[…]`
+    pub(super) fn index_of(&mut self, base_id: ExprId, indices: &[Index], span: Span) -> R<ExprId> {
         let ty = self.program.ty(base_id).clone();
         let used = indices.iter().filter(|i| !matches!(i, Index::New(_))).count();
         if used > ty.shape.len() {
@@ -599,7 +609,7 @@ impl<'p> Checker<'p> {
         }
         Ok(())
     }
-    fn slice_bounds(
+    pub(super) fn slice_bounds(
         &mut self,
         start: Option<&ast::Expr>,
         end: Option<&ast::Expr>,
@@ -644,6 +654,15 @@ impl<'p> Checker<'p> {
             Syntax::Name(name) => match self.lookup_local(name).cloned() {
                 Some((Binding::Size(size), _)) => size,
                 Some((Binding::Val(val), _)) => self.val_as_size(&val, e.span)?,
+                Some((Binding::Array(_), _)) => {
+                    return Err(self.error(
+                        Code::E0308,
+                        format!("`{name}` is an array, not a size"),
+                        e.span,
+                        "not a size",
+                        "a size is a name, a number or arithmetic over them",
+                    ));
+                }
                 Some((Binding::Poison, _)) => return Err(super::checker::Reported),
                 None => self.global_size(name, e.span)?,
             },

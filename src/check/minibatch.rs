@@ -15,7 +15,16 @@ use crate::index::IndexVec;
 pub fn data_only(program: &Program) -> IndexVec<ExprId, bool> {
     let mut result: IndexVec<ExprId, bool> = IndexVec::new();
     for (id, e) in program.exprs.iter_enumerated() {
-        let leaf = !matches!(e.kind, ExprKind::Site(_) | ExprKind::Param(_) | ExprKind::Hole(_) | ExprKind::Draw(_));
+        let leaf = !matches!(
+            e.kind,
+            ExprKind::Site(_)
+                | ExprKind::Param(_)
+                | ExprKind::Hole(_)
+                | ExprKind::Draw(_)
+                | ExprKind::Discrete(_)
+                | ExprKind::Var(_)
+                | ExprKind::Sample { .. }
+        );
         let operands = program.operands(id);
         let value = leaf && operands.iter().all(|&o| result[o]);
         result.push(value);
@@ -93,8 +102,10 @@ impl<'p> Checker<'p> {
             roots.extend(site.dist.args());
         }
         for step in &self.model.steps {
-            if let Step::Factor(e) = step {
-                roots.push(*e);
+            match step {
+                Step::Factor(e) => roots.push(*e),
+                Step::Marginal(at) => roots.push(self.model.marginals[*at].value),
+                _ => {}
             }
         }
         for guide in &self.program.guides {
@@ -131,6 +142,22 @@ impl<'p> Checker<'p> {
                     .label(expr.span, "needs all rows at once")
                     .label(batch, format!("but a minibatch of `{name}` has only some of them"))
                     .help("remove `minibatch`, or move the operation to the data");
+                self.report(d);
+            }
+        }
+        // The entries of one draw of a vector or matrix are no rows: each depends on the others.
+        let draws: Vec<(DistExpr, Vec<super::size::Size>)> = (self.model.observations.iter())
+            .map(|o| (o.dist.clone(), self.program.ty(o.value).shape.clone()))
+            .chain(self.model.sites.iter().map(|s| (s.dist.clone(), s.ty.shape.clone())))
+            .collect();
+        for (dist, shape) in draws {
+            let event = &shape[shape.len().saturating_sub(dist.event_rank())..];
+            if event.iter().any(|s| s.mentions(size)) {
+                let d =
+                    Diagnostic::new(Code::E0704, format!("one draw of `{}` mixes the rows of `{name}`", dist.name()))
+                        .label(dist.span(), "needs all rows at once")
+                        .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                        .help("remove `minibatch`, or use a family of independent rows");
                 self.report(d);
             }
         }
@@ -183,8 +210,10 @@ impl<'p> Checker<'p> {
             .collect::<Result<_, _>>()?;
         if axes.iter().all(Option::is_none) {
             return match (&program.exprs[e].kind, out) {
-                // `range(N)`, `zeros([N])`: positions of rows, not rows.
-                (ExprKind::Call { .. }, Some(_)) => Err(described(e)),
+                // `range(N)`: positions of rows, not rows. A number repeated is the same for every row.
+                (ExprKind::Call { def, .. }, Some(_)) if !matches!(def.name, "fill" | "zeros" | "ones") => {
+                    Err(described(e))
+                }
                 _ => Ok(()),
             };
         }

@@ -4,12 +4,16 @@
 //! Every statement of every item is checked, whatever is run. Functions are instantiated where they are called, so the
 //! typed program holds no calls of user functions.
 
+mod arrays;
+mod batch;
 pub mod call;
 mod checker;
+pub mod discrete;
 pub mod dists;
 mod expr;
 mod functions;
 pub mod guides;
+mod loops;
 pub mod minibatch;
 pub mod modules;
 pub mod print;
@@ -17,7 +21,9 @@ pub mod settings;
 pub mod size;
 mod stmts;
 mod synonyms;
+mod transforms;
 pub mod typed;
+mod wrappers;
 
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::nearest::nearest;
@@ -261,11 +267,13 @@ impl<'p> Checker<'p> {
         self.scope.frames = vec![HashMap::new()];
         self.site_values.clear();
         self.observed.clear();
+        self.arrays.clear();
+        self.loops.clear();
         self.model = Model { name: name.map(|n| n.name.clone()), ..Model::default() };
         self.context = Context::Model;
         let result = self.body(body);
         self.context = Context::Item;
-        result.is_ok()
+        result.is_ok() && self.sum_out().is_ok()
     }
 
     fn evaluate(&mut self, items: &'p [ast::Item]) {

@@ -8,8 +8,17 @@ use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Target};
 use std::collections::HashMap;
 
+/// The number that a literal is.
+fn literal(e: &ast::Expr) -> Option<f64> {
+    match e.kind {
+        Syntax::Int(n) => Some(n as f64),
+        Syntax::Real(x) => Some(x),
+        _ => None,
+    }
+}
+
 /// How a block ended.
-enum Flow {
+pub(super) enum Flow {
     Next,
     Return(Val),
 }
@@ -36,13 +45,16 @@ fn bound_names(block: &ast::Block) -> HashMap<String, Span> {
 impl<'p> Checker<'p> {
     /// The statements of a body; the value it returns, if it returns one.
     pub(super) fn body(&mut self, block: &'p ast::Block) -> R<Option<Val>> {
-        match self.block(block)? {
-            Flow::Return(val) => Ok(Some(val)),
-            Flow::Next => Ok(None),
+        let arrays = self.arrays.len();
+        let flow = self.block(block);
+        let filled = if flow.is_ok() { self.check_filled(arrays) } else { Ok(()) };
+        match flow? {
+            Flow::Return(val) => filled.map(|()| Some(val)),
+            Flow::Next => filled.map(|()| None),
         }
     }
     /// Checks every statement, so that each mistake is reported; fails when one of them failed.
-    fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
+    pub(super) fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
         self.ahead.push(bound_names(block));
         let result = self.statements(block);
         self.ahead.pop();
@@ -87,7 +99,7 @@ impl<'p> Checker<'p> {
             StmtKind::Factor(e) => {
                 self.only_in_model(span, "factor")?;
                 let e = self.array(e)?;
-                self.model.steps.push(Step::Factor(e));
+                self.push_step(super::loops::BodyStep::Factor(e));
             }
             StmtKind::If { cond, then, otherwise } => {
                 let c = self.scalar(cond)?;
@@ -130,36 +142,9 @@ impl<'p> Checker<'p> {
                 }
                 return Ok(Flow::Return(self.expr(e)?));
             }
-            StmtKind::For { .. } => {
-                return Err(self.error(
-                    Code::E0404,
-                    "`for` is not supported yet",
-                    span,
-                    "this loop",
-                    "write it over whole arrays: slices such as `x[1..]`, `cumsum`, `range`",
-                ));
-            }
-            StmtKind::Declare { name, .. } => {
-                self.bind(name, Binding::Poison);
-                let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "this declaration",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
-            StmtKind::Assign { name, .. } => {
-                let message = format!("elements of `{}` cannot be set", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "not supported yet",
-                    "build the whole array with `concat`, `stack` or `where`",
-                ));
-            }
+            StmtKind::For { var, range, body } => self.for_loop(var, range, body, span)?,
+            StmtKind::Declare { name, ty, keep } => self.declare(name, ty, *keep, doc, span)?,
+            StmtKind::Assign { name, index, value } => self.assign(name, index, value, span)?,
             StmtKind::Expr(e) => match (&e.kind, self.context) {
                 (Syntax::Name(name), Context::Generate) => {
                     let value = self.array(e)?;
@@ -300,22 +285,7 @@ impl<'p> Checker<'p> {
     ) -> R<()> {
         let path = match target {
             Target::Path(path) => path,
-            Target::Element(path, _) => {
-                // Its declaration has been refused already.
-                if let [name] = &path.parts[..]
-                    && matches!(self.lookup_local(&name.name), Some((Binding::Poison, _)))
-                {
-                    return Err(Reported);
-                }
-                let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    path.span,
-                    "an element",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
+            Target::Element(path, index) => return self.sample_element(path, index, dist, doc, span),
             Target::Tuple(_, span) => {
                 return Err(self.error(
                     Code::E0405,
@@ -422,6 +392,10 @@ impl<'p> Checker<'p> {
                 .help(format!("to give a computed value a density write `observe {} ~ …` or `factor …`", name.name));
             return Err(self.report(d));
         }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = match self.site_type(&d, declared, &full) {
             Ok(ty) => ty,
             Err(e) => {
@@ -429,19 +403,38 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
-        if ty.elem != Elem::Real {
+        if let Err(e) = self.refuse_atoms(&full, &d) {
             self.bind(name, Binding::Poison);
-            let message = format!("`{full}` is discrete: summing it out is not supported yet");
-            return Err(self.error(
-                Code::E0505,
-                message,
-                d.span(),
-                "draws are whole numbers",
-                "sum it out by hand: `Mixture(weights, [D, …])`, or observe it",
-            ));
+            return Err(e);
+        }
+        if let Some(inside) = self.loops.last() {
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn in every iteration"))
+                .label(span, "one site, many draws")
+                .label(inside.span, "in this loop")
+                .help(format!("declare an array before the loop, `{0}: real[T]`, and draw `{0}[t] ~ …`", name.name));
+            self.bind(name, Binding::Poison);
+            return Err(self.report(d));
+        }
+        if ty.elem != Elem::Real {
+            let latent = self.model.discrete.len_id();
+            let value = self.push(ExprKind::Discrete(latent), ty.clone(), name.span);
+            let (span, dist) = (name.span, d);
+            self.model.discrete.push(Discrete { name: full, doc, span, ty, dist, value, forward: None, back: None });
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
         }
         let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
-        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None };
+        let site = Site {
+            name: full.clone(),
+            doc,
+            span: name.span,
+            ty,
+            dist: d,
+            value,
+            fan_in: None,
+            forward: None,
+            absorbed: false,
+        };
         let id = self.model.sites.push(site);
         self.model.steps.push(Step::Site(id));
         self.site_values.insert(full, id);
@@ -568,6 +561,13 @@ impl<'p> Checker<'p> {
     fn observe(&mut self, value: ExprId, data: Option<DataId>, d: DistExpr, name: String, span: Span) -> R<()> {
         let ty = self.program.ty(value).clone();
         if let Some(id) = data {
+            if let Some(inside) = self.loops.last() {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed in every iteration"))
+                    .label(span, "the whole datum each time")
+                    .label(inside.span, "in this loop")
+                    .help(format!("observe an element, `{name}[t] ~ …`, or move it out of the loop"));
+                return Err(self.report(d));
+            }
             if let Some(&first) = self.observed.get(&id) {
                 let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
                     .label(span, "observed again here")
@@ -591,14 +591,14 @@ impl<'p> Checker<'p> {
                     .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &ty.shape, place, &name)?;
         if let Some(id) = data {
             self.check_observed_range(id, &d, span)?;
         }
-        self.model.steps.push(Step::Observe(self.model.observations.len()));
-        self.model.observations.push(Observation { name, data, value, dist: d, span });
+        self.push_step(super::loops::BodyStep::Observe(Observation { name, data, value, dist: d, span }));
         Ok(())
     }
     /// An observation that the declared range shows to be outside the support.
@@ -608,6 +608,32 @@ impl<'p> Checker<'p> {
         let Syntax::Range { end: Some(end), closed, .. } = &range.kind else { return Ok(()) };
         let DistExpr::Row { def, args, .. } = d else { return Ok(()) };
         let row = crate::dist::get(*def);
+        let number = |e: &ast::Expr| match &e.kind {
+            Syntax::Unary(ast::UnaryOp::Neg, inner) => literal(inner).map(|x| -x),
+            _ => literal(e),
+        };
+        let least = match &range.kind {
+            Syntax::Range { start: Some(start), .. } => number(start).unwrap_or(f64::NEG_INFINITY),
+            _ => f64::NEG_INFINITY,
+        };
+        let most = number(end).unwrap_or(f64::INFINITY);
+        if let Some((low, high)) = row.support.hull()
+            && (most < low || least > high || (most == low && !*closed))
+        {
+            let d = Diagnostic::new(
+                Code::E0506,
+                format!(
+                    "no value of `{}` can come from `{}`, which gives values that are {}",
+                    decl.name,
+                    row.name,
+                    row.support.words()
+                ),
+            )
+            .label(span, format!("this is {}", row.support.words()))
+            .label(decl.ty_span, "declared in another range")
+            .help("change the range, or use a distribution with that support");
+            return Err(self.report(d));
+        }
         let outcomes: Size = match row.support {
             crate::dist::SupportKind::Boolean => 2.into(),
             crate::dist::SupportKind::IntegerRange if row.name == "Categorical" => {
@@ -644,6 +670,31 @@ impl<'p> Checker<'p> {
         Ok(())
     }
 
+    /// An observation of some elements of a datum.
+    pub(super) fn observe_element(
+        &mut self,
+        value: ExprId,
+        data: DataId,
+        d: DistExpr,
+        name: String,
+        span: Span,
+    ) -> R<()> {
+        match self.observed.get(&data).copied() {
+            // The first element of a datum notes its place; a datum that is observed as a whole has none.
+            Some(first) if !self.arrays.iter().any(|a| a.role == super::arrays::Role::Data(data)) => {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
+                    .label(span, "observed again here")
+                    .label(first, "first observed here")
+                    .help("a datum has one distribution; another term of the density is a `factor`");
+                return Err(self.report(d));
+            }
+            _ => {
+                self.observed.entry(data).or_insert(span);
+            }
+        }
+        self.observe(value, None, d, name, span)
+    }
+
     fn generate_draw(
         &mut self,
         name: &ast::Ident,
@@ -651,7 +702,17 @@ impl<'p> Checker<'p> {
         d: DistExpr,
         doc: Option<String>,
     ) -> R<()> {
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = self.site_type(&d, declared, &name.name)?;
+        if !self.loops.is_empty() {
+            let index = self.loops.iter().map(|l| l.var_expr).collect();
+            let value = self.push(ExprKind::Sample { dist: Box::new(d), index }, ty, name.span);
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
+        }
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
         self.program.generate.draws.push(Draw { name: name.name.clone(), ty, dist: d, value });
@@ -697,6 +758,9 @@ impl<'p> Checker<'p> {
                 ));
             }
         }
+        if let Some(e) = init {
+            self.check_start(&name.name, constraint, e)?;
+        }
         let full = match self.layer_path.is_empty() {
             true => format!("{}{}", self.prefix, name.name),
             false => format!("{}.{}", self.layer_path.join("."), name.name),
@@ -726,29 +790,65 @@ impl<'p> Checker<'p> {
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
     }
+    /// The constraint that a range with known ends is; an infinite end is none.
     fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
-        if let Syntax::Range { start: Some(start), end, .. } = &range.kind {
-            let low = self.scalar(start)?;
-            let low = self.const_value(low);
-            let high = match end {
-                Some(e) => {
-                    let e = self.scalar(e)?;
-                    Some(self.const_value(e))
+        let Syntax::Range { start, end, .. } = &range.kind else {
+            return Err(self.unknown_range(range.span));
+        };
+        let mut ends = [f64::NEG_INFINITY, f64::INFINITY];
+        for (place, end) in ends.iter_mut().zip([start, end]) {
+            if let Some(e) = end {
+                let value = self.scalar(e)?;
+                match self.const_value(value) {
+                    Some(value) if !value.is_nan() => *place = value,
+                    _ => return Err(self.unknown_range(e.span)),
                 }
-                None => None,
-            };
-            match (low, high) {
-                (Some(0.0), None) => return Ok(Constraint::Positive),
-                (Some(0.0), Some(Some(1.0))) => return Ok(Constraint::UnitInterval),
-                _ => {}
             }
         }
+        let [low, high] = ends;
+        if low >= high {
+            return Err(self.error(
+                Code::E0502,
+                format!("the range of a `param` must have room, found {low} to {high}"),
+                range.span,
+                "nothing lies between the ends",
+                "exchange the two",
+            ));
+        }
+        Ok(match (low, high) {
+            (f64::NEG_INFINITY, f64::INFINITY) => Constraint::Real,
+            (0.0, f64::INFINITY) => Constraint::Positive,
+            (0.0, 1.0) => Constraint::UnitInterval,
+            (low, f64::INFINITY) => Constraint::Above(low),
+            (f64::NEG_INFINITY, high) => Constraint::Below(high),
+            (low, high) => Constraint::Between(low, high),
+        })
+    }
+    fn unknown_range(&mut self, span: Span) -> Reported {
+        self.error(
+            Code::E0402,
+            "the range of a `param` must be known at compile time",
+            span,
+            "not a known number",
+            "write numbers, `0..`, `-1..1` or `..120`, or scale by a value: `bound * p` with `param p: real in 0..1`",
+        )
+    }
+    /// Refuses a known initial value outside its range.
+    fn check_start(&mut self, name: &str, constraint: Constraint, init: ExprId) -> R<()> {
+        let numbers = match &self.program.exprs[init].kind {
+            ExprKind::Call { def, args, .. } if def.name == "stack" => args.clone(),
+            _ => vec![init],
+        };
+        let Some(bad) = numbers.iter().filter_map(|&e| self.const_value(e)).find(|&x| !constraint.contains(x)) else {
+            return Ok(());
+        };
+        let span = self.program.exprs[init].span;
         Err(self.error(
-            Code::E0404,
-            "this range of a `param` is not supported yet",
-            range.span,
-            "only `0..` and `0..1`",
-            "scale it: `2 * p` with `param p: real in 0..1`",
+            Code::E0502,
+            format!("`{name}` cannot start at {bad}"),
+            span,
+            "not inside its range",
+            "start inside the range, not at an end",
         ))
     }
 }

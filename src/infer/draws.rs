@@ -60,6 +60,14 @@ impl<'p> Draws<'p> {
             let (name, doc) = (site.name.clone(), site.doc.clone());
             columns.push(Column { name, doc, role: Role::Latent, elem: site.ty.elem, shape: site.ty.shape.clone() });
         }
+        if self.source == SiteSource::Prior {
+            for latent in &model.discrete {
+                let v = lo.expr(latent.value);
+                lo.g.output(latent.name.clone(), v);
+                let (name, doc, ty) = (latent.name.clone(), latent.doc.clone(), latent.ty.clone());
+                columns.push(Column { name, doc, role: Role::Latent, elem: ty.elem, shape: ty.shape });
+            }
+        }
         let generated = if self.generate { &self.program.generate.reported[..] } else { &[] };
         let kept = model.kept.iter().map(|k| (k, Role::Kept)).chain(generated.iter().map(|k| (k, Role::Generated)));
         for (k, role) in kept {
@@ -70,7 +78,17 @@ impl<'p> Draws<'p> {
             columns.push(Column { name, doc, role, elem: ty.elem, shape: ty.shape.clone() });
         }
         if self.observations {
-            for o in &model.observations {
+            for &(data, forward) in &model.simulated {
+                let v = lo.expr(forward);
+                let decl = &self.program.data[data];
+                lo.g.output(decl.name.clone(), v);
+                let (name, ty) = (decl.name.clone(), decl.ty.clone());
+                columns.push(Column { name, doc: None, role: Role::Generated, elem: ty.elem, shape: ty.shape });
+            }
+            let simulated = |o: &Observation| {
+                model.simulated.iter().any(|(d, _)| o.data.is_none() && self.program.data[*d].name == o.name)
+            };
+            for o in model.observations.iter().filter(|o| !simulated(o)) {
                 let dist = lo.dist(&o.dist, Mode::Live);
                 if !dist.is_proper() {
                     continue;

@@ -95,6 +95,9 @@ impl<'p> Lowering<'p> {
     /// A draw from the prior; an improper prior gives the centre of its unconstrained space.
     fn prior_draw(&mut self, site: SiteId) -> ValueId {
         let s = &self.model.sites[site];
+        if let Some(forward) = s.forward {
+            return self.expr(forward);
+        }
         let dist = self.dist(&s.dist, Mode::Live);
         let shape = self.shape(&s.ty.shape);
         if dist.is_proper() {
