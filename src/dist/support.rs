@@ -101,6 +101,10 @@ impl SupportKind {
             _ => 0,
         }
     }
+    /// How many trailing dimensions the coordinates of one element have: none for a number, one for vectors and matrices.
+    pub fn free_rank(self) -> usize {
+        self.event_rank().min(1)
+    }
     /// Whether values are whole numbers, which have no unconstrained coordinates.
     pub fn is_discrete(self) -> bool {
         matches!(self, Boolean | Integer | Count | IntegerRange | CountVector | OneHot)
