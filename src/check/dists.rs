@@ -9,6 +9,7 @@ use crate::ir::DType;
 use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
+use std::collections::HashMap;
 
 /// Whether `name` is a distribution or a wrapper.
 pub(super) fn is_distribution(name: &str) -> bool {
@@ -99,7 +100,7 @@ impl<'p> Checker<'p> {
         let forms = dist::forms(name);
         let def = self.choose_form(name, &forms, args, span)?;
         let row = dist::get(def);
-        let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.params.len()];
+        let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.arguments().len()];
         let mut position = 0;
         for arg in args {
             let at = match &arg.name {
@@ -126,7 +127,7 @@ impl<'p> Checker<'p> {
         }
         let mut values = Vec::new();
         let mut failed = false;
-        for (param, slot) in row.params.iter().zip(slots) {
+        for (param, slot) in row.arguments().iter().zip(slots) {
             match (slot, param.default) {
                 (Some(e), _) => match self.dist_argument(row, param, e) {
                     Ok(v) => values.push(v),
@@ -176,14 +177,14 @@ impl<'p> Checker<'p> {
         for n in &named {
             if !forms.iter().any(|&f| has(f, &n.name)) {
                 let mut all: Vec<&str> =
-                    forms.iter().flat_map(|&f| dist::get(f).params.iter().map(|p| p.name)).collect();
+                    forms.iter().flat_map(|&f| dist::get(f).arguments().iter().map(|p| p.name)).collect();
                 all.dedup();
                 return Err(self.unknown_argument(name, n, &all));
             }
         }
         let fitting: Vec<DistId> = forms.iter().copied().filter(|&f| named.iter().all(|n| has(f, &n.name))).collect();
         // Among rows of one family the one that the count of arguments fills; the first row otherwise.
-        let full = fitting.iter().copied().find(|&f| dist::get(f).params.len() == args.len());
+        let full = fitting.iter().copied().find(|&f| dist::get(f).arguments().len() == args.len());
         match full.or(fitting.first().copied()) {
             Some(def) => Ok(def),
             None => {
@@ -347,6 +348,7 @@ impl<'p> Checker<'p> {
                         previous = Some(arg);
                     }
                 }
+                self.event_sizes(row, args, *span)?;
                 Ok(shape)
             }
             DistExpr::Mixture { weights, components, span } => {
@@ -405,6 +407,82 @@ impl<'p> Checker<'p> {
             }
         }
     }
+    /// For each name of a dimension the first argument that has it, and where.
+    fn dim_sizes(&self, row: &DistDef, args: &[ExprId]) -> HashMap<&'static str, (ExprId, usize)> {
+        let mut sizes = HashMap::new();
+        for (param, &arg) in row.params.iter().zip(args) {
+            let rank = self.program.ty(arg).shape.len();
+            if rank < param.event_rank || matches!(self.program.exprs[arg].kind, ExprKind::Hole(_)) {
+                continue;
+            }
+            for (at, &dim) in param.dims.iter().enumerate() {
+                sizes.entry(dim).or_insert((arg, rank - param.event_rank + at));
+            }
+        }
+        sizes
+    }
+    /// Refuses parameters whose own dimensions do not go together, such as a mean of 3 entries with a 2 by 2 covariance.
+    fn event_sizes(&mut self, row: &DistDef, args: &[ExprId], span: Span) -> R<()> {
+        let sizes = self.dim_sizes(row, args);
+        for (param, &arg) in row.params.iter().zip(args) {
+            let shape = &self.program.ty(arg).shape;
+            if shape.len() < param.event_rank || matches!(self.program.exprs[arg].kind, ExprKind::Hole(_)) {
+                continue;
+            }
+            for (dim, size) in param.dims.iter().zip(&shape[shape.len() - param.event_rank..]) {
+                let (first, at) = sizes[dim];
+                if self.agree(&self.program.ty(first).shape[at], size) {
+                    continue;
+                }
+                if param.is_shape() {
+                    let shape = self.program.shape_text(&shape.clone());
+                    let message = format!("a draw of `{}` is square, this is {shape}", row.name);
+                    let d = Diagnostic::new(Code::E0503, message).label(span, "a square matrix");
+                    return Err(self.report(d.help("declare it with the same size twice: `real[K, K]`")));
+                }
+                let message = format!("the parameters of `{}` do not go together", row.name);
+                let mut d = Diagnostic::new(Code::E0301, message).label(span, "their shapes differ");
+                d = self.blame(d, first);
+                if first != arg {
+                    d = self.blame(d, arg);
+                }
+                let square = param.dims.len() == 2 && param.dims[0] == param.dims[1];
+                let help = match (first == arg, square) {
+                    (true, true) => "this must be a square matrix".to_string(),
+                    _ => format!("`{}` must have the size of the vectors and matrices beside it", param.name),
+                };
+                return Err(self.report(d.help(help)));
+            }
+        }
+        Ok(())
+    }
+    /// `d` as the distribution of a value of shape `shape`, for families whose arguments do not tell the shape of a draw:
+    /// it is that of the last dimensions of the value.
+    pub(super) fn with_event(&mut self, d: DistExpr, shape: &[Size]) -> DistExpr {
+        match d {
+            DistExpr::Row { def, mut args, span } => {
+                let row = dist::get(def);
+                let missing = row.params.get(args.len()).is_some_and(|p| p.is_shape());
+                if missing && shape.len() >= row.event_rank {
+                    let event = shape[shape.len() - row.event_rank..].to_vec();
+                    let zeros = crate::builtins::get("zeros").expect("the table has it");
+                    let attrs = Attrs { sizes: event.clone(), ints: Vec::new() };
+                    let kind = ExprKind::Call { def: zeros, args: Vec::new(), attrs };
+                    args.push(self.push(kind, Ty::new(Elem::Real, event), span));
+                }
+                DistExpr::Row { def, args, span }
+            }
+            DistExpr::Mixture { weights, components, span } => {
+                let components = components.into_iter().map(|c| self.with_event(c, shape)).collect();
+                DistExpr::Mixture { weights, components, span }
+            }
+            DistExpr::Wrapped { wrapper, base, support, span } => {
+                let base = Box::new(self.with_event(*base, shape));
+                DistExpr::Wrapped { wrapper, base, support, span }
+            }
+            joined @ DistExpr::Joined { .. } => joined,
+        }
+    }
     /// The event shape of a distribution, as far as its parameters say it.
     pub(super) fn event_shape(&mut self, d: &DistExpr) -> Option<Vec<Size>> {
         match d {
@@ -413,11 +491,11 @@ impl<'p> Checker<'p> {
                 if row.event_rank == 0 {
                     return Some(Vec::new());
                 }
-                let (_, &arg) = row.params.iter().zip(args).find(|(p, a)| {
-                    p.event_rank >= row.event_rank && !matches!(self.program.exprs[**a].kind, ExprKind::Hole(_))
-                })?;
-                let shape = &self.program.ty(arg).shape;
-                Some(shape[shape.len() - row.event_rank..].to_vec())
+                let sizes = self.dim_sizes(row, args);
+                row.event_dims()
+                    .iter()
+                    .map(|dim| Some(self.program.ty(sizes.get(dim)?.0).shape[sizes[dim].1].clone()))
+                    .collect()
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
             DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, .. } => None,
@@ -526,20 +604,20 @@ pub fn signature(name: &str) -> String {
     if let Some(wrapper) = dist::wrappers::get(name) {
         return wrapper.signature.to_string();
     }
-    let rows: Vec<&DistDef> = dist::forms(name).into_iter().map(dist::get).collect();
+    let rows: Vec<Vec<&str>> =
+        dist::forms(name).into_iter().map(|id| dist::get(id).arguments().iter().map(|p| p.name).collect()).collect();
     let Some(first) = rows.first() else { return name.to_string() };
-    let params: Vec<String> = (0..first.params.len())
-        .map(|at| {
-            let mut names: Vec<&str> = Vec::new();
-            for row in &rows {
-                if let Some(p) = row.params.get(at)
-                    && !names.contains(&p.name)
-                {
-                    names.push(p.name);
-                }
-            }
-            names.join(" | ")
+    let common = (0..first.len()).take_while(|&at| rows.iter().all(|row| row.get(at) == Some(&first[at]))).count();
+    let mut params: Vec<String> = first[..common].iter().map(|p| p.to_string()).collect();
+    let rest: Vec<String> = rows
+        .iter()
+        .map(|row| match &row[common..] {
+            [only] => only.to_string(),
+            several => format!("({})", several.join(", ")),
         })
         .collect();
+    if first.len() > common {
+        params.push(rest.join(" | "));
+    }
     format!("{name}({})", params.join(", "))
 }

@@ -245,6 +245,7 @@ impl<'p> Checker<'p> {
             .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &s.ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &s.ty.shape, s.span, &s.name)?;
@@ -279,9 +280,9 @@ impl<'p> Checker<'p> {
         let split = s.ty.shape.len() - row.event_rank;
         let (batch, event) = s.ty.shape.split_at(split);
         let mut shape: Vec<Size> = batch.to_vec();
-        for _ in 0..param.event_rank {
-            match event.last() {
-                Some(last) => shape.push(last.clone()),
+        for dim in param.dims {
+            match row.event_dims().iter().position(|d| d == dim) {
+                Some(at) => shape.push(event[at].clone()),
                 None => {
                     let message = format!("the shape of `{}` of `{}` is not known", param.name, row.name);
                     return Err(self.error(Code::E0606, message, span, "this hole", "give it a value"));
@@ -298,12 +299,7 @@ impl<'p> Checker<'p> {
                     return Err(self.error(Code::E0307, message, e.span, "shapes differ", "give a number"));
                 }
                 if let Some(v) = self.const_value(value) {
-                    let fits = match constraint {
-                        Constraint::Positive => v > 0.0,
-                        Constraint::UnitInterval => v > 0.0 && v < 1.0,
-                        _ => true,
-                    };
-                    if !fits {
+                    if !constraint.contains(v) {
                         let need = param.support.words();
                         let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
                         return Err(self.error(

@@ -143,6 +143,22 @@ impl<'p> Checker<'p> {
                 self.report(d);
             }
         }
+        // The entries of one draw of a vector or matrix are no rows: each depends on the others.
+        let draws: Vec<(DistExpr, Vec<super::size::Size>)> = (self.model.observations.iter())
+            .map(|o| (o.dist.clone(), self.program.ty(o.value).shape.clone()))
+            .chain(self.model.sites.iter().map(|s| (s.dist.clone(), s.ty.shape.clone())))
+            .collect();
+        for (dist, shape) in draws {
+            let event = &shape[shape.len().saturating_sub(dist.event_rank())..];
+            if event.iter().any(|s| s.mentions(size)) {
+                let d =
+                    Diagnostic::new(Code::E0704, format!("one draw of `{}` mixes the rows of `{name}`", dist.name()))
+                        .label(dist.span(), "needs all rows at once")
+                        .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                        .help("remove `minibatch`, or use a family of independent rows");
+                self.report(d);
+            }
+        }
         // Local latents must have their rows first, as data have.
         let sites: Vec<Site> = self.model.sites.iter().cloned().collect();
         for site in sites {

@@ -52,6 +52,7 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
     match dist {
         DistExpr::Row { def, args, .. } => {
             let row = crate::dist::get(*def);
+            let args = &args[..args.len().min(row.arguments().len())];
             let room = width / args.len().max(1);
             // A name says which form it is, where there are several.
             let named = crate::dist::forms(row.name).first() != Some(def);
@@ -315,7 +316,8 @@ impl Printer<'_> {
         match dist {
             DistExpr::Row { def, args, .. } => {
                 let row = crate::dist::get(*def);
-                let args = row.params.iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
+                let args =
+                    row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
                 format!("{}({})", row.name, args.collect::<Vec<_>>().join(", "))
             }
             DistExpr::Mixture { weights, components, .. } => {
@@ -508,13 +510,16 @@ pub fn family_name(family: Family) -> &'static str {
     }
 }
 
-fn constraint(constraint: Constraint) -> &'static str {
+fn constraint(constraint: Constraint) -> String {
     match constraint {
-        Constraint::Real => "",
-        Constraint::Positive => " positive",
-        Constraint::UnitInterval => " in 0..1",
-        Constraint::Simplex => " simplex",
-        Constraint::LowerCholesky => " lower Cholesky",
+        Constraint::Real => String::new(),
+        Constraint::Positive => " positive".into(),
+        Constraint::UnitInterval => " in 0..1".into(),
+        Constraint::Above(low) => format!(" in {}..", number(low)),
+        Constraint::Below(high) => format!(" in ..{}", number(high)),
+        Constraint::Between(low, high) => format!(" in {}..{}", number(low), number(high)),
+        Constraint::Simplex => " simplex".into(),
+        Constraint::LowerCholesky => " lower Cholesky".into(),
     }
 }
 

@@ -651,7 +651,7 @@ pub struct Model {
 }
 
 /// Where a learnable number may lie, and so how it is made from a free one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Constraint {
     /// Anywhere.
     Real,
@@ -659,10 +659,30 @@ pub enum Constraint {
     Positive,
     /// Between 0 and 1: sigmoid.
     UnitInterval,
+    /// Above a number: softplus, moved.
+    Above(f64),
+    /// Below a number: minus softplus, moved.
+    Below(f64),
+    /// Between two numbers: sigmoid, moved and stretched.
+    Between(f64, f64),
     /// A probability vector: softmax over the last dimension.
     Simplex,
     /// A lower triangular factor with positive diagonal (softplus on the diagonal).
     LowerCholesky,
+}
+
+impl Constraint {
+    /// Whether `x` lies inside, where a free number can take it; only for those of single numbers.
+    pub fn contains(self, x: f64) -> bool {
+        match self {
+            Constraint::Positive => x > 0.0,
+            Constraint::UnitInterval => x > 0.0 && x < 1.0,
+            Constraint::Above(low) => x > low,
+            Constraint::Below(high) => x < high,
+            Constraint::Between(low, high) => x > low && x < high,
+            Constraint::Real | Constraint::Simplex | Constraint::LowerCholesky => !x.is_nan(),
+        }
+    }
 }
 
 /// A learnable constant.

@@ -279,9 +279,11 @@ impl<'p> Checker<'p> {
             return Err(self.error(Code::E0606, message, place, "this hole", help));
         }
         let support = match base.support() {
-            SupportKind::Real if self.dist_elem(&base) == Elem::Real => SupportKind::Ordered,
+            SupportKind::Real => SupportKind::Ordered,
+            SupportKind::Positive | SupportKind::NonNegative => SupportKind::PositiveOrdered,
             kind => {
-                let message = format!("`Ordered` needs a distribution over the real line, `{}` is not", base.name());
+                let message =
+                    format!("`Ordered` needs draws over the real line or the positive numbers, `{}` has others", base.name());
                 let label = format!("draws are {}", kind.words());
                 let help = "order draws of a family over the real line, and transform the result";
                 return Err(self.error(Code::E0510, message, base.span(), &label, help));

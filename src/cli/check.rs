@@ -189,14 +189,19 @@ fn support(kind: SupportKind) -> &'static str {
         SupportKind::LessThan => "below a bound",
         SupportKind::Simplex => "simplex",
         SupportKind::Ordered => "ordered",
+        SupportKind::PositiveOrdered => "positive, ordered",
+        SupportKind::UnitVector => "unit vector",
+        SupportKind::SumToZero => "sum 0",
         SupportKind::Boolean => "0 or 1",
         SupportKind::Integer => "integer",
         SupportKind::Count => "count",
         SupportKind::IntegerRange => "integer range",
         SupportKind::CountVector => "counts",
+        SupportKind::OneHot => "one-hot",
         SupportKind::LowerCholesky => "Cholesky factor",
         SupportKind::CorrelationCholesky => "correlation Cholesky factor",
         SupportKind::PositiveDefinite => "positive definite",
+        SupportKind::Correlation => "correlation matrix",
     }
 }
 

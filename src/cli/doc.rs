@@ -69,7 +69,7 @@ fn of_dist(row: &DistDef) -> Entry {
         let default = p.default.map_or(String::new(), |d| format!(" (default {d})"));
         format!("{}: {rank}{}{default}", p.name, p.support.words())
     };
-    let mut facts: Vec<(&'static str, String)> = row.params.iter().map(|p| ("parameter", parameter(p))).collect();
+    let mut facts: Vec<(&'static str, String)> = row.arguments().iter().map(|p| ("parameter", parameter(p))).collect();
     facts.push(("draws", format!("{}{}", row.support.words(), if row.is_discrete() { " (int)" } else { "" })));
     facts.push(("log density", row.formula.to_string()));
     facts.push((
@@ -98,7 +98,7 @@ fn of_dist(row: &DistDef) -> Entry {
         let names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
         facts.push(("closed KL to", names.join(", ")));
     }
-    let names: Vec<&str> = row.params.iter().map(|p| p.name).collect();
+    let names: Vec<&str> = row.arguments().iter().map(|p| p.name).collect();
     Entry {
         name: row.name.into(),
         kind: "distribution",

@@ -5,7 +5,7 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 2, ch. 22-23.
 
 use super::exponential::{exp1, unit_exponential};
-use super::pieces::{EULER_GAMMA, destandardize, guard, standardize};
+use super::pieces::{EULER_GAMMA, destandardize, guard, logit, standardize};
 use super::tails::log_complement;
 use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, scalar};
 use crate::ir::{Builder, ValueId};
@@ -164,14 +164,6 @@ fn gumbel_of_log_below(g: &mut Builder, log_below: ValueId, p: &[ValueId]) -> Va
     let log = g.log(unit);
     let z = g.neg(log);
     destandardize(g, z, p[0], p[1])
-}
-
-/// `ln u - ln(1 - u)`
-fn logit(g: &mut Builder, u: ValueId) -> ValueId {
-    let log = g.log(u);
-    let minus = g.neg(u);
-    let log_rest = g.log1p(minus);
-    g.sub(log, log_rest)
 }
 
 /// KL(Gumbel(m, s) || Gumbel(n, t)) = ln(t/s) + gamma (s/t - 1) + d + e^-d Gamma(1 + s/t) - 1, d = (m - n)/t.

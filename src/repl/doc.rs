@@ -52,7 +52,7 @@ pub fn functions() -> Vec<&'static str> {
 /// `Gamma(concentration, rate)`
 fn dist_signature(row: &DistDef) -> String {
     let params: Vec<String> =
-        row.params.iter().map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name))).collect();
+        row.arguments().iter().map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name))).collect();
     format!("{}({})", row.name, params.join(", "))
 }
 
@@ -159,7 +159,7 @@ fn distribution(name: &str) -> Option<String> {
     out.push_str(&format!("  {}\n", first.summary));
     let mut rows: Vec<(&str, String)> = Vec::new();
     for &id in &forms {
-        for param in dist::get(id).params {
+        for param in dist::get(id).arguments() {
             if !rows.iter().any(|(name, _)| *name == param.name) {
                 let rank = ["", "vector, ", "matrix, "][param.event_rank.min(2)];
                 rows.push((param.name, format!("{rank}{}", param.support.words())));

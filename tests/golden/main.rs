@@ -13,5 +13,6 @@ mod divergence;
 mod eight_schools;
 mod families;
 mod held_out;
+mod matrices;
 mod scaling;
 mod supports;
