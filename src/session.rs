@@ -418,7 +418,9 @@ fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics)
         let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !support.check(x, at_end(i)));
         let Some(at) = bad else { continue };
         let words = match at_end(at) {
-            Some((lower, upper)) if o.dist.is_discrete() && lower.is_finite() && upper.is_finite() => format!("in {lower}..{}", upper + 1.0),
+            Some((lower, upper)) if o.dist.is_discrete() && lower.is_finite() && upper.is_finite() => {
+                format!("in {lower}..{}", upper + 1.0)
+            }
             Some((lower, upper)) if lower.is_finite() && upper.is_finite() => format!("between {lower} and {upper}"),
             Some((lower, _)) if lower.is_finite() => format!("not below {lower}"),
             Some((_, upper)) if upper.is_finite() => format!("not above {upper}"),

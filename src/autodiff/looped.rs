@@ -75,9 +75,8 @@ pub(super) fn vjp(
     for i in 0..body.elements {
         old.push(input(&mut b, named(i), &inputs[crate::ir::InputId::new(i)].shape, dtype(i)));
     }
-    let found: Vec<ValueId> = (0..body.carries)
-        .map(|c| input(&mut b, named(first_carry + c), &carries[c], dtype(first_carry + c)))
-        .collect();
+    let found: Vec<ValueId> =
+        (0..body.carries).map(|c| input(&mut b, named(first_carry + c), &carries[c], dtype(first_carry + c))).collect();
     let result_cotangents: Vec<ValueId> =
         real_results.iter().map(|&k| input(&mut b, format!("d result {k}"), &results[k], DType::Real)).collect();
     for i in body.elements..first_carry {
@@ -123,7 +122,8 @@ pub(super) fn vjp(
     let mut wrt: Vec<ValueId> = carried.iter().map(|&i| found[i - first_carry]).collect();
     wrt.extend(wanted.iter().map(|&i| old[i]));
     let origin = refused.origin;
-    let gradients = gradient(&mut b, pulled, &wrt).map_err(|e| NoGradient { value: y, origin: e.origin.or(origin), ..e })?;
+    let gradients =
+        gradient(&mut b, pulled, &wrt).map_err(|e| NoGradient { value: y, origin: e.origin.or(origin), ..e })?;
     let (of_carries, of_rest) = gradients.split_at(carried.len());
     for (&i, &d) in carried.iter().zip(of_carries) {
         b.output(format!("d {}", named(i)), d);

@@ -285,13 +285,17 @@ impl<'p> Checker<'p> {
         let (region, ty) = self.region(&array.name, &array.ty, index, span)?;
         let value_e = value_e?;
         let have = self.program.ty(value_e).clone();
-        let fits = have.shape.len() == ty.shape.len() && have.shape.iter().zip(&ty.shape).all(|(a, b)| self.agree(a, b));
+        let fits =
+            have.shape.len() == ty.shape.len() && have.shape.iter().zip(&ty.shape).all(|(a, b)| self.agree(a, b));
         if !fits && !have.shape.is_empty() {
             let (want, found) = (self.program.shape_text(&ty.shape), self.program.shape_text(&have.shape));
-            let d = Diagnostic::new(Code::E0307, format!("elements of `{}` have shape {want}, this has {found}", array.name))
-                .label(value.span, format!("this has shape {found}"))
-                .label(array.span, format!("declared {}", self.type_text(&array.ty)))
-                .help("give it the shape of one element");
+            let d = Diagnostic::new(
+                Code::E0307,
+                format!("elements of `{}` have shape {want}, this has {found}", array.name),
+            )
+            .label(value.span, format!("this has shape {found}"))
+            .label(array.span, format!("declared {}", self.type_text(&array.ty)))
+            .help("give it the shape of one element");
             return Err(self.report(d));
         }
         if have.elem == Elem::Real && ty.elem != Elem::Real {
@@ -455,10 +459,11 @@ impl<'p> Checker<'p> {
         let known = array.role;
         if known != Role::Open && known != role {
             let first = array.pieces.iter().chain(self.pending(id)).next().map_or(array.span, |p| p.span);
-            let d = Diagnostic::new(Code::E0508, format!("some elements of `{}` are drawn, others computed", array.name))
-                .label(piece.span, if role == Role::Values { "computed here" } else { "drawn here" })
-                .label(first, if role == Role::Values { "drawn here" } else { "computed here" })
-                .help("use two arrays");
+            let d =
+                Diagnostic::new(Code::E0508, format!("some elements of `{}` are drawn, others computed", array.name))
+                    .label(piece.span, if role == Role::Values { "computed here" } else { "drawn here" })
+                    .label(first, if role == Role::Values { "drawn here" } else { "computed here" })
+                    .help("use two arrays");
             return Err(self.report(d));
         }
         self.arrays[id].role = role;
@@ -503,7 +508,9 @@ impl<'p> Checker<'p> {
             Role::Site(_) | Role::Discrete(_) | Role::Data(_) => {
                 let dist = self.joined_dist(pieces, &array.ty.shape);
                 let sequential = pieces.iter().any(|p| match &p.what {
-                    What::Density { forward, .. } => !matches!(self.program.exprs[*forward].kind, ExprKind::Sample { .. }),
+                    What::Density { forward, .. } => {
+                        !matches!(self.program.exprs[*forward].kind, ExprKind::Sample { .. })
+                    }
                     What::Value(_) => false,
                 });
                 let forward = sequential.then(|| {
@@ -642,7 +649,9 @@ impl<'p> Checker<'p> {
         let full: Vec<(Vec<Dim>, DistExpr)> = pieces
             .iter()
             .filter_map(|p| match &p.what {
-                What::Density { dist, .. } => Some((p.region.clone(), self.dist_with_all_dims(dist, &p.region, shape.len()))),
+                What::Density { dist, .. } => {
+                    Some((p.region.clone(), self.dist_with_all_dims(dist, &p.region, shape.len())))
+                }
                 What::Value(_) => None,
             })
             .collect();
@@ -703,10 +712,14 @@ impl<'p> Checker<'p> {
         }
         let rank = array.pieces.iter().chain(self.pending(id)).next().map(|p| p.region.len());
         let too_early = |cx: &mut Self| {
-            let d = Diagnostic::new(Code::E0508, format!("this element of `{}` is used before it is written", array.name))
-                .label(span, "used here")
-                .label(array.span, "declared here")
-                .help(format!("write it first: elements that the loop starts from stand before it, `{}[0] = …`", array.name));
+            let d =
+                Diagnostic::new(Code::E0508, format!("this element of `{}` is used before it is written", array.name))
+                    .label(span, "used here")
+                    .label(array.span, "declared here")
+                    .help(format!(
+                        "write it first: elements that the loop starts from stand before it, `{}[0] = …`",
+                        array.name
+                    ));
             cx.report(d)
         };
         let (Some(rank), true) = (rank, !indices.is_empty()) else { return Err(too_early(self)) };
@@ -742,7 +755,10 @@ impl<'p> Checker<'p> {
                     _ => unreachable!("matched above"),
                 };
                 if !self.is_written(id, &region) {
-                    let lags = self.loops.iter().any(|l| region.iter().any(|d| matches!(d, Dim::Var { var, .. } if *var == l.var)));
+                    let lags = self
+                        .loops
+                        .iter()
+                        .any(|l| region.iter().any(|d| matches!(d, Dim::Var { var, .. } if *var == l.var)));
                     if !lags {
                         return Err(too_early(self));
                     }

@@ -206,7 +206,8 @@ impl<'p> Checker<'p> {
         let plain = |cx: &mut Self, args: Vec<ExprId>, attrs: Attrs, shape: Vec<Size>| {
             Ok(Some(cx.call_of(def, args, attrs, Ty::new(ty.elem, shape), span)))
         };
-        let lead = |rest: &[Size]| -> Vec<Size> { std::iter::once(b.len.clone()).chain(rest.iter().cloned()).collect() };
+        let lead =
+            |rest: &[Size]| -> Vec<Size> { std::iter::once(b.len.clone()).chain(rest.iter().cloned()).collect() };
         match def.rows {
             Rows::Elementwise => {
                 let mut new = Vec::new();
@@ -318,7 +319,13 @@ impl<'p> Checker<'p> {
                             span,
                         );
                         let attrs = Attrs { sizes: Vec::new(), ints: vec![1] };
-                        Ok(Some(self.call_of(&builtins::reduce::SUM, vec![product], attrs, Ty::new(ty.elem, whole), span)))
+                        Ok(Some(self.call_of(
+                            &builtins::reduce::SUM,
+                            vec![product],
+                            attrs,
+                            Ty::new(ty.elem, whole),
+                            span,
+                        )))
                     }
                     "concat" | "stack" => {
                         let mut parts = Vec::new();
@@ -343,7 +350,13 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn batched_log_prob(&mut self, b: &mut Batch<'_>, e: ExprId, dist: &DistExpr, value: ExprId) -> Result<ExprId, Thin> {
+    fn batched_log_prob(
+        &mut self,
+        b: &mut Batch<'_>,
+        e: ExprId,
+        dist: &DistExpr,
+        value: ExprId,
+    ) -> Result<ExprId, Thin> {
         let Expr { ty, span, .. } = self.program.exprs[e].clone();
         let rank = ty.shape.len();
         let event = dist.event_rank();

@@ -423,9 +423,7 @@ impl<'p> Checker<'p> {
         }
         match indices.get(rank - 1) {
             None | Some(Ix::All) => Some((View::Part { start: from, len: have }, axes)),
-            Some(Ix::Slice { start, len }) => {
-                Some((View::Part { start: from.add(start)?, len: len.clone() }, axes))
-            }
+            Some(Ix::Slice { start, len }) => Some((View::Part { start: from.add(start)?, len: len.clone() }, axes)),
             Some(Ix::At(at)) => {
                 let at = from.add(&self.as_size(*at)?)?;
                 let mut axes = axes;
@@ -546,10 +544,8 @@ impl<'p> Checker<'p> {
                 }
                 let rest = rank_of(*base) - place.len();
                 place.extend((0..rest).map(|k| Some(at + k)));
-                let index_arrays: Vec<ExprId> = indices
-                    .iter()
-                    .filter_map(|ix| if let Ix::Gather(i) = ix { Some(*i) } else { None })
-                    .collect();
+                let index_arrays: Vec<ExprId> =
+                    indices.iter().filter_map(|ix| if let Ix::Gather(i) = ix { Some(*i) } else { None }).collect();
                 let mut kept = Vec::new();
                 for (o, a) in &found {
                     let mut as_operand = Vec::new();
@@ -663,22 +659,14 @@ impl<'p> Checker<'p> {
 
     // --- chains -------------------------------------------------------------------------------------------------
 
-    fn chain_sum(
-        &mut self,
-        latent: &Latent,
-        terms: &[Term],
-        aligned: &[Aligned],
-        span: Span,
-        name: &str,
-    ) -> R<ExprId> {
+    fn chain_sum(&mut self, latent: &Latent, terms: &[Term], aligned: &[Aligned], span: Span, name: &str) -> R<ExprId> {
         let rank = latent.shape.len();
         let plates = latent.shape[..rank - 1].to_vec();
         let steps = latent.shape[rank - 1].clone();
         let before = steps.sub(&1.into()).unwrap_or_default();
         let count = latent.count.clone();
-        let shape = |lead: &[Size], tail: &[Size]| -> Vec<Size> {
-            lead.iter().chain(&plates).chain(tail).cloned().collect()
-        };
+        let shape =
+            |lead: &[Size], tail: &[Size]| -> Vec<Size> { lead.iter().chain(&plates).chain(tail).cloned().collect() };
         // [steps, plates…, values], and [steps - 1, plates…, values before, values after] or without steps.
         let mut single: Option<ExprId> = None;
         let mut pair: Option<ExprId> = None;

@@ -94,13 +94,7 @@ fn rebound(block: &ast::Block, names: &mut Vec<ast::Ident>) {
 
 impl<'p> Checker<'p> {
     /// `for t in a..b { … }`
-    pub(super) fn for_loop(
-        &mut self,
-        var: &ast::Ident,
-        range: &ast::Expr,
-        body: &'p ast::Block,
-        span: Span,
-    ) -> R<()> {
+    pub(super) fn for_loop(&mut self, var: &ast::Ident, range: &ast::Expr, body: &'p ast::Block, span: Span) -> R<()> {
         let Syntax::Range { start, end: Some(end), closed } = &range.kind else {
             return Err(self.error(
                 Code::E0408,
@@ -116,7 +110,13 @@ impl<'p> Checker<'p> {
             end = end.add(&1.into()).unwrap_or(end);
         }
         let Some(len) = end.sub(&start) else {
-            return Err(self.error(Code::E0308, "this range is too large", range.span, "too large", "use smaller sizes"));
+            return Err(self.error(
+                Code::E0308,
+                "this range is too large",
+                range.span,
+                "too large",
+                "use smaller sizes",
+            ));
         };
         if let Some(n) = self.fixed(&len).as_number().filter(|&n| n < 1) {
             let message = if n == 0 { "this loop never runs".to_string() } else { "this loop runs backwards".into() };
@@ -155,7 +155,13 @@ impl<'p> Checker<'p> {
                 .zip(&next)
                 .map(|(a, b)| {
                     let real = a.elem == Elem::Real || b.elem == Elem::Real;
-                    let elem = if a.elem == b.elem { a.elem } else if real { Elem::Real } else { Elem::Int };
+                    let elem = if a.elem == b.elem {
+                        a.elem
+                    } else if real {
+                        Elem::Real
+                    } else {
+                        Elem::Int
+                    };
                     Some(Ty::new(elem, self.broadcast(&a.shape, &b.shape)?))
                 })
                 .collect();
@@ -203,10 +209,12 @@ impl<'p> Checker<'p> {
         let at = old.iter().zip(new).position(|(a, b)| self.broadcast(&a.shape, &b.shape).is_none()).unwrap_or(0);
         let (name, init) = &carried[at];
         let (from, to) = (self.type_text(&old[at]), self.type_text(&new[at]));
-        let mut d =
-            Diagnostic::new(Code::E0408, format!("`{}` changes its shape from iteration to iteration", name.name))
-                .label(self.program.exprs[*init].span, format!("it starts as {from}"))
-                .help("a value that a loop passes on keeps its shape: collect values in an array, `x: real[T]`, `x[t] = …`");
+        let mut d = Diagnostic::new(
+            Code::E0408,
+            format!("`{}` changes its shape from iteration to iteration", name.name),
+        )
+        .label(self.program.exprs[*init].span, format!("it starts as {from}"))
+        .help("a value that a loop passes on keeps its shape: collect values in an array, `x: real[T]`, `x[t] = …`");
         if let Some(n) = named.get(at) {
             d = d.label(self.program.exprs[n.carry.next].span, format!("and becomes {to}"));
         }
@@ -355,12 +363,19 @@ impl<'p> Checker<'p> {
                 continue;
             }
             let write = frame.writes.iter().find_map(|(a, p)| {
-                (*a == array).then(|| Self::distance(frame.var, &region, &p.region)).flatten().map(|k| (k, p.region.clone()))
+                (*a == array)
+                    .then(|| Self::distance(frame.var, &region, &p.region))
+                    .flatten()
+                    .map(|k| (k, p.region.clone()))
             });
             let written = match write {
                 Some((k, write)) if k >= 1 => (1..=k).all(|k| {
                     self.before_first(&frame, &write, k).is_some_and(|first| {
-                        self.arrays[array].pieces.iter().chain(self.pending(array)).any(|p| self.element_held(&p.region, &first))
+                        self.arrays[array]
+                            .pieces
+                            .iter()
+                            .chain(self.pending(array))
+                            .any(|p| self.element_held(&p.region, &first))
                     })
                 }),
                 _ => false,
@@ -610,17 +625,17 @@ impl<'p> Checker<'p> {
     ) -> Core {
         let counting = self.counting(&frame.start, &frame.len, frame.span);
         let var = frame.var;
-        let mut plain = Batch::new(frame.len.clone(), |cx, e| {
-            (as_var(&cx.program, e) == Some(var)).then_some(counting)
-        });
+        let mut plain =
+            Batch::new(frame.len.clone(), |cx, e| (as_var(&cx.program, e) == Some(var)).then_some(counting));
         let carried: HashSet<VarId> = carries.iter().filter_map(|c| as_var(&self.program, c.var)).collect();
         let mut elements: Vec<(ExprId, ExprId)> = Vec::new();
         let mut memo: HashMap<ExprId, ExprId> = HashMap::new();
         // Whether something that `extra` knows is inside.
         let mut replaced: HashMap<ExprId, bool> = HashMap::new();
-        let mut touched = |cx: &mut Checker<'_>, e: ExprId, extra: &mut dyn FnMut(&mut Checker<'_>, ExprId) -> Option<ExprId>| {
-            touches(cx, e, extra, &mut replaced)
-        };
+        let mut touched =
+            |cx: &mut Checker<'_>, e: ExprId, extra: &mut dyn FnMut(&mut Checker<'_>, ExprId) -> Option<ExprId>| {
+                touches(cx, e, extra, &mut replaced)
+            };
         let mut next = Vec::new();
         let mut leaf = |cx: &mut Checker<'_>, e: ExprId| -> Option<ExprId> {
             if let Some(other) = extra(cx, e) {

@@ -154,7 +154,9 @@ fn nested_text(program: &Program, id: ExprId, width: usize) -> String {
             call_text(program, def.name, &inner, attrs, true)
         }
         ExprKind::Index { base, .. } => format!("{}[…]", nested_text(program, *base, width)),
-        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample { .. } => "…".into(),
+        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample { .. } => {
+            "…".into()
+        }
         _ => atom(program, id).expect("calls and indices are handled above"),
     };
     if text.chars().count() > width.max(8) { "…".into() } else { text }
@@ -170,7 +172,9 @@ fn atom(program: &Program, id: ExprId) -> Option<String> {
         ExprKind::Param(p) => program.params[*p].name.clone(),
         ExprKind::Hole(h) => format!("?{}", program.holes[*h].name),
         ExprKind::Draw(d) => program.generate.draws[*d].name.clone(),
-        ExprKind::Discrete(d) => program.model.as_ref().map_or_else(|| format!("{d:?}"), |m| m.discrete[*d].name.clone()),
+        ExprKind::Discrete(d) => {
+            program.model.as_ref().map_or_else(|| format!("{d:?}"), |m| m.discrete[*d].name.clone())
+        }
         ExprKind::Var(var) => format!("{var}"),
         ExprKind::Call { .. }
         | ExprKind::Index { .. }

@@ -424,7 +424,17 @@ impl<'p> Checker<'p> {
             return Ok(());
         }
         let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
-        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None, forward: None, absorbed: false };
+        let site = Site {
+            name: full.clone(),
+            doc,
+            span: name.span,
+            ty,
+            dist: d,
+            value,
+            fan_in: None,
+            forward: None,
+            absorbed: false,
+        };
         let id = self.model.sites.push(site);
         self.model.steps.push(Step::Site(id));
         self.site_values.insert(full, id);
@@ -661,7 +671,14 @@ impl<'p> Checker<'p> {
     }
 
     /// An observation of some elements of a datum.
-    pub(super) fn observe_element(&mut self, value: ExprId, data: DataId, d: DistExpr, name: String, span: Span) -> R<()> {
+    pub(super) fn observe_element(
+        &mut self,
+        value: ExprId,
+        data: DataId,
+        d: DistExpr,
+        name: String,
+        span: Span,
+    ) -> R<()> {
         match self.observed.get(&data).copied() {
             // The first element of a datum notes its place; a datum that is observed as a whole has none.
             Some(first) if !self.arrays.iter().any(|a| a.role == super::arrays::Role::Data(data)) => {

@@ -157,8 +157,7 @@ impl<'p> Lowering<'p> {
             .chain(n_elements..n_elements + n_carries)
             .collect();
         let graph = graph.with_inputs_in_order(&order);
-        let captures: Vec<ValueId> =
-            body.captures.iter().map(|&(e, mode, _)| self.expr_in(e, mode)).collect();
+        let captures: Vec<ValueId> = body.captures.iter().map(|&(e, mode, _)| self.expr_in(e, mode)).collect();
         let stream = if stream_in_body { self.g.fresh_stream() } else { 0 };
         let looped = LoopBody {
             graph,
