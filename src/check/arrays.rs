@@ -368,7 +368,7 @@ impl<'p> Checker<'p> {
         };
         let array = self.arrays[id].clone();
         let (region, ty) = self.region(&array.name, &array.ty, index, span)?;
-        let d = d?;
+        let d = self.with_event(d?, &ty.shape);
         let element = format!("{}[…]", array.name);
         let ty_span = data.map_or(array.span, |d| self.program.data[d].ty_span);
         self.site_type(&d, Some((ty.clone(), ty_span)), &element)?;

@@ -4,7 +4,7 @@ use super::checker::{Checker, Context, R, Scope};
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::dist::{self, DistDef, ParamDef, SupportKind};
+use crate::dist::{DistDef, ParamDef, SupportKind};
 use crate::index::Idx;
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -247,7 +247,7 @@ impl<'p> Checker<'p> {
         let d = d?;
         let s = self.model.sites[site].clone();
         let (prior, guide) = (s.dist.support(), d.support());
-        if !covers(prior, guide) {
+        if !self.same_support(&s.dist, &d) {
             let diagnostic = Diagnostic::new(
                 Code::E0604,
                 format!("`{}` is {}, a draw of `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
@@ -263,7 +263,7 @@ impl<'p> Checker<'p> {
             });
             return Err(self.report(diagnostic));
         }
-        if !reparameterizable(&d) {
+        if !d.is_reparameterized() {
             let diagnostic = Diagnostic::new(
                 Code::E0404,
                 format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()),
@@ -272,6 +272,7 @@ impl<'p> Checker<'p> {
             .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &s.ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &s.ty.shape, s.span, &s.name)?;
@@ -306,9 +307,9 @@ impl<'p> Checker<'p> {
         let split = s.ty.shape.len() - row.event_rank;
         let (batch, event) = s.ty.shape.split_at(split);
         let mut shape: Vec<Size> = batch.to_vec();
-        for _ in 0..param.event_rank {
-            match event.last() {
-                Some(last) => shape.push(last.clone()),
+        for dim in param.dims {
+            match row.event_dims().iter().position(|d| d == dim) {
+                Some(at) => shape.push(event[at].clone()),
                 None => {
                     let message = format!("the shape of `{}` of `{}` is not known", param.name, row.name);
                     return Err(self.error(Code::E0606, message, span, "this hole", "give it a value"));
@@ -325,12 +326,7 @@ impl<'p> Checker<'p> {
                     return Err(self.error(Code::E0307, message, e.span, "shapes differ", "give a number"));
                 }
                 if let Some(v) = self.const_value(value) {
-                    let fits = match constraint {
-                        Constraint::Positive => v > 0.0,
-                        Constraint::UnitInterval => v > 0.0 && v < 1.0,
-                        _ => true,
-                    };
-                    if !fits {
+                    if !constraint.contains(v) {
                         let need = param.support.words();
                         let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
                         return Err(self.error(
@@ -375,8 +371,8 @@ impl<'p> Checker<'p> {
         if !missing.is_empty() {
             let names =
                 missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
-                .label(span, "this guide");
+            let which = if name == "guide" { "the guide".to_string() } else { format!("the guide `{name}`") };
+            let mut d = Diagnostic::new(Code::E0601, format!("{which} leaves out {names}")).label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }
@@ -400,20 +396,5 @@ impl GuideStep {
         match self {
             GuideStep::Family { span, .. } | GuideStep::Explicit { span, .. } => *span,
         }
-    }
-}
-
-/// Whether a guide with support `guide` can stand for a prior with support `prior`.
-fn covers(prior: SupportKind, guide: SupportKind) -> bool {
-    let class = |s: SupportKind| match s {
-        SupportKind::NonNegative => SupportKind::Positive,
-        other => other,
-    };
-    class(prior) == class(guide) && !matches!(prior, SupportKind::Interval | SupportKind::GreaterThan)
-}
-fn reparameterizable(d: &DistExpr) -> bool {
-    match d {
-        DistExpr::Row { def, .. } => dist::get(*def).is_reparameterized(),
-        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
     }
 }

@@ -101,13 +101,13 @@ impl<'p> Checker<'p> {
         for site in &self.model.sites {
             roots.extend(site.dist.args());
         }
-        for step in &self.model.steps {
-            match step {
-                Step::Factor(e) => roots.push(*e),
-                Step::Marginal(at) => roots.push(self.model.marginals[*at].value),
-                _ => {}
-            }
-        }
+        let factor = |step: &Step| match step {
+            Step::Factor(e) => Some(*e),
+            Step::Marginal(at) => Some(self.model.marginals[*at].value),
+            _ => None,
+        };
+        let factors: Vec<ExprId> = self.model.steps.iter().filter_map(factor).collect();
+        roots.extend(&factors);
         for guide in &self.program.guides {
             for step in &guide.steps {
                 if let GuideStep::Explicit { dist, .. } = step {
@@ -141,7 +141,28 @@ impl<'p> Checker<'p> {
                 let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
                     .label(expr.span, "needs all rows at once")
                     .label(batch, format!("but a minibatch of `{name}` has only some of them"))
-                    .help("remove `minibatch`, or move the operation to the data");
+                    .help(match &expr.kind {
+                        ExprKind::Call { def, .. } if def.name == "sum" && factors.contains(&e) => {
+                            "`factor` adds the elements of an array by itself, and scales them: leave `sum` out"
+                        }
+                        _ => "remove `minibatch`, or move the operation to the data",
+                    });
+                self.report(d);
+            }
+        }
+        // The entries of one draw of a vector or matrix are no rows: each depends on the others.
+        let draws: Vec<(DistExpr, Vec<super::size::Size>)> = (self.model.observations.iter())
+            .map(|o| (o.dist.clone(), self.program.ty(o.value).shape.clone()))
+            .chain(self.model.sites.iter().map(|s| (s.dist.clone(), s.ty.shape.clone())))
+            .collect();
+        for (dist, shape) in draws {
+            let event = &shape[shape.len().saturating_sub(dist.event_rank())..];
+            if event.iter().any(|s| s.mentions(size)) {
+                let d =
+                    Diagnostic::new(Code::E0704, format!("one draw of `{}` mixes the rows of `{name}`", dist.name()))
+                        .label(dist.span(), "needs all rows at once")
+                        .label(batch, format!("but a minibatch of `{name}` has only some of them"))
+                        .help("remove `minibatch`, or use a family of independent rows");
                 self.report(d);
             }
         }

@@ -21,7 +21,9 @@ pub mod settings;
 pub mod size;
 mod stmts;
 mod synonyms;
+mod transforms;
 pub mod typed;
+mod wrappers;
 
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::nearest::nearest;

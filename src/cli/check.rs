@@ -6,7 +6,7 @@ use super::shell::{Exit, Shell, Stream, grid};
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
 use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
-use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId};
+use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
 use crate::dist::{self, Reparam, SupportKind};
 use crate::lower::estimators::{self, Estimator};
 use crate::lower::noncentered;
@@ -229,16 +229,22 @@ fn support(kind: SupportKind) -> &'static str {
         SupportKind::UnitInterval => "0..1",
         SupportKind::Interval => "interval",
         SupportKind::GreaterThan => "above a bound",
+        SupportKind::LessThan => "below a bound",
         SupportKind::Simplex => "simplex",
         SupportKind::Ordered => "ordered",
+        SupportKind::PositiveOrdered => "positive, ordered",
+        SupportKind::UnitVector => "unit vector",
+        SupportKind::SumToZero => "sum 0",
         SupportKind::Boolean => "0 or 1",
         SupportKind::Integer => "integer",
         SupportKind::Count => "count",
         SupportKind::IntegerRange => "integer range",
         SupportKind::CountVector => "counts",
+        SupportKind::OneHot => "one-hot",
         SupportKind::LowerCholesky => "Cholesky factor",
         SupportKind::CorrelationCholesky => "correlation Cholesky factor",
         SupportKind::PositiveDefinite => "positive definite",
+        SupportKind::Correlation => "correlation matrix",
     }
 }
 
@@ -282,7 +288,11 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                         };
                         (gradient, has_closed_kl(*def, &site.dist))
                     }
-                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } => ("none", false),
+                    DistExpr::Wrapped { wrapper: WrapperExpr::Truncated { .. }, .. } => {
+                        ("implicit reparameterization", false)
+                    }
+                    DistExpr::Wrapped { .. } if dist.is_reparameterized() => ("reparameterized", false),
+                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => ("none", false),
                 };
                 let kl = if closed && !sampled { "closed form" } else { "Monte Carlo" };
                 return [dist_text(program, dist, 24), gradient.into(), kl.into()];
@@ -297,6 +307,6 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
 fn has_closed_kl(guide: dist::DistId, prior: &DistExpr) -> bool {
     match prior {
         DistExpr::Row { def, .. } => dist::get(guide).kl.iter().any(|(other, _)| other == def),
-        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
+        DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => false,
     }
 }

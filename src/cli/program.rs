@@ -163,15 +163,7 @@ pub fn failed(failure: Failure, sources: &Sources, shell: &mut Shell) -> Exit {
             }
         }
         Failure::Run(RunError::Stopped(message)) => shell.fail(Exit::Interrupted, message),
-        Failure::Run(error) => {
-            let place = error.span().map(|span| {
-                let file = sources.file(span.file);
-                let (line, column) = file.line_column(span.start as usize);
-                let text = file.text.lines().nth(line - 1).unwrap_or("").trim();
-                format!("it comes from {}:{line}:{column}: `{text}`", file.name)
-            });
-            shell.fail_with_help(Exit::Inference, error.to_string(), place.as_deref())
-        }
+        Failure::Run(error) => shell.fail_with(Exit::Inference, error.diagnostic(), sources),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the Markov chains on top of `sampler.rs`; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
 //! held-out data. Nothing here reads files, the clock or the terminal.
 
+mod blame;
 pub mod data;
 pub mod density;
 pub mod draws;

@@ -106,7 +106,7 @@ impl<'p> Lowering<'p> {
         let draw = self.site_value(site);
         match self.guide_draws[site].as_ref()?.dist.as_ref()? {
             Dist::Row { params, .. } => Some((draw, params[0], params[1])),
-            Dist::Mixture { .. } | Dist::Joined { .. } => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } | Dist::Wrapped(_) => None,
         }
     }
     fn apply(&mut self, layer: Layer, x: ValueId, w: ValueId) -> ValueId {

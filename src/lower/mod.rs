@@ -21,7 +21,7 @@ pub use sites::{FreeSite, GuideDraw, SiteSource};
 use crate::builtins::ConcreteAttrs;
 use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
-use crate::dist::Dist;
+use crate::dist::{Dist, wrappers};
 use crate::index::{Idx, IndexVec};
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 use crate::syntax::ast::Elem;
@@ -341,6 +341,30 @@ impl<'p> Lowering<'p> {
                 let components = components.iter().map(|c| self.dist(c, mode)).collect();
                 Dist::Mixture { weights, components }
             }
+            DistExpr::Wrapped { wrapper, base, support, .. } => {
+                let base = self.dist(base, mode);
+                let support = *support;
+                match wrapper {
+                    WrapperExpr::Truncated { lower, upper } => {
+                        let (lower, upper) = self.ends((*lower, *upper), mode);
+                        wrappers::Truncated { base, lower, upper, support }.into()
+                    }
+                    WrapperExpr::Censored { lower, upper } => {
+                        let (lower, upper) = self.ends((*lower, *upper), mode);
+                        wrappers::Censored { base, lower, upper, support }.into()
+                    }
+                    WrapperExpr::ZeroInflated { p, hurdle } => {
+                        let probs = self.real_in(*p, mode);
+                        wrappers::ZeroInflated { probs, base, hurdle: *hurdle, support }.into()
+                    }
+                    WrapperExpr::Ordered => wrappers::Ordered { base, support }.into(),
+                    WrapperExpr::Transformed { maps } => {
+                        let maps = maps.iter().map(|map| map.with(|c| self.real_in(c, mode))).collect();
+                        wrappers::Transformed { base, maps, support }.into()
+                    }
+                    WrapperExpr::Independent { dims } => wrappers::Independent { base, dims: *dims }.into(),
+                }
+            }
             DistExpr::Joined { axis, parts, .. } => {
                 let parts = parts.iter().map(|(n, d)| (self.size(n), self.dist(d, mode))).collect();
                 Dist::Joined { axis: *axis, parts }
@@ -348,6 +372,22 @@ impl<'p> Lowering<'p> {
         }
     }
 
+    fn real_in(&mut self, e: ExprId, mode: Mode) -> ValueId {
+        let v = self.expr_in(e, mode);
+        self.g.to_real(v)
+    }
+    /// The ends of an interval, infinite where they are not given.
+    fn ends(&mut self, (lower, upper): (Option<ExprId>, Option<ExprId>), mode: Mode) -> (ValueId, ValueId) {
+        let lower = match lower {
+            Some(e) => self.real_in(e, mode),
+            None => self.g.scalar(f64::NEG_INFINITY),
+        };
+        let upper = match upper {
+            Some(e) => self.real_in(e, mode),
+            None => self.g.scalar(f64::INFINITY),
+        };
+        (lower, upper)
+    }
     /// The value of a discrete latent: drawn forward from the prior, elsewhere from its exact conditional.
     fn discrete_value(&mut self, id: DiscreteId) -> ValueId {
         if let Some(&v) = self.discrete_values.get(&id) {

@@ -322,6 +322,9 @@ fn default_init(constraint: Constraint) -> Init {
     match constraint {
         Constraint::Real => Init::Constant(0.0),
         Constraint::UnitInterval => Init::Constant(0.5),
+        Constraint::Above(low) => Init::Constant(low + 1.0),
+        Constraint::Below(high) => Init::Constant(high - 1.0),
+        Constraint::Between(low, high) => Init::Constant(0.5 * low + 0.5 * high),
         Constraint::Positive | Constraint::Simplex | Constraint::LowerCholesky => Init::Constant(1.0),
     }
 }
@@ -335,6 +338,19 @@ pub fn constrain(g: &mut Builder, free: ValueId, constraint: Constraint) -> Valu
         Constraint::Real => free,
         Constraint::Positive => g.softplus(free),
         Constraint::UnitInterval => g.sigmoid(free),
+        Constraint::Above(low) => {
+            let above = g.softplus(free);
+            g.add_scalar(above, low)
+        }
+        Constraint::Below(high) => {
+            let below = g.softplus(free);
+            g.scalar_sub(high, below)
+        }
+        Constraint::Between(low, high) => {
+            let share = g.sigmoid(free);
+            let way = g.mul_scalar(share, high - low);
+            g.add_scalar(way, low)
+        }
         Constraint::Simplex => {
             let log = g.log_softmax(free);
             g.exp(log)
@@ -356,6 +372,9 @@ pub fn unconstrain(x: f64, constraint: Constraint) -> f64 {
         // ln(e^x - 1), without overflow
         Constraint::Positive | Constraint::LowerCholesky => x + (-(-x).exp_m1()).ln(),
         Constraint::UnitInterval => (x / (1.0 - x)).ln(),
+        Constraint::Above(low) => unconstrain(x - low, Constraint::Positive),
+        Constraint::Below(high) => unconstrain(high - x, Constraint::Positive),
+        Constraint::Between(low, high) => ((x - low) / (high - x)).ln(),
         Constraint::Simplex => x.ln(),
     }
 }
@@ -389,5 +408,36 @@ impl<'p> Lowering<'p> {
     /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
     pub fn all_slots(&mut self) -> Vec<ValueId> {
         (0..self.slots.list.len()).map(|at| self.slot(at)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Executable;
+    use crate::rng::Key;
+
+    #[test]
+    fn constrained_values_come_back_from_their_free_numbers() {
+        let cases = [
+            (Constraint::Real, -2.5),
+            (Constraint::Positive, 0.3),
+            (Constraint::UnitInterval, 0.9),
+            (Constraint::Above(-3.0), -2.75),
+            (Constraint::Below(2.0), -1.5),
+            (Constraint::Between(-1.0, 3.0), 2.5),
+        ];
+        for (constraint, x) in cases {
+            assert!(constraint.contains(x));
+            let mut g = Builder::new();
+            let free = g.scalar(unconstrain(x, constraint));
+            let value = constrain(&mut g, free, constraint);
+            g.output("value", value);
+            let mut exe = Executable::<f64>::compile(&g.finish());
+            exe.run(&[], Key::new(0));
+            assert!((exe.output(0)[0] - x).abs() < 1e-14, "{constraint:?}: {x} came back as {}", exe.output(0)[0]);
+            let Init::Constant(start) = default_init(constraint) else { unreachable!("numbers start at numbers") };
+            assert!(constraint.contains(start), "{constraint:?} starts at {start}");
+        }
     }
 }

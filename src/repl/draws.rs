@@ -89,7 +89,11 @@ impl Repl<'_> {
         let result = bound.and_then(|bound| action(self, &bound, &compilation));
         result.map_err(|failure| match failure {
             Failure::Diagnostics(diags) => trouble(&diags, &assembled, &compilation),
-            Failure::Run(error) => Trouble::Message(error.to_string()),
+            Failure::Run(error) => {
+                let mut diags = Diagnostics::new();
+                diags.push(error.diagnostic());
+                trouble(&diags, &assembled, &compilation)
+            }
         })
     }
 
