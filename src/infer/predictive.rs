@@ -144,6 +144,7 @@ impl<'p> Predictive<'p> {
     pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
+        lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
