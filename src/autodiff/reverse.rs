@@ -85,9 +85,14 @@ fn sweep(g: &mut Builder, n: usize, active: &[bool], cotangents: &mut [Option<Va
         let (op, operands) = (node.op.clone(), node.operands.clone());
         let origin = g.graph().origins[id];
         g.set_origin(origin);
-        let mut vjp = Vjp::new(g, &op, &operands, id, dy, &needs);
-        op.vjp(&mut vjp);
-        let given = vjp.finish().map_err(|operand| NoGradient { op: op.name(), operand, value: id, origin })?;
+        let given = match &op {
+            Op::Scan(looped) => super::looped::vjp(g, looped, &operands, (id, dy), &needs)?,
+            op => {
+                let mut vjp = Vjp::new(g, op, &operands, id, dy, &needs);
+                op.vjp(&mut vjp);
+                vjp.finish().map_err(|operand| NoGradient { op: op.name(), operand, value: id, origin })?
+            }
+        };
         for ((&operand, given), needed) in operands.iter().zip(given).zip(needs) {
             if let Some(cotangent) = given.filter(|_| needed) {
                 let slot = &mut cotangents[operand.index()];

@@ -64,6 +64,22 @@ fn transpose(cx: &mut CallCx<'_, '_>) -> Checked {
     shape.swap(rank - 1, rank - 2);
     Ok(Typed { ty: Ty::new(ty.elem, shape), args: vec![x], attrs: Attrs::default() })
 }
+fn permute(cx: &mut CallCx<'_, '_>) -> Checked {
+    let x = cx.array(0)?;
+    let ty = cx.ty(x);
+    let order = cx.numbers(1)?;
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if sorted != (0..ty.shape.len() as i64).collect::<Vec<_>>() {
+        let rank = ty.shape.len();
+        return Err(cx
+            .error_at(1, format!("the order must name each of the {rank} dimensions once"))
+            .help("count from 0: `permute(x, (1, 0, 2))`")
+            .into());
+    }
+    let shape = order.iter().map(|&i| ty.shape[i as usize].clone()).collect();
+    Ok(Typed { ty: Ty::new(ty.elem, shape), args: vec![x], attrs: Attrs { sizes: Vec::new(), ints: order } })
+}
 fn common_elem(a: Elem, b: Elem) -> Elem {
     match (a, b) {
         (a, b) if a == b => a,
@@ -167,6 +183,9 @@ rows! {
         |g, a, at| g.reshape(a[0], at.sizes.clone()), "The same elements, row by row, in another shape.";
     TRANSPOSE "transpose" "transpose(A)" [req("x")] transpose, Mixes,
         |g, a, _| g.matrix_transpose(a[0]), "The last two dimensions exchanged.";
+    PERMUTE "permute" "permute(x, (1, 0, 2))" [req("x"), req("order")] permute, Mixes,
+        |g, a, at| { let order: Vec<usize> = at.ints.iter().map(|&i| i as usize).collect(); g.transpose(a[0], &order) },
+        "The dimensions in another order: dimension `i` of the result is dimension `order[i]` of x.";
     CONCAT "concat" "concat(a, b, …)" [req("parts")] concat, Mixes,
         |g, a, _| { let a = reals_if_mixed(g, a); g.concat(&a, 0) }, "Joined along the first dimension.";
     STACK "stack" "stack(a, b, …)" [req("parts")] stack_rule, Mixes,

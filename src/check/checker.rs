@@ -51,6 +51,8 @@ pub(super) enum Binding {
     Val(Val),
     /// A size.
     Size(Size),
+    /// An array that is filled element by element.
+    Array(usize),
     /// Something whose message has been pushed: silent.
     Poison,
 }
@@ -120,6 +122,10 @@ pub(crate) struct Checker<'p> {
     /// Path of the layer or net whose parameters are being declared, and how often each name was used in it.
     pub(super) layer_path: Vec<String>,
     pub(super) layer_counts: HashMap<String, usize>,
+    /// The names under which the parameters of nets are kept.
+    pub(super) net_paths: HashMap<(ModuleId, String), String>,
+    /// Constants and sizes of files whose values are being worked out, outermost first.
+    pub(super) open_items: Vec<(ModuleId, String)>,
     /// True while a generic function is checked on its own, with opaque sizes.
     pub(super) generic: bool,
     /// Items whose declaration has a mistake: messages about their use would only repeat it.
@@ -127,6 +133,23 @@ pub(crate) struct Checker<'p> {
     /// What the statements of the blocks around bind, for names that are used too early.
     pub(super) ahead: Vec<HashMap<String, Span>>,
     pub(super) size_names: HashMap<String, SizeId>,
+    /// The loops around, outermost first.
+    pub(super) loops: Vec<super::loops::OpenLoop>,
+    /// Arrays that are filled element by element.
+    pub(super) arrays: Vec<super::arrays::Filled>,
+}
+
+/// What checking a statement a second time starts from.
+pub(super) struct Saved {
+    program: Program,
+    model: Model,
+    scope: Scope,
+    site_values: HashMap<String, SiteId>,
+    observed: HashMap<DataId, Span>,
+    loops: Vec<super::loops::OpenLoop>,
+    arrays: Vec<super::arrays::Filled>,
+    layer_counts: HashMap<String, usize>,
+    diags: Diagnostics,
 }
 
 impl<'p> Checker<'p> {
@@ -146,11 +169,41 @@ impl<'p> Checker<'p> {
             guide_site: None,
             layer_path: Vec::new(),
             layer_counts: HashMap::new(),
+            net_paths: HashMap::new(),
+            open_items: Vec::new(),
             generic: false,
             failed: HashSet::new(),
             ahead: Vec::new(),
             size_names: HashMap::new(),
+            loops: Vec::new(),
+            arrays: Vec::new(),
         }
+    }
+    /// The state of checking now.
+    pub(super) fn saved(&self) -> Saved {
+        Saved {
+            program: self.program.clone(),
+            model: self.model.clone(),
+            scope: self.scope.clone(),
+            site_values: self.site_values.clone(),
+            observed: self.observed.clone(),
+            loops: self.loops.clone(),
+            arrays: self.arrays.clone(),
+            layer_counts: self.layer_counts.clone(),
+            diags: self.diags.clone(),
+        }
+    }
+    /// Goes back to a state.
+    pub(super) fn restore(&mut self, saved: Saved) {
+        self.program = saved.program;
+        self.model = saved.model;
+        self.scope = saved.scope;
+        self.site_values = saved.site_values;
+        self.observed = saved.observed;
+        self.loops = saved.loops;
+        self.arrays = saved.arrays;
+        self.layer_counts = saved.layer_counts;
+        *self.diags = saved.diags;
     }
 
     // --- messages ----------------------------------------------------------------------------------------------
@@ -229,7 +282,7 @@ impl<'p> Checker<'p> {
 
     /// Appends an expression.
     pub(super) fn push(&mut self, kind: ExprKind, ty: Ty, span: Span) -> ExprId {
-        self.program.exprs.push(Expr { kind, ty, span })
+        self.program.push(Expr { kind, ty, span })
     }
     pub(super) fn constant(&mut self, value: f64, elem: Elem, span: Span) -> ExprId {
         self.push(ExprKind::Const(value), Ty::scalar(elem), span)
@@ -452,9 +505,11 @@ impl<'p> Checker<'p> {
         }
         self.report(d)
     }
-    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products.
-    pub(super) fn mark_weight(&mut self, w: ExprId, fan_in: &[Size]) {
-        let Some(fan) = fan_in.iter().try_fold(Size::from(1), |acc, s| acc.mul(s)) else { return };
+    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products and whose inputs each reach
+    /// `fan_out` outputs.
+    pub(super) fn mark_weight(&mut self, w: ExprId, fan_in: &[Size], fan_out: &[Size]) {
+        let product = |sizes: &[Size]| sizes.iter().try_fold(Size::from(1), |acc, s| acc.mul(s));
+        let (Some(fan), Some(out)) = (product(fan_in), product(fan_out)) else { return };
         let mut e = w;
         loop {
             match &self.program.exprs[e].kind {
@@ -463,12 +518,18 @@ impl<'p> Checker<'p> {
                     return;
                 }
                 ExprKind::Param(id) => {
-                    self.program.params[*id].fan_in.get_or_insert(fan);
+                    self.program.params[*id].fan.get_or_insert((fan, out));
                     return;
                 }
                 ExprKind::Call { def, args, .. } if matches!(def.name, "reshape" | "transpose") => e = args[0],
                 _ => return,
             }
+        }
+    }
+    /// Notes that `table` holds the vectors of an embedding: a param starts standard normal.
+    pub(super) fn mark_table(&mut self, table: ExprId) {
+        if let ExprKind::Param(id) = self.program.exprs[table].kind {
+            self.program.params[id].fan.get_or_insert((1.into(), 1.into()));
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Names stand for data, sites and parameters; every other value that is used has a line `%n = … : type` before its
 //! first use. Functions, layers and submodels are gone: what is printed is what lowering sees.
 
-use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice};
+use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice, Reparam};
 use super::size::Size;
 use super::typed::*;
+use crate::dist::wrappers::Map;
 use crate::index::Idx;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::Shape;
@@ -51,6 +52,7 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
     match dist {
         DistExpr::Row { def, args, .. } => {
             let row = crate::dist::get(*def);
+            let args = &args[..args.len().min(row.arguments().len())];
             let room = width / args.len().max(1);
             // A name says which form it is, where there are several.
             let named = crate::dist::forms(row.name).first() != Some(def);
@@ -64,6 +66,61 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
             let room = width / (components.len() + 1);
             let parts: Vec<String> = components.iter().map(|c| dist_text(program, c, room)).collect();
             format!("Mixture({}, [{}])", expr_text(program, *weights, room), parts.join(", "))
+        }
+        DistExpr::Wrapped { wrapper, base, .. } => {
+            let room = width / (wrapper.args().len() + 1);
+            let base = dist_text(program, hurdle_base(wrapper, base), room);
+            wrapper_text(wrapper, &base, &|e| expr_text(program, e, room))
+        }
+        DistExpr::Joined { parts, .. } => {
+            let room = width / parts.len().max(1);
+            parts.iter().map(|(_, d)| dist_text(program, d, room)).collect::<Vec<_>>().join(" then ")
+        }
+    }
+}
+
+/// What was written inside of a wrapper: that of a hurdle has the truncation that the checker gave it.
+fn hurdle_base<'a>(wrapper: &WrapperExpr, base: &'a DistExpr) -> &'a DistExpr {
+    match (wrapper, base) {
+        (
+            WrapperExpr::ZeroInflated { hurdle: true, .. },
+            DistExpr::Wrapped { wrapper: WrapperExpr::Truncated { .. }, base: inner, span, .. },
+        ) if inner.span() == *span => inner,
+        _ => base,
+    }
+}
+
+/// A wrapper around the distribution that `base` is the text of.
+fn wrapper_text(wrapper: &WrapperExpr, base: &str, text: &dyn Fn(ExprId) -> String) -> String {
+    let name = wrapper.name();
+    match wrapper {
+        WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+            let end = |word: &str, e: &Option<ExprId>| e.map_or(String::new(), |e| format!(", {word} = {}", text(e)));
+            format!("{name}({base}{}{})", end("lower", lower), end("upper", upper))
+        }
+        WrapperExpr::ZeroInflated { p, .. } => format!("{name}({}, {base})", text(*p)),
+        WrapperExpr::Ordered => format!("{name}({base})"),
+        WrapperExpr::Independent { dims } => format!("{name}({base}, {dims})"),
+        WrapperExpr::Transformed { maps } => {
+            let function = maps.iter().fold("u".to_string(), |u, map| match map {
+                Map::Neg => format!("-({u})"),
+                Map::Add(c) => format!("({u} + {})", text(*c)),
+                Map::Mul(c) => format!("({u} * {})", text(*c)),
+                Map::Exp => format!("exp({u})"),
+                Map::Expm1 => format!("expm1({u})"),
+                Map::Log => format!("log({u})"),
+                Map::Log1p => format!("log1p({u})"),
+                Map::Sigmoid => format!("sigmoid({u})"),
+                Map::Logit => format!("logit({u})"),
+                Map::Softplus => format!("softplus({u})"),
+                Map::Tanh => format!("tanh({u})"),
+                Map::Recip => format!("1 / ({u})"),
+                Map::Sqrt => format!("sqrt({u})"),
+                Map::Pow(c) => format!("({u}) ^ {c}"),
+                Map::NormalCdf => format!("normal_cdf({u})"),
+                Map::NormalIcdf => format!("normal_icdf({u})"),
+            });
+            format!("{name}({base}, u -> {function})")
         }
     }
 }
@@ -97,7 +154,9 @@ fn nested_text(program: &Program, id: ExprId, width: usize) -> String {
             call_text(program, def.name, &inner, attrs, true)
         }
         ExprKind::Index { base, .. } => format!("{}[…]", nested_text(program, *base, width)),
-        ExprKind::Call { .. } => "…".into(),
+        ExprKind::Call { .. } | ExprKind::Scan { .. } | ExprKind::LogProb { .. } | ExprKind::Sample { .. } => {
+            "…".into()
+        }
         _ => atom(program, id).expect("calls and indices are handled above"),
     };
     if text.chars().count() > width.max(8) { "…".into() } else { text }
@@ -113,7 +172,15 @@ fn atom(program: &Program, id: ExprId) -> Option<String> {
         ExprKind::Param(p) => program.params[*p].name.clone(),
         ExprKind::Hole(h) => format!("?{}", program.holes[*h].name),
         ExprKind::Draw(d) => program.generate.draws[*d].name.clone(),
-        ExprKind::Call { .. } | ExprKind::Index { .. } => return None,
+        ExprKind::Discrete(d) => {
+            program.model.as_ref().map_or_else(|| format!("{d:?}"), |m| m.discrete[*d].name.clone())
+        }
+        ExprKind::Var(var) => format!("{var}"),
+        ExprKind::Call { .. }
+        | ExprKind::Index { .. }
+        | ExprKind::Scan { .. }
+        | ExprKind::LogProb { .. }
+        | ExprKind::Sample { .. } => return None,
     })
 }
 
@@ -185,8 +252,13 @@ impl Printer<'_> {
             if atom(self.program, id).is_none() && self.known.insert(id) {
                 new.push(id);
                 pending.extend(self.program.operands(id));
-                if let ExprKind::Call { args, .. } = &self.program.exprs[id].kind {
-                    pending.extend(args);
+                match &self.program.exprs[id].kind {
+                    ExprKind::Call { args, .. } => pending.extend(args),
+                    ExprKind::Scan { scan, .. } => {
+                        let scan = &self.program.scans[*scan];
+                        pending.extend(scan.carries.iter().map(|c| c.next).chain(scan.results.iter().copied()));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -214,19 +286,54 @@ impl Printer<'_> {
                 };
                 format!("{}[{}]", self.reference(*base), indices.iter().map(index).collect::<Vec<_>>().join(", "))
             }
+            ExprKind::LogProb { dist, value } => format!("log_prob {} at {}", self.dist(dist), self.reference(*value)),
+            ExprKind::Sample { dist, .. } => format!("draw {}", self.dist(dist)),
+            ExprKind::Scan { scan, port } => self.scan(*scan, *port),
             _ => self.reference(id),
         }
+    }
+    /// A loop on one line; its body has lines of its own.
+    fn scan(&self, id: ScanId, port: Port) -> String {
+        let scan = &self.program.scans[id];
+        let elements: Vec<String> =
+            scan.elements.iter().map(|&(v, a)| format!("{} in {}", self.reference(v), self.reference(a))).collect();
+        let carries: Vec<String> = scan
+            .carries
+            .iter()
+            .map(|c| format!("{} = {} then {}", self.reference(c.var), self.reference(c.init), self.reference(c.next)))
+            .collect();
+        let results: Vec<String> = scan.results.iter().map(|&r| self.reference(r)).collect();
+        let port = match port {
+            Port::Stacked(i) => format!("all values of result {i}"),
+            Port::Last(i) => format!("last value of carry {i}"),
+        };
+        let direction = if scan.reverse { "backwards " } else { "" };
+        format!(
+            "{id} {direction}over {}: [{}] carry [{}] results [{}]: {port}",
+            self.program.size_text(&scan.len),
+            elements.join(", "),
+            carries.join(", "),
+            results.join(", ")
+        )
     }
     fn dist(&self, dist: &DistExpr) -> String {
         match dist {
             DistExpr::Row { def, args, .. } => {
                 let row = crate::dist::get(*def);
-                let args = row.params.iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
+                let args =
+                    row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
                 format!("{}({})", row.name, args.collect::<Vec<_>>().join(", "))
             }
             DistExpr::Mixture { weights, components, .. } => {
                 let parts: Vec<String> = components.iter().map(|c| self.dist(c)).collect();
                 format!("Mixture({}, [{}])", self.reference(*weights), parts.join(", "))
+            }
+            DistExpr::Wrapped { wrapper, base, .. } => {
+                wrapper_text(wrapper, &self.dist(hurdle_base(wrapper, base)), &|e| self.reference(e))
+            }
+            DistExpr::Joined { axis, parts, .. } => {
+                let text = |(n, d): &(Size, DistExpr)| format!("{}: {}", self.program.size_text(n), self.dist(d));
+                format!("joined[axis {axis}] {{ {} }}", parts.iter().map(text).collect::<Vec<_>>().join("; "))
             }
         }
     }
@@ -276,6 +383,14 @@ impl Printer<'_> {
                         p.need(&site.dist.args());
                         let text = format!("{}: {} ~ {}", site.name, p.typed(&site.ty), p.dist(&site.dist));
                         p.line(&text);
+                    }
+                    Step::Marginal(i) => {
+                        let marginal = &model.marginals[*i];
+                        p.need(&[marginal.value]);
+                        let latents: Vec<&str> =
+                            marginal.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
+                        let value = p.reference(marginal.value);
+                        p.line(&format!("factor {value}  // {} summed out: {}", latents.join(", "), marginal.how));
                     }
                     Step::Observe(i) => {
                         let observation = &model.observations[*i];
@@ -333,6 +448,16 @@ impl Printer<'_> {
         let algorithm = infer.algorithm.name();
         let name = if infer.name == algorithm { String::new() } else { format!(" {}", infer.name) };
         self.block(&format!("infer {algorithm}{name}"), |p| {
+            if infer.algorithm == Algorithm::Nuts {
+                let s = &infer.nuts;
+                p.line(&format!("chains = {}", s.chains));
+                p.line(&format!("warmup = {}", s.warmup));
+                p.line(&format!("draws = {}", s.draws));
+                p.line(&format!("target_accept = {}", number(s.target_accept)));
+                p.line(&format!("max_depth = {}", s.max_depth));
+                p.line(&format!("seed = {}", s.seed));
+                p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+            }
             if infer.algorithm != Algorithm::Svi {
                 return;
             }
@@ -371,6 +496,8 @@ impl Printer<'_> {
             };
             p.line(&format!("precision = {precision}"));
             p.line(&format!("draws = {}", s.draws));
+            p.line(&format!("restarts = {}", s.restarts));
+            p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
         });
     }
     fn generate(&mut self) {
@@ -394,18 +521,24 @@ pub fn family_name(family: Family) -> &'static str {
     match family {
         Family::MeanField => "mean_field",
         Family::FullRank => "full_rank",
+        Family::LowRank(_) => "low_rank",
+        Family::Structured => "structured",
+        Family::Standardized => "mean_field, noncentered",
         Family::Delta => "delta",
         Family::Later(name) => name,
     }
 }
 
-fn constraint(constraint: Constraint) -> &'static str {
+fn constraint(constraint: Constraint) -> String {
     match constraint {
-        Constraint::Real => "",
-        Constraint::Positive => " positive",
-        Constraint::UnitInterval => " in 0..1",
-        Constraint::Simplex => " simplex",
-        Constraint::LowerCholesky => " lower Cholesky",
+        Constraint::Real => String::new(),
+        Constraint::Positive => " positive".into(),
+        Constraint::UnitInterval => " in 0..1".into(),
+        Constraint::Above(low) => format!(" in {}..", number(low)),
+        Constraint::Below(high) => format!(" in ..{}", number(high)),
+        Constraint::Between(low, high) => format!(" in {}..{}", number(low), number(high)),
+        Constraint::Simplex => " simplex".into(),
+        Constraint::LowerCholesky => " lower Cholesky".into(),
     }
 }
 
@@ -426,6 +559,19 @@ fn rule_text(rule: &Rule, rate: f64) -> String {
         Rule::Sgd { momentum, .. } => format!("sgd({rate}, momentum = {})", n(momentum)),
         Rule::RmsProp { decay, epsilon, momentum } => {
             format!("rmsprop({rate}, decay = {}, epsilon = {}, momentum = {})", n(decay), n(epsilon), n(momentum))
+        }
+    }
+}
+
+fn reparam_text(program: &Program, reparam: &Reparam) -> String {
+    match reparam {
+        Reparam::Auto => "auto".into(),
+        Reparam::Centered => "centered".into(),
+        Reparam::Noncentered => "noncentered".into(),
+        Reparam::Sites(sites) => {
+            let model = program.model.as_ref();
+            let names: Vec<&str> = sites.iter().filter_map(|&s| model.map(|m| m.sites[s].name.as_str())).collect();
+            format!("noncentered({})", names.join(", "))
         }
     }
 }

@@ -8,8 +8,17 @@ use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Target};
 use std::collections::HashMap;
 
+/// The number that a literal is.
+fn literal(e: &ast::Expr) -> Option<f64> {
+    match e.kind {
+        Syntax::Int(n) => Some(n as f64),
+        Syntax::Real(x) => Some(x),
+        _ => None,
+    }
+}
+
 /// How a block ended.
-enum Flow {
+pub(super) enum Flow {
     Next,
     Return(Val),
 }
@@ -36,13 +45,16 @@ fn bound_names(block: &ast::Block) -> HashMap<String, Span> {
 impl<'p> Checker<'p> {
     /// The statements of a body; the value it returns, if it returns one.
     pub(super) fn body(&mut self, block: &'p ast::Block) -> R<Option<Val>> {
-        match self.block(block)? {
-            Flow::Return(val) => Ok(Some(val)),
-            Flow::Next => Ok(None),
+        let arrays = self.arrays.len();
+        let flow = self.block(block);
+        let filled = if flow.is_ok() { self.check_filled(arrays) } else { Ok(()) };
+        match flow? {
+            Flow::Return(val) => filled.map(|()| Some(val)),
+            Flow::Next => filled.map(|()| None),
         }
     }
     /// Checks every statement, so that each mistake is reported; fails when one of them failed.
-    fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
+    pub(super) fn block(&mut self, block: &'p ast::Block) -> R<Flow> {
         self.ahead.push(bound_names(block));
         let result = self.statements(block);
         self.ahead.pop();
@@ -54,7 +66,7 @@ impl<'p> Checker<'p> {
             match self.stmt(stmt) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Return(val)) => {
-                    if let Some(next) = block.stmts.get(at + 1) {
+                    if let (StmtKind::Return(_), Some(next)) = (&stmt.kind, block.stmts.get(at + 1)) {
                         return Err(self.error(
                             Code::E0405,
                             "nothing is reached after `return`",
@@ -87,7 +99,7 @@ impl<'p> Checker<'p> {
             StmtKind::Factor(e) => {
                 self.only_in_model(span, "factor")?;
                 let e = self.array(e)?;
-                self.model.steps.push(Step::Factor(e));
+                self.push_step(super::loops::BodyStep::Factor(e));
             }
             StmtKind::If { cond, then, otherwise } => {
                 let c = self.scalar(cond)?;
@@ -119,7 +131,7 @@ impl<'p> Checker<'p> {
                 }
             }
             StmtKind::Return(e) => {
-                if matches!(self.context, Context::Generate) || self.calls.is_empty() {
+                if self.calls.is_empty() {
                     return Err(self.error(
                         Code::E0405,
                         "`return` stands outside a function",
@@ -128,38 +140,12 @@ impl<'p> Checker<'p> {
                         "remove it; `keep` reports a value",
                     ));
                 }
-                return Ok(Flow::Return(self.expr(e)?));
+                let val = self.expr(e)?;
+                return Ok(Flow::Return(self.drawn(val, e.span)?));
             }
-            StmtKind::For { .. } => {
-                return Err(self.error(
-                    Code::E0404,
-                    "`for` is not supported yet",
-                    span,
-                    "this loop",
-                    "write it over whole arrays: slices such as `x[1..]`, `cumsum`, `range`",
-                ));
-            }
-            StmtKind::Declare { name, .. } => {
-                self.bind(name, Binding::Poison);
-                let message = format!("`{}` is declared, but elements cannot be filled one by one yet", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "this declaration",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
-            StmtKind::Assign { name, .. } => {
-                let message = format!("elements of `{}` cannot be set", name.name);
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    span,
-                    "not supported yet",
-                    "build the whole array with `concat`, `stack` or `where`",
-                ));
-            }
+            StmtKind::For { var, range, body } => self.for_loop(var, range, body, span)?,
+            StmtKind::Declare { name, ty, keep } => self.declare(name, ty, *keep, doc, span)?,
+            StmtKind::Assign { name, index, value } => self.assign(name, index, value, span)?,
             StmtKind::Expr(e) => match (&e.kind, self.context) {
                 (Syntax::Name(name), Context::Generate) => {
                     let value = self.array(e)?;
@@ -204,6 +190,8 @@ impl<'p> Checker<'p> {
     pub(super) fn let_stmt(&mut self, target: &Pattern, value: &ast::Expr, keep: bool, doc: Option<String>) -> R<()> {
         let result = self.expr(value).and_then(|val| match val {
             Val::Dist(_) | Val::Option(_) | Val::Shape(_) => self.as_array(&val, value.span).map(Val::Array),
+            // A tuple that a submodel returned is taken apart like any other.
+            Val::Sub(Some(inner), _) if matches!((&*inner, target), (Val::Tuple(_), Pattern::Tuple(..))) => Ok(*inner),
             other => Ok(other),
         });
         let val = match result {
@@ -224,7 +212,7 @@ impl<'p> Checker<'p> {
                     return Err(self.report(d));
                 }
                 self.bind(name, Binding::Val(val.clone()));
-                if keep || self.context == Context::Generate {
+                if keep || self.reports_all() {
                     self.keep(name, doc, &val, value.span, keep)?;
                 }
             }
@@ -250,13 +238,29 @@ impl<'p> Checker<'p> {
                 };
                 for (name, part) in names.iter().zip(parts) {
                     self.bind(name, Binding::Val(part.clone()));
-                    if keep || self.context == Context::Generate {
+                    if keep || self.reports_all() {
                         self.keep(name, doc.clone(), &part, value.span, keep)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+    /// Whether every name that is bound here is reported: in `generate` itself, not in what it calls.
+    fn reports_all(&self) -> bool {
+        self.context == Context::Generate && self.calls.is_empty()
+    }
+    /// The value of what a submodel returned, without the names of its sites.
+    fn drawn(&mut self, val: Val, span: Span) -> R<Val> {
+        match val {
+            Val::Sub(Some(inner), _) => self.drawn(*inner, span),
+            Val::Sub(None, _) => self.as_array(&val, span).map(Val::Array),
+            Val::Tuple(parts) => {
+                let parts: Vec<Val> = parts.into_iter().map(|p| self.drawn(p, span)).collect::<R<_>>()?;
+                Ok(Val::Tuple(parts))
+            }
+            other => Ok(other),
+        }
     }
     fn poison(&mut self, target: &Pattern) {
         let names = match target {
@@ -300,30 +304,14 @@ impl<'p> Checker<'p> {
     ) -> R<()> {
         let path = match target {
             Target::Path(path) => path,
-            Target::Element(path, _) => {
-                // Its declaration has been refused already.
-                if let [name] = &path.parts[..]
-                    && matches!(self.lookup_local(&name.name), Some((Binding::Poison, _)))
-                {
-                    return Err(Reported);
-                }
-                let message = format!("elements of `{}` cannot be drawn one by one yet", path.dotted());
-                return Err(self.error(
-                    Code::E0404,
-                    message,
-                    path.span,
-                    "an element",
-                    "draw the whole array: `x: real[T] ~ …`",
-                ));
-            }
+            Target::Element(path, index) => return self.sample_element(path, index, dist, doc, span),
             Target::Tuple(_, span) => {
-                return Err(self.error(
-                    Code::E0405,
-                    "a model draws one site at a time",
-                    *span,
-                    "several names",
-                    "write one statement for each",
-                ));
+                let help = match self.submodel(dist).is_some() {
+                    true => "name the draw, then take its value apart: `h ~ f(…)` and `(a, b) = h`",
+                    false => "write one statement for each",
+                };
+                let message = "a model draws one site at a time";
+                return Err(self.error(Code::E0405, message, *span, "several names", help));
             }
             Target::Rest(span) => {
                 return Err(self.error(
@@ -376,7 +364,7 @@ impl<'p> Checker<'p> {
             }
         };
         if self.context == Context::Generate {
-            return self.generate_draw(name, declared, d, doc);
+            return self.generate_draw(name, full, declared, d, doc);
         }
         if self.prefix.is_empty() && self.scope.module == self.modules.root() && self.failed.contains(&name.name) {
             self.bind(name, Binding::Poison);
@@ -422,6 +410,10 @@ impl<'p> Checker<'p> {
                 .help(format!("to give a computed value a density write `observe {} ~ …` or `factor …`", name.name));
             return Err(self.report(d));
         }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = match self.site_type(&d, declared, &full) {
             Ok(ty) => ty,
             Err(e) => {
@@ -429,19 +421,38 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
-        if ty.elem != Elem::Real {
+        if let Err(e) = self.refuse_atoms(&full, &d) {
             self.bind(name, Binding::Poison);
-            let message = format!("`{full}` is discrete: summing it out is not supported yet");
-            return Err(self.error(
-                Code::E0505,
-                message,
-                d.span(),
-                "draws are whole numbers",
-                "sum it out by hand: `Mixture(weights, [D, …])`, or observe it",
-            ));
+            return Err(e);
+        }
+        if let Some(inside) = self.loops.last() {
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn in every iteration"))
+                .label(span, "one site, many draws")
+                .label(inside.span, "in this loop")
+                .help(format!("declare an array before the loop, `{0}: real[T]`, and draw `{0}[t] ~ …`", name.name));
+            self.bind(name, Binding::Poison);
+            return Err(self.report(d));
+        }
+        if ty.elem != Elem::Real {
+            let latent = self.model.discrete.len_id();
+            let value = self.push(ExprKind::Discrete(latent), ty.clone(), name.span);
+            let (span, dist) = (name.span, d);
+            self.model.discrete.push(Discrete { name: full, doc, span, ty, dist, value, forward: None, back: None });
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
         }
         let value = self.push(ExprKind::Site(self.model.sites.len_id()), ty.clone(), name.span);
-        let site = Site { name: full.clone(), doc, span: name.span, ty, dist: d, value, fan_in: None };
+        let site = Site {
+            name: full.clone(),
+            doc,
+            span: name.span,
+            ty,
+            dist: d,
+            value,
+            fan_in: None,
+            forward: None,
+            absorbed: false,
+        };
         let id = self.model.sites.push(site);
         self.model.steps.push(Step::Site(id));
         self.site_values.insert(full, id);
@@ -494,18 +505,19 @@ impl<'p> Checker<'p> {
         doc: Option<String>,
         span: Span,
     ) -> R<()> {
-        if self.context == Context::Generate {
-            return Err(self.error(
-                Code::E0404,
-                "`generate` cannot call a submodel yet",
-                span,
-                "a submodel",
-                "draw from distributions",
-            ));
-        }
         let prefix = format!("{}{}.", self.prefix, name.name);
-        if let Some((_, &site)) = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix)) {
-            let first = self.model.sites[site].span;
+        let before = match self.context {
+            // A draw of `generate` is a new one, also where the model has sites of its name.
+            Context::Generate => {
+                let mut draws = self.program.generate.draws.iter();
+                draws.find(|d| d.name.starts_with(&prefix)).map(|d| self.program.exprs[d.value].span)
+            }
+            _ => {
+                let site = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix));
+                site.map(|(_, &site)| self.model.sites[site].span)
+            }
+        };
+        if let Some(first) = before {
             let d = Diagnostic::new(Code::E0504, format!("`{}` is drawn twice", name.name))
                 .label(name.span, "drawn again here")
                 .label(first, "its sites exist already")
@@ -526,7 +538,7 @@ impl<'p> Checker<'p> {
             _ => (&[], None),
         };
         let outer = self.pending_prefix.replace(prefix.clone());
-        let result = self.instantiate(home, function, args, first, dist.span, Context::Model);
+        let result = self.instantiate(home, function, args, first, dist.span, self.context);
         self.pending_prefix = outer;
         let value = match result {
             Ok(value) => value,
@@ -557,8 +569,10 @@ impl<'p> Checker<'p> {
                 return Err(self.report(d));
             }
         }
-        if keep && let Some(val) = &value {
-            self.keep(name, doc, val, span, true)?;
+        if let Some(val) = &value
+            && (keep || (self.reports_all() && matches!(val, Val::Array(_))))
+        {
+            self.keep(name, doc, val, span, keep)?;
         }
         self.bind(name, Binding::Val(Val::Sub(value.map(Box::new), prefix)));
         Ok(())
@@ -568,6 +582,13 @@ impl<'p> Checker<'p> {
     fn observe(&mut self, value: ExprId, data: Option<DataId>, d: DistExpr, name: String, span: Span) -> R<()> {
         let ty = self.program.ty(value).clone();
         if let Some(id) = data {
+            if let Some(inside) = self.loops.last() {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed in every iteration"))
+                    .label(span, "the whole datum each time")
+                    .label(inside.span, "in this loop")
+                    .help(format!("observe an element, `{name}[t] ~ …`, or move it out of the loop"));
+                return Err(self.report(d));
+            }
             if let Some(&first) = self.observed.get(&id) {
                 let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
                     .label(span, "observed again here")
@@ -591,14 +612,14 @@ impl<'p> Checker<'p> {
                     .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &ty.shape, place, &name)?;
         if let Some(id) = data {
             self.check_observed_range(id, &d, span)?;
         }
-        self.model.steps.push(Step::Observe(self.model.observations.len()));
-        self.model.observations.push(Observation { name, data, value, dist: d, span });
+        self.push_step(super::loops::BodyStep::Observe(Observation { name, data, value, dist: d, span }));
         Ok(())
     }
     /// An observation that the declared range shows to be outside the support.
@@ -608,6 +629,32 @@ impl<'p> Checker<'p> {
         let Syntax::Range { end: Some(end), closed, .. } = &range.kind else { return Ok(()) };
         let DistExpr::Row { def, args, .. } = d else { return Ok(()) };
         let row = crate::dist::get(*def);
+        let number = |e: &ast::Expr| match &e.kind {
+            Syntax::Unary(ast::UnaryOp::Neg, inner) => literal(inner).map(|x| -x),
+            _ => literal(e),
+        };
+        let least = match &range.kind {
+            Syntax::Range { start: Some(start), .. } => number(start).unwrap_or(f64::NEG_INFINITY),
+            _ => f64::NEG_INFINITY,
+        };
+        let most = number(end).unwrap_or(f64::INFINITY);
+        if let Some((low, high)) = row.support.hull()
+            && (most < low || least > high || (most == low && !*closed))
+        {
+            let d = Diagnostic::new(
+                Code::E0506,
+                format!(
+                    "no value of `{}` can come from `{}`, which gives values that are {}",
+                    decl.name,
+                    row.name,
+                    row.support.words()
+                ),
+            )
+            .label(span, format!("this is {}", row.support.words()))
+            .label(decl.ty_span, "declared in another range")
+            .help("change the range, or use a distribution with that support");
+            return Err(self.report(d));
+        }
         let outcomes: Size = match row.support {
             crate::dist::SupportKind::Boolean => 2.into(),
             crate::dist::SupportKind::IntegerRange if row.name == "Categorical" => {
@@ -644,24 +691,74 @@ impl<'p> Checker<'p> {
         Ok(())
     }
 
+    /// An observation of some elements of a datum.
+    pub(super) fn observe_element(
+        &mut self,
+        value: ExprId,
+        data: DataId,
+        d: DistExpr,
+        name: String,
+        span: Span,
+    ) -> R<()> {
+        match self.observed.get(&data).copied() {
+            // The first element of a datum notes its place; a datum that is observed as a whole has none.
+            Some(first) if !self.arrays.iter().any(|a| a.role == super::arrays::Role::Data(data)) => {
+                let d = Diagnostic::new(Code::E0504, format!("`{name}` is observed twice"))
+                    .label(span, "observed again here")
+                    .label(first, "first observed here")
+                    .help("a datum has one distribution; another term of the density is a `factor`");
+                return Err(self.report(d));
+            }
+            _ => {
+                self.observed.entry(data).or_insert(span);
+            }
+        }
+        self.observe(value, None, d, name, span)
+    }
+
     fn generate_draw(
         &mut self,
         name: &ast::Ident,
+        full: String,
         declared: Option<(Ty, Span)>,
         d: DistExpr,
         doc: Option<String>,
     ) -> R<()> {
-        let ty = self.site_type(&d, declared, &name.name)?;
+        if let Some(first) = self.program.generate.draws.iter().find(|d| d.name == full) {
+            let first = self.program.exprs[first.value].span;
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn twice"))
+                .label(name.span, "drawn again here")
+                .label(first, "first drawn here")
+                .help("choose another name");
+            return Err(self.report(d));
+        }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
+        let ty = self.site_type(&d, declared, &full)?;
+        if !self.loops.is_empty() {
+            let index = self.loops.iter().map(|l| l.var_expr).collect();
+            let value = self.push(ExprKind::Sample { dist: Box::new(d), index }, ty, name.span);
+            self.bind(name, Binding::Val(Val::Array(value)));
+            return Ok(());
+        }
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
-        self.program.generate.draws.push(Draw { name: name.name.clone(), ty, dist: d, value });
-        self.program.generate.reported.push(Kept { name: name.name.clone(), doc, value });
+        self.program.generate.draws.push(Draw { name: full.clone(), ty, dist: d, value });
+        self.program.generate.reported.push(Kept { name: full, doc, value });
         self.bind(name, Binding::Val(Val::Array(value)));
         Ok(())
     }
 
     /// `param s: real[K] in 0.. = 0.1`
-    fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
+    pub(super) fn param(
+        &mut self,
+        name: &ast::Ident,
+        ty: Option<&ast::Type>,
+        init: Option<&ast::Expr>,
+        span: Span,
+    ) -> R<()> {
         if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
             self.bind(name, Binding::Poison);
             let message = format!("`param` cannot stand in {}", self.context_word());
@@ -697,6 +794,9 @@ impl<'p> Checker<'p> {
                 ));
             }
         }
+        if let Some(e) = init {
+            self.check_start(&name.name, constraint, e)?;
+        }
         let full = match self.layer_path.is_empty() {
             true => format!("{}{}", self.prefix, name.name),
             false => format!("{}.{}", self.layer_path.join("."), name.name),
@@ -704,6 +804,13 @@ impl<'p> Checker<'p> {
         // The parameters of a net are shared by all its calls.
         let shared = self.program.params.iter_enumerated().find(|(_, p)| p.name == full).map(|(id, p)| (id, p.clone()));
         if let Some((id, old)) = shared {
+            if old.span != span {
+                let d = Diagnostic::new(Code::E0204, format!("the param `{full}` is declared twice"))
+                    .label(span, "declared again here")
+                    .label(old.span, "first declared here")
+                    .help("rename one of them");
+                return Err(self.report(d));
+            }
             if old.ty.shape.len() == typed.shape.len()
                 && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
             {
@@ -720,35 +827,11 @@ impl<'p> Checker<'p> {
                 "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call",
             ));
         }
-        let id =
-            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
+        let ty = typed.clone();
+        let param = Param { name: full, ty, constraint, init, fan: None, activation: Activation::None, span };
+        let id = self.program.params.push(param);
         let e = self.push(ExprKind::Param(id), typed, span);
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
-    }
-    fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
-        if let Syntax::Range { start: Some(start), end, .. } = &range.kind {
-            let low = self.scalar(start)?;
-            let low = self.const_value(low);
-            let high = match end {
-                Some(e) => {
-                    let e = self.scalar(e)?;
-                    Some(self.const_value(e))
-                }
-                None => None,
-            };
-            match (low, high) {
-                (Some(0.0), None) => return Ok(Constraint::Positive),
-                (Some(0.0), Some(Some(1.0))) => return Ok(Constraint::UnitInterval),
-                _ => {}
-            }
-        }
-        Err(self.error(
-            Code::E0404,
-            "this range of a `param` is not supported yet",
-            range.span,
-            "only `0..` and `0..1`",
-            "scale it: `2 * p` with `param p: real in 0..1`",
-        ))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::size::{Size, SizeId};
 use crate::builtins::FnDef;
+use crate::dist::wrappers::Map;
 use crate::dist::{DistId, SupportKind};
 use crate::index::IndexVec;
 use crate::index_type;
@@ -35,6 +36,18 @@ index_type!(
 index_type!(
     /// A random value of the `generate` block.
     DrawId, "draw"
+);
+index_type!(
+    /// A discrete latent of the model, which is summed out.
+    DiscreteId, "discrete"
+);
+index_type!(
+    /// A variable that a loop binds.
+    VarId, "var"
+);
+index_type!(
+    /// A loop with a carry.
+    ScanId, "scan"
 );
 
 /// Element type and shape of a value.
@@ -85,6 +98,31 @@ pub enum ExprKind {
     Hole(HoleId),
     /// A random value of `generate`.
     Draw(DrawId),
+    /// The value of a discrete latent.
+    Discrete(DiscreteId),
+    /// What a loop binds: its index, an entry of an array, a carry.
+    Var(VarId),
+    /// A result of a loop.
+    Scan {
+        /// The loop.
+        scan: ScanId,
+        /// Which result.
+        port: Port,
+    },
+    /// The log density [nats] of a distribution, in the shape of independent elements.
+    LogProb {
+        /// The distribution.
+        dist: Box<DistExpr>,
+        /// Where.
+        value: ExprId,
+    },
+    /// A forward draw.
+    Sample {
+        /// Where from.
+        dist: Box<DistExpr>,
+        /// The variables of the loops around: every iteration draws anew.
+        index: Vec<ExprId>,
+    },
     /// A built-in function.
     Call {
         /// Which.
@@ -101,6 +139,45 @@ pub enum ExprKind {
         /// One entry per index, in order.
         indices: Vec<Ix>,
     },
+}
+
+/// A result of a loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// A value of all iterations, with a leading dimension for them.
+    Stacked(usize),
+    /// A carry after the last iteration.
+    Last(usize),
+}
+
+/// A loop whose iterations pass values on. Its body are the expressions that depend on the variables it binds.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The number of iterations.
+    pub len: Size,
+    /// From the last iteration to the first.
+    pub reverse: bool,
+    /// Variables that are an entry of an array in each iteration: variable and array `[len, …]`.
+    pub elements: Vec<(ExprId, ExprId)>,
+    /// What passes from one iteration to the next.
+    pub carries: Vec<Carry>,
+    /// What is kept of every iteration.
+    pub results: Vec<ExprId>,
+    /// What the body uses of the world outside.
+    pub captures: Vec<ExprId>,
+    /// Where the loop stands.
+    pub span: Span,
+}
+
+/// A value that passes from one iteration to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Carry {
+    /// The variable that the body sees.
+    pub var: ExprId,
+    /// Its value in the first iteration.
+    pub init: ExprId,
+    /// Its value in the next iteration.
+    pub next: ExprId,
 }
 
 /// Compile-time arguments of a built-in function; the function's row says what they mean.
@@ -153,13 +230,120 @@ pub enum DistExpr {
         /// Where it was written.
         span: Span,
     },
+    /// Another distribution, changed.
+    Wrapped {
+        /// How.
+        wrapper: WrapperExpr,
+        /// The distribution inside.
+        base: Box<DistExpr>,
+        /// Where draws lie.
+        support: SupportKind,
+        /// Where it was written.
+        span: Span,
+    },
+    /// Distributions of the parts of an array, side by side along a dimension: how a loop gives an array its density.
+    Joined {
+        /// The dimension, which is one of independent elements.
+        axis: usize,
+        /// How many entries each part has, and their distribution.
+        parts: Vec<(Size, DistExpr)>,
+        /// Where it was written.
+        span: Span,
+    },
+}
+
+/// What a wrapper does, with typed arguments.
+#[derive(Clone, Debug)]
+pub enum WrapperExpr {
+    /// `Truncated(D, lower, upper)`; an end that is not given is infinite.
+    Truncated {
+        /// The smallest value.
+        lower: Option<ExprId>,
+        /// The largest value.
+        upper: Option<ExprId>,
+    },
+    /// `Censored(D, lower, upper)`; an end that is not given is infinite.
+    Censored {
+        /// What smaller values are recorded as.
+        lower: Option<ExprId>,
+        /// What larger values are recorded as.
+        upper: Option<ExprId>,
+    },
+    /// `ZeroInflated(p, D)`, and `Hurdle(p, D)` with the positive part of D inside.
+    ZeroInflated {
+        /// The probability of the additional zero.
+        p: ExprId,
+        /// Whether it was written `Hurdle`.
+        hurdle: bool,
+    },
+    /// `Ordered(D)`
+    Ordered,
+    /// `Transformed(D, f)`
+    Transformed {
+        /// The function as a chain of maps, the innermost first.
+        maps: Vec<Map<ExprId>>,
+    },
+    /// `Independent(D, n)`
+    Independent {
+        /// How many of the last dimensions are one event.
+        dims: usize,
+    },
+}
+
+impl WrapperExpr {
+    /// Its name in the language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WrapperExpr::Truncated { .. } => "Truncated",
+            WrapperExpr::Censored { .. } => "Censored",
+            WrapperExpr::ZeroInflated { hurdle: false, .. } => "ZeroInflated",
+            WrapperExpr::ZeroInflated { hurdle: true, .. } => "Hurdle",
+            WrapperExpr::Ordered => "Ordered",
+            WrapperExpr::Transformed { .. } => "Transformed",
+            WrapperExpr::Independent { .. } => "Independent",
+        }
+    }
+    /// The same with other arguments of its own.
+    fn map_args<E>(&self, f: &mut impl FnMut(ExprId) -> Result<ExprId, E>) -> Result<WrapperExpr, E> {
+        let mut end = |e: &Option<ExprId>| e.map(&mut *f).transpose();
+        Ok(match self {
+            WrapperExpr::Truncated { lower, upper } => {
+                WrapperExpr::Truncated { lower: end(lower)?, upper: end(upper)? }
+            }
+            WrapperExpr::Censored { lower, upper } => WrapperExpr::Censored { lower: end(lower)?, upper: end(upper)? },
+            WrapperExpr::ZeroInflated { p, hurdle } => WrapperExpr::ZeroInflated { p: f(*p)?, hurdle: *hurdle },
+            WrapperExpr::Transformed { maps } => {
+                let mut mapped = Vec::with_capacity(maps.len());
+                for map in maps {
+                    let operand = map.operand().map(&mut *f).transpose()?;
+                    mapped.push(map.with(|c| operand.unwrap_or(c)));
+                }
+                WrapperExpr::Transformed { maps: mapped }
+            }
+            WrapperExpr::Ordered | WrapperExpr::Independent { .. } => self.clone(),
+        })
+    }
+    /// Its own arguments, not those of the distribution inside.
+    pub fn args(&self) -> Vec<ExprId> {
+        match self {
+            WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+                lower.iter().chain(upper).copied().collect()
+            }
+            WrapperExpr::ZeroInflated { p, .. } => vec![*p],
+            WrapperExpr::Transformed { maps } => maps.iter().filter_map(|map| map.operand()).collect(),
+            WrapperExpr::Ordered | WrapperExpr::Independent { .. } => Vec::new(),
+        }
+    }
 }
 
 impl DistExpr {
     /// Where it was written.
     pub fn span(&self) -> Span {
         match self {
-            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } => *span,
+            DistExpr::Row { span, .. }
+            | DistExpr::Mixture { span, .. }
+            | DistExpr::Wrapped { span, .. }
+            | DistExpr::Joined { span, .. } => *span,
         }
     }
     /// All argument expressions.
@@ -169,6 +353,8 @@ impl DistExpr {
             DistExpr::Mixture { weights, components, .. } => {
                 std::iter::once(*weights).chain(components.iter().flat_map(|c| c.args())).collect()
             }
+            DistExpr::Wrapped { wrapper, base, .. } => wrapper.args().into_iter().chain(base.args()).collect(),
+            DistExpr::Joined { parts, .. } => parts.iter().flat_map(|(_, d)| d.args()).collect(),
         }
     }
     /// The support as the checker sees it.
@@ -176,6 +362,8 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).support,
             DistExpr::Mixture { components, .. } => components.first().map_or(SupportKind::Real, DistExpr::support),
+            DistExpr::Wrapped { support, .. } => *support,
+            DistExpr::Joined { parts, .. } => parts[0].1.support(),
         }
     }
     /// The number of trailing dimensions of one draw.
@@ -183,6 +371,21 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).event_rank,
             DistExpr::Mixture { components, .. } => components.first().map_or(0, DistExpr::event_rank),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Ordered => 1,
+                WrapperExpr::Independent { dims } => base.event_rank() + dims,
+                _ => base.event_rank(),
+            },
+            DistExpr::Joined { parts, .. } => parts[0].1.event_rank(),
+        }
+    }
+    /// Whether it integrates to 1 and can be drawn from.
+    pub fn is_proper(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_proper(),
+            DistExpr::Mixture { components, .. } => components.iter().all(DistExpr::is_proper),
+            DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
+            DistExpr::Wrapped { base, .. } => base.is_proper(),
         }
     }
     /// What a message calls it.
@@ -190,7 +393,99 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).name,
             DistExpr::Mixture { .. } => "Mixture",
+            DistExpr::Joined { parts, .. } => parts[0].1.name(),
+            DistExpr::Wrapped { wrapper, .. } => wrapper.name(),
         }
+    }
+    /// Whether draws can carry the gradient of the parameters.
+    pub fn is_reparameterized(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_reparameterized(),
+            DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                // Draws follow their quantiles.
+                WrapperExpr::Truncated { .. } => {
+                    !base.is_discrete() && base.event_rank() == 0 && base.without_cdf().is_none()
+                }
+                WrapperExpr::Ordered | WrapperExpr::Transformed { .. } | WrapperExpr::Independent { .. } => {
+                    base.is_reparameterized()
+                }
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } => false,
+            },
+        }
+    }
+    /// The innermost part whose cdf is not known; `None` where that of the whole is.
+    pub fn without_cdf(&self) -> Option<&DistExpr> {
+        match self {
+            DistExpr::Row { def, .. } => (!crate::dist::get(*def).has_cdf()).then_some(self),
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::without_cdf),
+            DistExpr::Joined { .. } => Some(self),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered | WrapperExpr::Independent { .. }, .. } => Some(self),
+            DistExpr::Wrapped { base, .. } => base.without_cdf(),
+        }
+    }
+    /// The part that has both a density and masses on single points, by its name; `None` where there is none.
+    pub fn atoms(&self) -> Option<&'static str> {
+        match self {
+            DistExpr::Row { .. } => None,
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::atoms),
+            DistExpr::Joined { parts, .. } => parts.iter().find_map(|(_, d)| d.atoms()),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } if !base.is_discrete() => {
+                    Some(wrapper.name())
+                }
+                _ => base.atoms(),
+            },
+        }
+    }
+    /// Whether draws are whole numbers.
+    pub fn is_discrete(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_discrete(),
+            DistExpr::Mixture { components, .. } => components.first().is_some_and(DistExpr::is_discrete),
+            DistExpr::Joined { parts, .. } => parts.iter().any(|(_, d)| d.is_discrete()),
+            DistExpr::Wrapped { base, .. } => base.is_discrete(),
+        }
+    }
+    /// As [`DistExpr::map_args`], where `dims` more dimensions of each argument are not of independent elements.
+    fn map_args_of_events<E>(
+        &self,
+        dims: usize,
+        f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>,
+    ) -> Result<DistExpr, E> {
+        let f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E> = f;
+        self.map_args(&mut |a: ExprId, rank: usize| f(a, rank + dims))
+    }
+    /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
+    /// of independent elements.
+    pub fn map_args<E>(&self, f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
+        Ok(match self {
+            DistExpr::Row { def, args, span } => {
+                let params = crate::dist::get(*def).params;
+                let args = args.iter().zip(params).map(|(&a, p)| f(a, p.event_rank)).collect::<Result<_, E>>()?;
+                DistExpr::Row { def: *def, args, span: *span }
+            }
+            DistExpr::Mixture { weights, components, span } => DistExpr::Mixture {
+                weights: f(*weights, 1)?,
+                components: components.iter().map(|c| c.map_args(f)).collect::<Result<_, E>>()?,
+                span: *span,
+            },
+            DistExpr::Wrapped { wrapper, base, support, span } => DistExpr::Wrapped {
+                wrapper: wrapper.map_args(&mut |a| f(a, 0))?,
+                base: Box::new(match wrapper {
+                    // What was independent inside is part of one event now.
+                    WrapperExpr::Independent { dims } => base.map_args_of_events(*dims, f)?,
+                    _ => base.map_args(f)?,
+                }),
+                support: *support,
+                span: *span,
+            },
+            DistExpr::Joined { axis, parts, span } => DistExpr::Joined {
+                axis: *axis,
+                parts: parts.iter().map(|(n, d)| Ok((n.clone(), d.map_args(f)?))).collect::<Result<_, E>>()?,
+                span: *span,
+            },
+        })
     }
 }
 
@@ -245,6 +540,48 @@ pub struct Site {
     pub value: ExprId,
     /// Fan-in, when the site is the weight of a convolution or a dense layer.
     pub fan_in: Option<Size>,
+    /// How it is drawn from the prior where that goes element by element; `None` where `dist` draws it at once.
+    pub forward: Option<ExprId>,
+    /// True when its prior depends on a discrete latent: its log density is part of a [`Marginal`].
+    pub absorbed: bool,
+}
+
+/// A discrete latent, which is summed out.
+#[derive(Clone, Debug)]
+pub struct Discrete {
+    /// Its full name.
+    pub name: String,
+    /// Its doc comment.
+    pub doc: Option<String>,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its type.
+    pub ty: Ty,
+    /// Its prior.
+    pub dist: DistExpr,
+    /// The expression that stands for its value.
+    pub value: ExprId,
+    /// How it is drawn from the prior where that goes element by element.
+    pub forward: Option<ExprId>,
+    /// A draw from its exact conditional given everything that is not discrete; set when it has been summed out.
+    pub back: Option<ExprId>,
+}
+
+/// Log densities with a discrete latent summed out.
+#[derive(Clone, Debug)]
+pub struct Marginal {
+    /// The log of the sum [nats], one for each independent element.
+    pub value: ExprId,
+    /// The latents that were summed out, in the order in which they went.
+    pub latents: Vec<DiscreteId>,
+    /// The observations that it contains, by position in [`Model::observations`].
+    pub observations: Vec<usize>,
+    /// The sites whose priors it contains.
+    pub sites: Vec<SiteId>,
+    /// How it was done, in words.
+    pub how: String,
+    /// Where.
+    pub span: Span,
 }
 
 /// An observation.
@@ -271,6 +608,8 @@ pub enum Step {
     Observe(usize),
     /// `factor expr`
     Factor(ExprId),
+    /// What is left of terms that depend on discrete latents, by position in [`Model::marginals`].
+    Marginal(usize),
 }
 
 /// A reported deterministic value.
@@ -293,6 +632,16 @@ pub struct Model {
     pub sites: IndexVec<SiteId, Site>,
     /// The observations.
     pub observations: Vec<Observation>,
+    /// The discrete latents.
+    pub discrete: IndexVec<DiscreteId, Discrete>,
+    /// How many values each summed-out latent has, with its place and name.
+    pub enumerated: Vec<(Size, Span, String)>,
+    /// Terms with discrete latents summed out.
+    pub marginals: Vec<Marginal>,
+    /// Data that are observed element by element, each given what came before: how they are drawn all together.
+    pub simulated: Vec<(DataId, ExprId)>,
+    /// What became of each loop, in words: place and text.
+    pub loops: Vec<(Span, String)>,
     /// All of them and the factors in order.
     pub steps: Vec<Step>,
     /// What is reported besides the sites.
@@ -300,7 +649,7 @@ pub struct Model {
 }
 
 /// Where a learnable number may lie, and so how it is made from a free one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Constraint {
     /// Anywhere.
     Real,
@@ -308,10 +657,42 @@ pub enum Constraint {
     Positive,
     /// Between 0 and 1: sigmoid.
     UnitInterval,
+    /// Above a number: softplus, moved.
+    Above(f64),
+    /// Below a number: minus softplus, moved.
+    Below(f64),
+    /// Between two numbers: sigmoid, moved and stretched.
+    Between(f64, f64),
     /// A probability vector: softmax over the last dimension.
     Simplex,
     /// A lower triangular factor with positive diagonal (softplus on the diagonal).
     LowerCholesky,
+}
+
+impl Constraint {
+    /// Whether `x` lies inside, where a free number can take it; only for those of single numbers.
+    pub fn contains(self, x: f64) -> bool {
+        match self {
+            Constraint::Positive => x > 0.0,
+            Constraint::UnitInterval => x > 0.0 && x < 1.0,
+            Constraint::Above(low) => x > low,
+            Constraint::Below(high) => x < high,
+            Constraint::Between(low, high) => x > low && x < high,
+            Constraint::Real | Constraint::Simplex | Constraint::LowerCholesky => !x.is_nan(),
+        }
+    }
+}
+
+/// What follows the layer of a weight, as far as its starting values care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Activation {
+    /// Nothing that is known.
+    #[default]
+    None,
+    /// `relu`, `gelu`, `softplus`: half of the inputs pass.
+    Rectifier,
+    /// `tanh`, `sigmoid`: linear near 0.
+    Saturating,
 }
 
 /// A learnable constant.
@@ -325,8 +706,11 @@ pub struct Param {
     pub constraint: Constraint,
     /// Its initial value, an expression that depends on no site.
     pub init: Option<ExprId>,
-    /// Fan-in, when it is the weight of a convolution or a dense layer.
-    pub fan_in: Option<Size>,
+    /// Fan-in and fan-out, when it is the weight of a convolution or a dense layer: how many products each output sums
+    /// over, and how many outputs each input reaches.
+    pub fan: Option<(Size, Size)>,
+    /// What follows its layer.
+    pub activation: Activation,
     /// Where it was written.
     pub span: Span,
 }
@@ -357,6 +741,12 @@ pub enum Family {
     MeanField,
     /// One normal with a full covariance in unconstrained space.
     FullRank,
+    /// One normal whose covariance has low rank plus a diagonal, in unconstrained space; the rank, if it was given.
+    LowRank(Option<usize>),
+    /// Normals in unconstrained space, each given the sites that its prior depends on; see `lower/structured.rs`.
+    Structured,
+    /// `mean_field` in standard variables: what `reparam = noncentered` makes of it.
+    Standardized,
     /// Point masses.
     Delta,
     /// A family that the language describes and that is not built yet: refused when a run asks for it.
@@ -432,6 +822,12 @@ pub struct Program {
     pub data: IndexVec<DataId, DataDecl>,
     /// The file constants, as written, in order.
     pub constants: Vec<(String, ast::Expr)>,
+    /// The loops with carries.
+    pub scans: IndexVec<ScanId, Scan>,
+    /// The number of variables that loops bind.
+    pub vars: usize,
+    /// For expressions inside loops, the variables of loops that they depend on, ascending; others are left out.
+    pub bound: std::collections::HashMap<ExprId, std::sync::Arc<[VarId]>>,
     /// The learnable constants.
     pub params: IndexVec<ParamId, Param>,
     /// The free variational parameters.
@@ -475,7 +871,77 @@ impl Program {
                     _ => None,
                 }))
                 .collect(),
+            ExprKind::LogProb { dist, value } => dist.args().into_iter().chain([*value]).collect(),
+            ExprKind::Sample { dist, index } => dist.args().into_iter().chain(index.iter().copied()).collect(),
+            ExprKind::Scan { scan, .. } => {
+                let scan = &self.scans[*scan];
+                let outside = scan.elements.iter().map(|e| e.1).chain(scan.carries.iter().map(|c| c.init));
+                outside.chain(scan.captures.iter().copied()).collect()
+            }
             _ => Vec::new(),
         }
+    }
+    /// The sites that an expression depends on, each once, in the model's order; those behind other sites are not
+    /// counted.
+    pub fn parents(&self, e: ExprId) -> Vec<SiteId> {
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![e];
+        let mut sites = std::collections::BTreeSet::new();
+        while let Some(e) = stack.pop() {
+            if !seen.insert(e) {
+                continue;
+            }
+            match &self.exprs[e].kind {
+                ExprKind::Site(id) => {
+                    sites.insert(*id);
+                }
+                // The body of a loop, whose captures are only known to its operands.
+                ExprKind::Scan { scan, .. } => {
+                    let scan = &self.scans[*scan];
+                    stack.extend(scan.results.iter().copied());
+                    stack.extend(scan.carries.iter().map(|c| c.next));
+                    stack.extend(self.operands(e));
+                }
+                _ => stack.extend(self.operands(e)),
+            }
+        }
+        sites.into_iter().collect()
+    }
+    /// Appends an expression, and notes which variables of loops it depends on.
+    pub fn push(&mut self, expr: Expr) -> ExprId {
+        let own = match &expr.kind {
+            ExprKind::Var(var) => vec![*var],
+            _ => Vec::new(),
+        };
+        let id = self.exprs.push(expr);
+        let mut vars = own;
+        for o in self.operands(id) {
+            if let Some(more) = self.bound.get(&o) {
+                vars.extend(more.iter().copied());
+            }
+        }
+        vars.sort();
+        vars.dedup();
+        if !vars.is_empty() {
+            self.bound.insert(id, vars.into());
+        }
+        id
+    }
+    /// The variables of loops that an expression depends on, ascending.
+    pub fn bound_vars(&self, id: ExprId) -> &[VarId] {
+        self.bound.get(&id).map_or(&[], |vars| vars)
+    }
+    /// Whether an expression stands inside a loop.
+    pub fn is_bound(&self, id: ExprId) -> bool {
+        self.bound.contains_key(&id)
+    }
+    /// The variables that a loop binds.
+    pub fn scan_vars(&self, scan: &Scan) -> Vec<VarId> {
+        let vars = scan.elements.iter().map(|e| e.0).chain(scan.carries.iter().map(|c| c.var));
+        vars.filter_map(|e| match self.exprs[e].kind {
+            ExprKind::Var(var) => Some(var),
+            _ => None,
+        })
+        .collect()
     }
 }

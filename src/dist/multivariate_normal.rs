@@ -6,7 +6,7 @@
 //! Source: Gelman et al., Bayesian Data Analysis, 3rd ed., app. A.
 
 use super::normal::standard_normal;
-use super::pieces::{HALF_LN_2PI, LN_PI, broadcast_shapes, expand_last};
+use super::pieces::{HALF_LN_2PI, LN_PI, broadcast_shapes, expand_last, expand_row, half_log_det};
 use super::{DistDef, DistId, Reparam, Sampler, SupportKind, gamma::standard_gamma, implicit, matrix, scalar, vector};
 use crate::ir::{Builder, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
@@ -195,25 +195,28 @@ pub(super) static STUDENT_T: DistDef = DistDef {
         let ratio = expand_last(g, ratio);
         g.mul(second, ratio)
     }),
+    entropy: Some(|g, p| {
+        // sum ln L_ii + ln Gamma(v/2) - ln Gamma((v + d)/2) + d ln(v pi)/2 + (v + d)/2 (psi((v + d)/2) - psi(v/2))
+        let d = dimension(g, p[2]);
+        let log_det = half_log_det(g, p[2]);
+        let low = g.mul_scalar(p[0], 0.5);
+        let high = g.add_scalar(low, 0.5 * d);
+        let (lgamma_low, lgamma_high) = (g.lgamma(low), g.lgamma(high));
+        let norm = g.sub(lgamma_low, lgamma_high);
+        let log_df = g.log(p[0]);
+        let log_df = g.mul_scalar(log_df, 0.5 * d);
+        let (psi_low, psi_high) = (g.digamma(low), g.digamma(high));
+        let gap = g.sub(psi_high, psi_low);
+        let fall = g.mul(high, gap);
+        let sum = g.add_all(&[log_det, norm, log_df, fall]);
+        g.add_scalar(sum, 0.5 * d * LN_PI)
+    }),
     ..DistDef::BASE
 };
 
 /// The number of entries of a vector.
 fn dimension(g: &Builder, factor: ValueId) -> f64 {
     *g.shape(factor).last().expect("a factor is a matrix") as f64
-}
-
-/// `sum_i ln L_ii`
-fn half_log_det(g: &mut Builder, factor: ValueId) -> ValueId {
-    let diagonal = g.diagonal(factor);
-    let log = g.log(diagonal);
-    g.sum_last(log, 1)
-}
-
-/// `[.., d]` to `[.., 1, d]`
-fn expand_row(g: &mut Builder, x: ValueId) -> ValueId {
-    let rank = g.rank(x);
-    g.expand_dim(x, rank - 1)
 }
 
 /// The identity, a constant of one matrix.
@@ -225,7 +228,7 @@ fn identity_like(g: &mut Builder, factor: ValueId) -> ValueId {
 }
 
 /// `|L^-1 (x - m)|^2`, batch shaped. One factor for many vectors is one solve with many right-hand sides.
-fn mahalanobis(g: &mut Builder, x: ValueId, loc: ValueId, factor: ValueId) -> ValueId {
+pub(super) fn mahalanobis(g: &mut Builder, x: ValueId, loc: ValueId, factor: ValueId) -> ValueId {
     let gap = g.sub(x, loc);
     let shape = g.shape(gap);
     let d = shape[shape.rank() - 1];
@@ -303,7 +306,7 @@ fn kl(g: &mut Builder, (m, l): (ValueId, ValueId), (n, other): (ValueId, ValueId
     g.add_scalar(kl, -0.5 * d)
 }
 
-fn normals(rng: &mut dyn Rng, n: usize) -> Vec<f64> {
+pub(super) fn normals(rng: &mut dyn Rng, n: usize) -> Vec<f64> {
     (0..n).map(|_| standard_normal(rng)).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Running graphs: a plan of steps and buffers, then numbers.
 
+mod looped;
 pub mod plan;
 #[cfg(test)]
 mod reference;

@@ -4,12 +4,11 @@
 //! stored value has a range, aligned to 64 bytes. Inputs, constants and what runs once keep their places; the others
 //! share theirs as their lives allow, and an elementwise group may overwrite an operand that dies in it.
 
-use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Schedule, View, schedule};
+use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Schedule, View, Work, schedule};
 use super::tile::{Arg, Code, Instr, Load, Program};
 use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
 use crate::ops::Op;
-use crate::ops::kernel::Kernel;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -34,7 +33,7 @@ impl Default for Options {
 /// A step with all its addresses.
 pub(crate) enum Step {
     /// Loops over operands and a result that do not overlap.
-    Kernel { value: ValueId, kernel: Kernel, operands: Vec<Range<usize>>, out: Range<usize> },
+    Kernel { value: ValueId, kernel: Work, operands: Vec<Range<usize>>, out: Range<usize> },
     /// A fused group of elementwise maps; the values that it stores.
     Tiles { program: Program, values: Vec<ValueId> },
 }
@@ -127,10 +126,15 @@ impl Plan {
             let _ = writeln!(text, "{title}: {} steps", steps.len());
             for step in steps {
                 match step {
-                    Step::Kernel { value, operands, out, .. } => {
+                    Step::Kernel { value, kernel, operands, out } => {
                         let name = crate::ir::print::operation(graph, *value);
                         let operands: Vec<String> = operands.iter().map(|r| format!("{r:?}")).collect();
                         let _ = writeln!(text, "  {out:?} = {name} {}  // {value}", operands.join(" "));
+                        if let Work::Loop(looped) = kernel {
+                            looped.print().lines().for_each(|line| {
+                                let _ = writeln!(text, "    | {line}");
+                            });
+                        }
                     }
                     Step::Tiles { program, values } => {
                         let stored: Vec<String> = values.iter().map(ValueId::to_string).collect();

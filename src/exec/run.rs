@@ -3,6 +3,7 @@
 //! In: a graph, then inputs and a key for each run. Out: the numbers of the graph's outputs. Nothing is allocated while a
 //! model runs, and results are the same to the bit for every number of threads.
 
+use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
@@ -50,23 +51,10 @@ impl<F: Scalar> Executable<F> {
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
-        let (mut scratch, mut registers) = (0, 0);
-        for step in plan.once.iter().chain(&plan.every) {
-            match step {
-                Step::Kernel { kernel, .. } => scratch = scratch.max(kernel.scratch::<F>()),
-                Step::Tiles { program, .. } => registers = registers.max(program.all_register_space()),
-            }
-        }
+        let (scratch, registers) = space::<F>(&plan);
         let mut arena = vec![F::ZERO; plan.len + ALIGN];
         let base = arena.as_ptr().align_offset(64).min(ALIGN);
-        for &(address, value) in &plan.numbers {
-            arena[base + address] = F::from_f64(value);
-        }
-        for (value, range) in &plan.constants {
-            let Op::Constant(constant) = graph.nodes[*value].op else { unreachable!("the plan says so") };
-            let data = &graph.constants[constant].data;
-            arena[base..][range.clone()].iter_mut().zip(data.iter()).for_each(|(to, &x)| *to = F::from_f64(x));
-        }
+        write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
         Self { graph, plan, arena, base, scratch, registers, given, ready: false }
@@ -206,7 +194,7 @@ fn source<F>(plain: &Executable<F>, value: ValueId) -> ValueId {
     }
 }
 
-fn run_step<F: Scalar>(step: &Step, arena: &mut [F], scratch: &mut [F], registers: &mut [F], key: Key) {
+pub(super) fn run_step<F: Scalar>(step: &Step, arena: &mut [F], scratch: &mut [F], registers: &mut [F], key: Key) {
     match step {
         Step::Tiles { program, .. } => program.run(arena, registers),
         Step::Kernel { kernel, operands, out, .. } => {

@@ -7,13 +7,16 @@
 //!   somebody needs one of its values from memory, so open groups never depend on each other.
 //! - What depends on no parameter, batch or noise runs once for each set of data.
 
+use super::looped::LoopKernel;
 use super::plan::Options;
 use crate::index::IndexVec;
 use crate::index_type;
 use crate::ir::graph::{Graph, InputKind, Node, ValueId};
+use crate::kernels::Scalar;
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 use crate::ops::Op;
-use crate::ops::kernel::{Kernel, row_major};
+use crate::ops::kernel::{Inputs, Kernel, row_major};
+use crate::rng::Key;
 use std::collections::HashMap;
 
 index_type!(
@@ -114,10 +117,35 @@ pub(crate) struct Member {
     pub buffer: BufferId,
 }
 
+/// Loops over operands.
+pub(crate) enum Work {
+    /// Those of an operation.
+    Kernel(Kernel),
+    /// A loop whose body has a plan of its own.
+    Loop(Box<LoopKernel>),
+}
+
+impl Work {
+    /// The elements of scratch that [`Work::run`] needs.
+    pub fn scratch<F: Scalar>(&self) -> usize {
+        match self {
+            Work::Kernel(kernel) => kernel.scratch::<F>(),
+            Work::Loop(looped) => looped.scratch::<F>(),
+        }
+    }
+    /// Computes `out` from the operands.
+    pub fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], scratch: &mut [F], key: Key) {
+        match self {
+            Work::Kernel(kernel) => kernel.run(x, out, scratch, key),
+            Work::Loop(looped) => looped.run(x, out, scratch, key),
+        }
+    }
+}
+
 /// A step over buffers.
 pub(crate) enum Draft {
     /// A kernel; its operands are contiguous.
-    Kernel { value: ValueId, kernel: Kernel, operands: Vec<View>, out: BufferId },
+    Kernel { value: ValueId, kernel: Work, operands: Vec<View>, out: BufferId },
     /// Maps that run together.
     Group { count: usize, members: Vec<Member> },
 }
@@ -215,7 +243,7 @@ impl Scheduler<'_> {
                 self.numbers.insert(value.to_bits(), buffer);
                 View { buffer, offset: 0, dims: node.shape.to_vec(), strides: vec![0; node.shape.rank()] }
             }
-            Op::StopGradient | Op::ToReal => self.view(node.operands[0]),
+            Op::StopGradient | Op::ToReal | Op::ToInt => self.view(node.operands[0]),
             Op::Reshape { shape } => {
                 let x = self.view(node.operands[0]);
                 let strides = match x.is_contiguous() {
@@ -249,7 +277,10 @@ impl Scheduler<'_> {
             op => {
                 let operands: Vec<View> = node.operands.iter().map(|&o| self.contiguous(o)).collect();
                 let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
-                let kernel = op.kernel(&shapes, &node.shape);
+                let kernel = match op {
+                    Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped))),
+                    op => Work::Kernel(op.kernel(&shapes, &node.shape)),
+                };
                 let out = self.new_buffer(id, node.shape.count(), Content::Computed);
                 self.emit(self.is_once[id], Draft::Kernel { value: id, kernel, operands, out });
                 View::whole(out, &node.shape)
@@ -275,7 +306,7 @@ impl Scheduler<'_> {
         self.buffers[out].stored = true;
         let copied = View::whole(out, &view.dims);
         let View { offset, dims, strides, .. } = view;
-        let kernel = Kernel::Copy { dims, offset, strides };
+        let kernel = Work::Kernel(Kernel::Copy { dims, offset, strides });
         self.emit(self.is_once[value], Draft::Kernel { value, kernel, operands: vec![whole], out });
         self.views[value] = Some(copied.clone());
         copied

@@ -108,6 +108,16 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
                 named.push((format!("the log density of `{}`", o.name), sum));
                 likelihood.add(sum, lo.has_rows(&spec.program.ty(o.value).shape));
             }
+            Step::Marginal(at) => {
+                let m = &model.marginals[*at];
+                let before = lo.g.set_origin(Some(m.span));
+                let value = lo.expr(m.value);
+                let sum = lo.g.sum_all(value);
+                lo.g.set_origin(before);
+                let names: Vec<&str> = m.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
+                named.push((format!("the log density with `{}` summed out", names.join("`, `")), sum));
+                likelihood.add(sum, lo.has_rows(&spec.program.ty(m.value).shape));
+            }
             Step::Factor(e) => {
                 let v = lo.expr(*e);
                 let v = lo.g.to_real(v);
@@ -181,6 +191,7 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
     let result = (|| {
         let monte_carlo = spec.kl == KlChoice::MonteCarlo;
         if !monte_carlo
+            && !site.absorbed
             && let Some(q) = &draw.dist
             && !depends_on(lo, &prior, draw.value)
             && let Some(kl) = q.kl(&prior, &mut lo.g)
@@ -190,8 +201,14 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
             let sum = lo.g.sum_all(kl);
             return Ok((lo.g.neg(sum), KlTerm::Closed));
         }
-        let log_prior = prior.log_prob(&mut lo.g, draw.value);
-        let log_prior = lo.g.sum_all(log_prior);
+        let log_prior = match site.absorbed {
+            // Its prior is part of a term with discrete latents summed out.
+            true => lo.g.scalar(0.0),
+            false => {
+                let log_prior = prior.log_prob(&mut lo.g, draw.value);
+                lo.g.sum_all(log_prior)
+            }
+        };
         match draw.log_prob_path {
             None if draw.joint.is_none() => Ok((log_prior, KlTerm::PointMass)),
             None => Ok((log_prior, KlTerm::MonteCarlo)),
@@ -212,20 +229,10 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
 
 /// Whether a parameter of `dist` depends on `value`: then the expectation of its KL divergence is not closed.
 fn depends_on(lo: &Lowering<'_>, dist: &crate::dist::Dist, value: ValueId) -> bool {
-    let mut params = Vec::new();
-    collect_params(dist, &mut params);
+    let params = dist.params();
     if params.iter().all(|&p| lo.g.as_full(p).is_some()) {
         return false;
     }
     let depends = lo.g.graph().depends_on(&[value]);
     params.iter().any(|&p| depends[p])
-}
-fn collect_params(dist: &crate::dist::Dist, out: &mut Vec<ValueId>) {
-    match dist {
-        crate::dist::Dist::Row { params, .. } => out.extend(params),
-        crate::dist::Dist::Mixture { weights, components } => {
-            out.push(*weights);
-            components.iter().for_each(|c| collect_params(c, out));
-        }
-    }
 }

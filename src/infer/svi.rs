@@ -31,6 +31,7 @@ enum Stream {
     Steps = 2,
     Shuffle = 3,
     Elbo = 4,
+    Restart = 5,
 }
 
 /// What a run needs to know.
@@ -47,6 +48,8 @@ pub struct Svi<'p> {
     pub slots: &'p Slots,
     /// The prepared data, when rows are subsampled.
     pub prepared: Option<&'p Prepared>,
+    /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
+    pub restart: usize,
 }
 
 /// A finished optimization.
@@ -132,7 +135,10 @@ impl<'p> Svi<'p> {
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
         let settings = self.settings;
-        let root = Key::new(settings.seed);
+        let root = match self.restart {
+            0 => Key::new(settings.seed),
+            n => Key::new(settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
+        };
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
         let anneal = settings.anneal_kl > 0;
@@ -146,7 +152,11 @@ impl<'p> Svi<'p> {
             _ => None,
         };
         let terms = whole.graph.terms.clone();
-        let first = super::start::start(self.program, self.slots, self.bound, root.fold_in(Stream::Start as u64));
+        let key = root.fold_in(Stream::Start as u64);
+        let first = match self.restart {
+            0 => super::start::start(self.program, self.slots, self.bound, key),
+            _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
+        };
         let mut params: Vec<F> = super::start::convert(&first);
         let mut gradient = vec![F::ZERO; params.len()];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());

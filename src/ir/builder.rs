@@ -6,7 +6,7 @@
 
 use super::graph::{Constant, DType, Graph, Input, InputKind, Node, Shape, ValueId};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
-use crate::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, Reduction, rules};
+use crate::ops::{ConvAttrs, Loop, LoopBody, NoiseKind, Op, PoolAttrs, Reduction, rules};
 use crate::source::Span;
 
 /// A graph under construction.
@@ -43,6 +43,7 @@ impl Builder {
     pub fn from_graph(graph: Graph) -> Self {
         let stream = |op: &Op| match op {
             Op::Noise { stream, .. } | Op::Draw { stream, .. } => stream + 1,
+            Op::Scan(Loop(body)) => body.stream + 1,
             _ => 0,
         };
         let next_stream = graph.nodes.iter().map(|n| stream(&n.op)).max().unwrap_or(0);
@@ -194,6 +195,43 @@ impl Builder {
         if self.dtype(x) == DType::Real { x } else { self.push(Op::ToReal, &[x]) }
     }
 
+    /// Reals that are known to be whole, or booleans, read as ints.
+    pub fn to_int(&mut self, x: ValueId) -> ValueId {
+        if self.dtype(x) == DType::Int { x } else { self.push(Op::ToInt, &[x]) }
+    }
+
+    // --- loops -------------------------------------------------------------------------------------------------
+
+    /// Runs `body` for every iteration. `operands`: its elements (each with a leading dimension of `body.len`), captures
+    /// and carries at the start, in the order of the body's inputs. Gives the results of all iterations, each with a
+    /// leading dimension of `body.len`, without the kept carries; and the carries after the last iteration.
+    pub fn scan(&mut self, body: LoopBody, operands: &[ValueId]) -> (Vec<ValueId>, Vec<ValueId>) {
+        let body = std::sync::Arc::new(body);
+        let flat = self.push(Op::Scan(Loop(body.clone())), operands);
+        let typed = |g: &mut Self, v: ValueId, dtype: DType| match dtype {
+            DType::Real => v,
+            _ => g.to_int(v),
+        };
+        let outputs: Vec<ValueId> = body.graph.outputs.iter().map(|&(_, v)| v).collect();
+        let results: Vec<Shape> = body.results().cloned().collect();
+        let results = (0..results.len() - body.kept)
+            .map(|i| {
+                let part = self.slice(flat, 0, body.result_offset(i), body.len * results[i].count());
+                let part = self.reshape(part, Shape::from([body.len]).concat(&results[i]));
+                typed(self, part, body.graph.nodes[outputs[body.carries + i]].dtype)
+            })
+            .collect();
+        let carries: Vec<Shape> = body.carry_shapes().cloned().collect();
+        let carries = (0..body.carries)
+            .map(|i| {
+                let part = self.slice(flat, 0, body.carry_offset(i), carries[i].count());
+                let part = self.reshape(part, carries[i].clone());
+                typed(self, part, body.graph.nodes[outputs[i]].dtype)
+            })
+            .collect();
+        (results, carries)
+    }
+
     // --- shape -------------------------------------------------------------------------------------------------
 
     /// The same elements in another shape.
@@ -318,6 +356,28 @@ impl Builder {
     /// The position of the largest element along `axis`, the first at ties, as an int.
     pub fn argmax(&mut self, x: ValueId, axis: usize) -> ValueId {
         self.push(Op::ArgMax { axis }, &[x])
+    }
+    /// The positions of the elements of the last axis in ascending order.
+    pub fn argsort(&mut self, x: ValueId) -> ValueId {
+        self.push(Op::ArgSort, &[x])
+    }
+    /// The elements of the last axis in ascending order; the gradient follows each element to its place.
+    pub fn sort(&mut self, x: ValueId) -> ValueId {
+        let shape = self.shape(x);
+        let order = self.argsort(x);
+        if shape.rank() == 1 {
+            return self.gather(x, order);
+        }
+        let (n, rows) = (shape[shape.rank() - 1], shape.count() / shape[shape.rank() - 1].max(1));
+        let flat = self.reshape(x, [rows * n]);
+        let order = self.reshape(order, [rows, n]);
+        let starts = self.iota(rows);
+        let width = self.constant(vec![n as f64], Shape::scalar(), DType::Int);
+        let starts = self.mul(starts, width);
+        let starts = self.expand_dim(starts, 1);
+        let index = self.add(order, starts);
+        let sorted = self.gather(flat, index);
+        self.reshape(sorted, shape)
     }
     /// `x - logsumexp(x)` along the last axis.
     pub fn log_softmax(&mut self, x: ValueId) -> ValueId {

@@ -197,6 +197,18 @@ impl Graph {
         }
         uses
     }
+    /// The same graph with its inputs in another order: input `order[i]` becomes input `i`.
+    pub fn with_inputs_in_order(mut self, order: &[usize]) -> Graph {
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(i, &old)| place[old] = i);
+        self.inputs = order.iter().map(|&old| self.inputs[InputId::new(old)].clone()).collect();
+        for node in self.nodes.iter_mut() {
+            if let Op::Input(input) = &mut node.op {
+                *input = InputId::new(place[input.index()]);
+            }
+        }
+        self
+    }
     /// The number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()

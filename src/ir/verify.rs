@@ -62,6 +62,11 @@ pub fn verify(graph: &Graph) -> Result<(), Invalid> {
                 }
             }
         }
+        if let Op::Scan(crate::ops::Loop(body)) = &node.op
+            && let Err(invalid) = verify(&body.graph)
+        {
+            return fail(format!("body of a loop: {invalid}"));
+        }
         if let Op::Noise { stream, .. } | Op::Draw { stream, .. } = node.op
             && let Some(earlier) = streams.insert(stream, id)
             && graph.nodes[earlier].op != node.op

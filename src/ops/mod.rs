@@ -16,6 +16,7 @@ mod pool;
 mod random;
 mod reduce;
 pub mod rules;
+mod scan;
 mod shape;
 mod source;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub(crate) mod vjp;
 
 pub use attrs::{ConvAttrs, NoiseKind, PoolAttrs, Reduction};
 pub use extent::ShapeError;
+pub use scan::{Loop, LoopBody};
 
 use crate::dist::DistId;
 use crate::ir::graph::ConstantId;
@@ -134,6 +136,10 @@ ops! {
     StopGradient = shape::StopGradient;
     /// Ints and booleans as reals: the identity on the tape.
     ToReal = shape::ToReal;
+    /// Reals that are known to be whole, as ints: the identity on the tape.
+    ToInt = shape::ToInt;
+    /// A loop with a carry; its result is flat.
+    Scan(Loop) = scan::Scan;
     /// The same elements, row-major, in another shape.
     Reshape {
         /// The shape.
@@ -205,6 +211,8 @@ ops! {
         /// The axis.
         axis: usize,
     } = reduce::ArgMax;
+    /// Positions along the last axis in ascending order of the elements; ties keep their order, NaN comes last.
+    ArgSort = reduce::ArgSort;
     /// `y[…, m, n] = sum over k of a[…, m, k] b[…, k, n]`, leading dimensions broadcasting.
     MatMul {
         /// The last two dimensions of `a` are exchanged before.
@@ -266,7 +274,11 @@ ops! {
 impl Op {
     /// Whether the operation draws random numbers: never merged, hoisted or folded.
     pub fn is_random(&self) -> bool {
-        matches!(self, Op::Noise { .. } | Op::Draw { .. })
+        match self {
+            Op::Noise { .. } | Op::Draw { .. } => true,
+            Op::Scan(Loop(body)) => body.is_random(),
+            _ => false,
+        }
     }
     /// Whether the result at an element depends on the operands at that element alone, operands broadcasting.
     pub fn is_elementwise(&self) -> bool {

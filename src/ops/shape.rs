@@ -66,6 +66,28 @@ impl Operation for ToReal {
     }
 }
 
+/// Reals that are known to be whole, as ints. They have no gradient.
+pub(super) struct ToInt;
+impl Operation for ToInt {
+    fn name(_: &Op) -> &'static str {
+        "to_int"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        same_shape(operands)
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Int
+    }
+    fn kernel(_: &Op, _: &[&Shape], result: &Shape) -> Kernel {
+        Kernel::identity(result)
+    }
+    fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::ToInt, [Fill::Index([4].into(), 3)])]
+    }
+}
+
 /// Another shape for the same elements.
 pub(super) struct Reshape;
 impl Operation for Reshape {

@@ -317,7 +317,10 @@ fn constants(g: &mut Builder, node: &Node) -> Option<ValueId> {
         let value = crate::ops::evaluate_at(&node.op, &values)?;
         return (node.dtype == DType::Real).then(|| g.full(value, node.shape.clone()));
     }
-    let is_copy = matches!(node.op, Op::StopGradient | Op::ToReal | Op::Reshape { .. } | Op::Broadcast { .. });
+    let is_copy = matches!(
+        node.op,
+        Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. } | Op::Broadcast { .. } | Op::Scan(_)
+    );
     let by_index = matches!(node.op, Op::Gather | Op::ScatterAdd { .. } | Op::Pick | Op::Place { .. });
     if is_copy || by_index || node.shape.count() > MAX_CONSTANT {
         return None;
@@ -340,7 +343,7 @@ fn known(g: &Builder, value: ValueId) -> Option<Vec<f64>> {
         Op::Constant(id) => Some(g.graph().constants[id].data.to_vec()),
         Op::Full { value, .. } => Some(vec![value; node.shape.count()]),
         Op::Iota { n } => Some((0..n).map(|i| i as f64).collect()),
-        Op::Reshape { .. } | Op::ToReal | Op::StopGradient => known(g, node.operands[0]),
+        Op::Reshape { .. } | Op::ToReal | Op::ToInt | Op::StopGradient => known(g, node.operands[0]),
         _ => None,
     }
 }
