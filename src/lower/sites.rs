@@ -87,7 +87,16 @@ impl<'p> Lowering<'p> {
                         Some(dist) => {
                             let dist = self.dist(&dist, Mode::Live);
                             let shape = self.shape(&self.model.sites[site].ty.shape);
-                            dist.sample(&mut self.g, &shape)
+                            let value = dist.sample(&mut self.g, &shape);
+                            let log_prob = dist.log_prob(&mut self.g, value);
+                            self.guide_draws[site] = Some(GuideDraw {
+                                value,
+                                dist: Some(dist),
+                                log_prob: Some(log_prob),
+                                log_prob_path: None,
+                                joint: None,
+                            });
+                            value
                         }
                         None => self.prior_draw(site),
                     }
