@@ -246,15 +246,10 @@ fn conv_transpose(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs: Attrs { sizes: Vec::new(), ints } })
 }
 fn lower_conv_transpose2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    // The adjoint of a convolution whose input is our output.
     let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let (xs, ws) = (g.shape(x), g.shape(w));
+    let ws = g.shape(w);
     let attrs = conv_attrs(&at.ints, [0, 0], [ws[2], ws[3]]);
-    let out = [0, 1].map(|i| {
-        (xs[2 + i] - 1) * attrs.stride[i] + attrs.dilation[i] * (ws[2 + i] - 1) + at.ints[8 + i] as usize + 1
-            - 2 * attrs.pad[i][0]
-    });
-    let y = g.conv2d_input_grad(x, w, attrs, out);
+    let y = g.conv_transpose2d(x, w, attrs, [at.ints[8] as usize, at.ints[9] as usize]);
     add_bias(g, y, a.get(2))
 }
 

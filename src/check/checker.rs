@@ -124,6 +124,8 @@ pub(crate) struct Checker<'p> {
     pub(super) layer_counts: HashMap<String, usize>,
     /// The names under which the parameters of nets are kept.
     pub(super) net_paths: HashMap<(ModuleId, String), String>,
+    /// The kind of the function being called, until its arguments are bound.
+    pub(super) pending_layer: Option<&'static str>,
     /// Constants and sizes of files whose values are being worked out, outermost first.
     pub(super) open_items: Vec<(ModuleId, String)>,
     /// True while a generic function is checked on its own, with opaque sizes.
@@ -171,6 +173,7 @@ impl<'p> Checker<'p> {
             layer_counts: HashMap::new(),
             net_paths: HashMap::new(),
             open_items: Vec::new(),
+            pending_layer: None,
             generic: false,
             failed: HashSet::new(),
             ahead: Vec::new(),

@@ -58,34 +58,9 @@ impl<'p> Checker<'p> {
             _ => {}
         }
         let context = if kind == "fn" { Context::Function } else { Context::Layer };
-        let mut path = self.layer_path.clone();
-        let mut counts = std::mem::take(&mut self.layer_counts);
-        match kind {
-            // One set of parameters for all calls of a net: its path is its name alone.
-            "net" => {
-                path = vec![self.net_path(home, &function.name.name)];
-                self.layer_counts = HashMap::new();
-            }
-            "layer" => {
-                // A layer inside a submodel belongs to its draw.
-                if path.is_empty() && !self.prefix.is_empty() {
-                    path.push(self.prefix.trim_end_matches('.').to_string());
-                }
-                let base = path.iter().chain([&function.name.name]).cloned().collect::<Vec<_>>().join(".");
-                let n = counts.entry(base).or_insert(0);
-                *n += 1;
-                path.push(if *n == 1 { function.name.name.clone() } else { format!("{}_{n}", function.name.name) });
-                self.layer_counts = HashMap::new();
-            }
-            _ => self.layer_counts = counts.clone(),
-        }
-        let outer_path = std::mem::replace(&mut self.layer_path, path);
+        self.pending_layer = Some(kind);
         let result = self.instantiate(home, function, args, first, span, context);
-        self.layer_path = outer_path;
-        if kind == "fn" {
-            counts = std::mem::take(&mut self.layer_counts);
-        }
-        self.layer_counts = counts;
+        self.pending_layer = None;
         let value = result?;
         match value {
             Some(value) => Ok(value),
@@ -112,6 +87,28 @@ impl<'p> Checker<'p> {
         }
     }
 
+    /// Where the parameters of the body of a call live: under the net's name, or under the layer's next one; what it was
+    /// before, to be put back after the call.
+    fn enter_layer(&mut self, kind: &str, home: ModuleId, name: &str) -> (Vec<String>, HashMap<String, usize>) {
+        let mut path = self.layer_path.clone();
+        match kind {
+            // One set of parameters for all calls of a net: its path is its name alone.
+            "net" => path = vec![self.net_path(home, name)],
+            "layer" => {
+                // A layer inside a submodel belongs to its draw.
+                if path.is_empty() && !self.prefix.is_empty() {
+                    path.push(self.prefix.trim_end_matches('.').to_string());
+                }
+                let base = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+                let n = self.layer_counts.entry(base).or_insert(0);
+                *n += 1;
+                path.push(if *n == 1 { name.to_string() } else { format!("{name}_{n}") });
+            }
+            // What has no parameters of its own.
+            _ => return (path, self.layer_counts.clone()),
+        }
+        (std::mem::replace(&mut self.layer_path, path), std::mem::take(&mut self.layer_counts))
+    }
     /// The name under which the parameters of a net are kept: that of the net, in other files than the program's with the
     /// name of the file before it.
     fn net_path(&mut self, home: ModuleId, name: &str) -> String {
@@ -152,7 +149,10 @@ impl<'p> Checker<'p> {
             return Err(self.report(d));
         }
         let pending = self.pending_prefix.take();
+        let layer = self.pending_layer.take().filter(|kind| matches!(*kind, "layer" | "net"));
+        // Layers among the arguments are the caller's.
         let frame = self.bind_arguments(home, function, args, first, span)?;
+        let around = layer.map(|kind| self.enter_layer(kind, home, &function.name.name));
         let prefix = pending.map(|p| std::mem::replace(&mut self.prefix, p));
         let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame] });
         let outer = std::mem::replace(&mut self.context, context);
@@ -168,6 +168,10 @@ impl<'p> Checker<'p> {
             Err(e) => Err(e),
         };
         self.calls.pop();
+        if let Some((path, counts)) = around {
+            self.layer_path = path;
+            self.layer_counts = counts;
+        }
         self.ahead = ahead;
         self.context = outer;
         self.scope = scope;

@@ -178,6 +178,23 @@ impl<'p> Checker<'p> {
                 steps.push(step);
                 Ok(())
             }
+            StmtKind::If { cond, then, otherwise } => {
+                let c = self.scalar(cond)?;
+                let Some(value) = self.const_value(c) else {
+                    return Err(self.error(
+                        Code::E0402,
+                        "the condition of `if` must be known at compile time",
+                        cond.span,
+                        "this depends on values",
+                        "choose by values with `where(c, a, b)`",
+                    ));
+                };
+                let branch = if value != 0.0 { Some(then) } else { otherwise.as_ref() };
+                for stmt in branch.iter().flat_map(|b| &b.stmts) {
+                    self.guide_stmt(stmt, all, steps)?;
+                }
+                Ok(())
+            }
             _ => Err(self.error(
                 Code::E0405,
                 "this statement cannot stand in a guide",
@@ -257,6 +274,8 @@ impl<'p> Checker<'p> {
                     "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
                 }
                 SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
+                SupportKind::UnitInterval => "use `Beta(?, ?)`, or `mean_field`, which works in unconstrained space",
+                SupportKind::Simplex => "use `Dirichlet(?)`, or `mean_field`, which works in unconstrained space",
                 _ => "use `mean_field`, which works in unconstrained space",
             });
             return Err(self.report(diagnostic));

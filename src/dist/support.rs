@@ -422,7 +422,6 @@ fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueI
         }
     }
 }
-
 fn unconstrain_interval(g: &mut Builder, x: ValueId, lower: ValueId, upper: ValueId) -> ValueId {
     let log_ratio = |g: &mut Builder, above: ValueId, below: ValueId| {
         let (log_above, log_below) = (g.log(above), g.log(below));

@@ -7,9 +7,9 @@ impl RunError {
     /// The message with its place in the program, for the same renderer as all others. Code E1001 for a number that is not
     /// finite, E1002 for what cannot be fitted.
     pub fn diagnostic(&self) -> Diagnostic {
-        if let RunError::NoStart { tries, cause } = self {
+        if let RunError::NoStart { cause, .. } = self {
             let mut d = cause.diagnostic();
-            d.message = format!("no starting point among {tries} has a finite density and gradient: {}", d.message);
+            d.message = self.to_string();
             // A chain has no learning rate.
             if d.help.as_ref().is_none_or(|h| h.contains("learning rate")) {
                 d.help = Some("use tighter priors, so that points near the origin are possible".into());

@@ -146,6 +146,7 @@ impl<'p> Predictive<'p> {
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
         // Labels of new rows are not known: they are drawn, or summed out below.
         lo.discrete_forward = true;
+        lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;

@@ -67,6 +67,9 @@ pub struct Lowering<'p> {
     pub(crate) source: SiteSource,
     pub(crate) site_values: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) site_active: IndexVec<SiteId, bool>,
+    /// Whether the trainable parameters keep their values while the graph runs: then what depends on them and on data alone
+    /// is computed once, the amortized guide of all rows for instance.
+    pub settled: bool,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
     /// The coordinates of each site that is a function of free ones.
@@ -117,6 +120,7 @@ impl<'p> Lowering<'p> {
             source,
             site_values: (0..n_sites).map(|_| None).collect(),
             site_active: (0..n_sites).map(|_| false).collect(),
+            settled: false,
             guide_draws: (0..n_sites).map(|_| None).collect(),
             free_sites: (0..n_sites).map(|_| None).collect(),
             noises: (0..n_sites).map(|_| None).collect(),

@@ -422,7 +422,8 @@ impl<'p> Lowering<'p> {
             return v;
         }
         let slot = &self.slots.list[at];
-        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, InputKind::Param);
+        let kind = if self.settled { InputKind::Data } else { InputKind::Param };
+        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, kind);
         self.slot_inputs[at] = Some(v);
         v
     }

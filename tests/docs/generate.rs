@@ -148,7 +148,7 @@ fn facts(id: DistId, row: &DistDef, example: Option<&Example>) -> String {
         }
     }
     let gradient = match row.rsample {
-        Reparam::Noise(_) => "yes, a draw is a smooth function of its parameters",
+        Reparam::Noise(_) | Reparam::CostlyNoise(_) => "yes, a draw is a smooth function of its parameters",
         Reparam::Implicit(_) => "implicit",
         Reparam::None if !row.is_proper() => "none: an improper prior, which cannot be drawn from",
         Reparam::None => "no",

@@ -135,7 +135,7 @@ fn weights_start_as_widely_as_their_activation_asks_for() {
 /// A deterministic value of a program that only reads literals, by `generate`.
 fn value(module: &str, expression: &str) -> Vec<f64> {
     let text = format!(
-        "use {module}\nmodel {{\n  s ~ Normal(0, 1)\n}}\ngenerate {{\n  v = {expression}\n}}\ninfer svi {{ steps = 1, draws = 1 }}\n"
+        "use {module}\nmodel {{\n  s ~ Normal(0, 1)\n}}\ngenerate {{\n  v = {expression}\n}}\ninfer svi {{ steps = 1, draws = 2 }}\n"
     );
     let fit = fit(&text);
     let q = quantity(&fit.quantities, "v");
@@ -200,7 +200,7 @@ fn time_series_are_their_recursions() {
     let text = "use ts\nmodel {\n  s ~ Normal(0, 1)\n}\ngenerate {\n  a ~ ts.ar(5, phi = [0.6, 0.2], scale = 0.5)\n  \
                 b ~ ts.ar1(5, phi = 0.8, scale = 0.5)\n  c ~ ts.local_level(5, scale = 0.3, loc = 1, spread = 2)\n  \
                 d ~ ts.local_linear_trend(5, scale = 0.3, slope_scale = 0.1)\n  e ~ ts.seasonal(5, period = 3, scale = 2)\n  \
-                f ~ ts.random_walk(5, scale = 0.3)\n}\ninfer svi { steps = 1, draws = 1 }\n";
+                f ~ ts.random_walk(5, scale = 0.3)\n}\ninfer svi { steps = 1, draws = 2 }\n";
     let fit = fit(text);
     let all = |name: &str| {
         let q = quantity(&fit.quantities, name);

