@@ -447,18 +447,13 @@ impl DistExpr {
             DistExpr::Wrapped { base, .. } => base.is_discrete(),
         }
     }
-    /// As [`DistExpr::map_args`], where `dims` more dimensions of each argument are not of independent elements.
-    fn map_args_of_events<E>(
-        &self,
-        dims: usize,
-        f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>,
-    ) -> Result<DistExpr, E> {
-        let f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E> = f;
-        self.map_args(&mut |a: ExprId, rank: usize| f(a, rank + dims))
-    }
     /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
     /// of independent elements.
     pub fn map_args<E>(&self, f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
+        self.map_args_dyn(f)
+    }
+    /// One instance for all closures: a wrapper makes one of its own for what it wraps.
+    fn map_args_dyn<E>(&self, f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
         Ok(match self {
             DistExpr::Row { def, args, span } => {
                 let params = crate::dist::get(*def).params;
@@ -467,22 +462,22 @@ impl DistExpr {
             }
             DistExpr::Mixture { weights, components, span } => DistExpr::Mixture {
                 weights: f(*weights, 1)?,
-                components: components.iter().map(|c| c.map_args(f)).collect::<Result<_, E>>()?,
+                components: components.iter().map(|c| c.map_args_dyn(f)).collect::<Result<_, E>>()?,
                 span: *span,
             },
             DistExpr::Wrapped { wrapper, base, support, span } => DistExpr::Wrapped {
                 wrapper: wrapper.map_args(&mut |a| f(a, 0))?,
                 base: Box::new(match wrapper {
                     // What was independent inside is part of one event now.
-                    WrapperExpr::Independent { dims } => base.map_args_of_events(*dims, f)?,
-                    _ => base.map_args(f)?,
+                    WrapperExpr::Independent { dims } => base.map_args_dyn(&mut |a, rank| f(a, rank + dims))?,
+                    _ => base.map_args_dyn(f)?,
                 }),
                 support: *support,
                 span: *span,
             },
             DistExpr::Joined { axis, parts, span } => DistExpr::Joined {
                 axis: *axis,
-                parts: parts.iter().map(|(n, d)| Ok((n.clone(), d.map_args(f)?))).collect::<Result<_, E>>()?,
+                parts: parts.iter().map(|(n, d)| Ok((n.clone(), d.map_args_dyn(f)?))).collect::<Result<_, E>>()?,
                 span: *span,
             },
         })
