@@ -4,7 +4,7 @@
 
 use crate::check::guides;
 use crate::check::minibatch::data_only;
-use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice, SviSettings};
+use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
 use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
@@ -15,18 +15,17 @@ use crate::exec::Executable;
 use crate::index::IndexVec;
 use crate::infer::data::{BoundData, Store};
 use crate::infer::draws::{Draws, SizeLabels};
-use crate::infer::elbo::KlTerm;
-use crate::infer::predictive::Predictive;
-use crate::infer::svi::{Svi, SviFit};
-pub use crate::infer::{Observer, RunError, Status, Unobserved};
-use crate::kernels::Scalar;
-use crate::lower::{Lowering, SiteSource, Slots, rows::Prepared};
-use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, NamedTensor, Precision, Quantity, Timing};
+use crate::infer::svi::Svi;
+pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
+use crate::lower::{Lowering, Mode, SiteSource, Slots, rows::Prepared};
+use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
 use crate::rng::Key;
 use crate::source::Span;
 use crate::syntax::ast::{Elem, ItemKind};
-use serde_json::json;
 use std::path::{Path, PathBuf};
+
+mod nuts;
+mod svi;
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;
@@ -164,6 +163,7 @@ pub fn bind_with<'c>(
     let bound = bound_data(&program, &binding);
     check_shapes(&program, &bound, &mut diags);
     if !diags.has_errors() {
+        check_enumerations(&program, &bound, &mut diags);
         check_values(&program, &bound, &mut diags);
     }
     let held_out = if program.evaluate.is_empty() || diags.has_errors() {
@@ -271,6 +271,7 @@ fn bind_held_out(
     let bound = BoundData { sizes, values };
     check_shapes(program, &bound, diags);
     if !diags.has_errors() {
+        check_enumerations(program, &bound, diags);
         check_values(program, &bound, diags);
     }
     Some((bound, rebound))
@@ -312,6 +313,20 @@ fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
                     .help("give more rows, or take a smaller part"),
                 );
             }
+        }
+    }
+}
+
+/// Latents that are summed out must not have too many values now that sizes are known.
+fn check_enumerations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    for (count, span, name) in program.model.iter().flat_map(|m| &m.enumerated) {
+        let n = count.evaluate(&|id| Some(bound.sizes[id])).unwrap_or(i64::MAX);
+        if n > crate::check::discrete::MAX_COMBINATIONS {
+            diags.push(
+                Diagnostic::new(Code::E0903, format!("`{name}` has {n} values with these data"))
+                    .label(*span, format!("at most {} are summed out", crate::check::discrete::MAX_COMBINATIONS))
+                    .help("use a continuous latent, or fewer values"),
+            );
         }
     }
 }
@@ -379,31 +394,122 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
             }
         }
     }
+    check_supports(program, bound, diags);
+    check_observations(program, bound, diags);
+}
+/// Observed values must lie in the support of their distribution, as far as data and constants say where that ends.
+fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let Some(model) = &program.model else { return };
+    let fixed = data_only(program);
+    let slots = Slots::default();
     for o in &model.observations {
         let (Some(id), DistExpr::Row { def, args, .. }) = (o.data, &o.dist) else { continue };
         let Some(values) = &bound.values[id] else { continue };
         let row = crate::dist::get(*def);
-        if row.event_rank > 0 {
+        if row.event_rank != row.support.event_rank() && row.support != SupportKind::Real {
             continue;
         }
-        let classes = match row.support {
-            SupportKind::IntegerRange if row.name == "Categorical" => {
+        // The ends where they are known, NaN elsewhere.
+        let ends = row.bounds.map(|_| {
+            let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
+            let shape = lo.shape(&program.ty(o.value).shape);
+            let params: Vec<_> = args
+                .iter()
+                .map(|&a| {
+                    if fixed[a] && reads_given(program, bound, a) {
+                        return lo.expr(a);
+                    }
+                    let shape = lo.shape(&program.ty(a).shape);
+                    lo.g.full(f64::NAN, shape)
+                })
+                .collect();
+            let (lower, upper) = crate::dist::Dist::row(*def, params).bounds(&mut lo.g).expect("the row gives bounds");
+            for end in [lower, upper] {
+                let end = lo.g.broadcast_to(end, shape.clone());
+                lo.g.output("end", end);
+            }
+            let inputs = std::mem::take(&mut lo.inputs);
+            let mut exe = Executable::<f64>::compile(&lo.g.finish());
+            Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
+            exe.run(&[], Key::new(0));
+            [exe.output(0).to_vec(), exe.output(1).to_vec()]
+        });
+        let shape = &program.ty(o.value).shape;
+        let extent = |s: &crate::check::size::Size| s.evaluate(&|id| Some(bound.sizes[id])).expect("sizes are bound");
+        let event: i64 = shape[shape.len() - row.support.event_rank()..].iter().map(extent).product();
+        let at_end = |i: usize| {
+            let open = |x: f64, infinite: f64| if x.is_nan() { infinite } else { x };
+            ends.as_ref().map(|[lower, upper]| (open(lower[i], f64::NEG_INFINITY), open(upper[i], f64::INFINITY)))
+        };
+        let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !row.support.check(x, at_end(i)));
+        let Some(at) = bad else { continue };
+        let words = match at_end(at) {
+            Some((lower, upper)) if row.is_discrete() && upper.is_finite() => format!("in {lower}..{}", upper + 1.0),
+            Some((lower, upper)) if upper.is_finite() => format!("between {lower} and {upper}"),
+            Some((lower, _)) if lower.is_finite() => format!("not below {lower}"),
+            _ => row.support.words().to_string(),
+        };
+        let what = match row.support.event_rank() {
+            0 => format!("`{}` is {} in row {at}", o.name, values[at]),
+            _ => format!("`{}` is {:?} in row {at}", o.name, &values[at * event as usize..][..event as usize]),
+        };
+        diags.push(
+            Diagnostic::new(Code::E0905, format!("{what}, `{}` gives values that are {words}", row.name))
+                .label(o.dist.span(), format!("this is {words}"))
+                .label(program.data[id].ty_span, "declared here")
+                .help("clean the data, or use a distribution with that support"),
+        );
+    }
+}
+/// Likewise for compositions of rows.
+fn check_observations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+    let Some(model) = &program.model else { return };
+    for o in &model.observations {
+        let Some(id) = o.data else { continue };
+        let Some(values) = &bound.values[id] else { continue };
+        if matches!(o.dist, DistExpr::Row { .. }) {
+            continue;
+        }
+        if o.dist.event_rank() > 0 {
+            continue;
+        }
+        let support = o.dist.support();
+        let classes = match &o.dist {
+            DistExpr::Row { def, args, .. } if crate::dist::get(*def).name == "Categorical" => {
                 program.ty(args[0]).shape.last().and_then(|s| s.evaluate(&|id| Some(bound.sizes[id]))).map(|k| k as f64)
             }
-            s if s.needs_bounds() || s == SupportKind::IntegerRange => continue,
             _ => None,
         };
-        let bad = values.iter().position(|&x| match classes {
-            Some(k) => !(x >= 0.0 && x < k && x.fract() == 0.0),
-            None => !row.support.check(&[x], None),
-        });
-        if let Some(at) = bad {
-            let words = classes.map_or_else(|| row.support.words().to_string(), |k| format!("in 0..{k}"));
+        let bounds = match classes {
+            Some(k) => Some((vec![0.0], vec![k - 1.0])),
+            None if support.needs_bounds() => match observed_bounds(program, bound, o) {
+                Some(bounds) => Some(bounds),
+                None => continue,
+            },
+            None => None,
+        };
+        let at = |i: usize| bounds.as_ref().map(|(low, high)| (low[i % low.len()], high[i % high.len()]));
+        let kind = if classes.is_some() { SupportKind::IntegerRange } else { support };
+        if let Some(row) = (0..values.len()).find(|&i| !kind.check(&values[i..=i], at(i))) {
+            let words = match (classes, at(row)) {
+                (Some(k), _) => format!("in 0..{k}"),
+                (None, Some((low, high))) if low.is_finite() && high.is_finite() => {
+                    format!("between {low} and {high} here")
+                }
+                (None, Some((low, high))) if low.is_finite() != high.is_finite() => {
+                    if low.is_finite() {
+                        format!("not below {low} here")
+                    } else {
+                        format!("not above {high} here")
+                    }
+                }
+                _ => support.words().to_string(),
+            };
+            let name = o.dist.name();
             diags.push(
                 Diagnostic::new(
                     Code::E0905,
-                    format!("`{}` is {} in row {at}, `{}` gives values that are {words}", o.name, values[at], row.name),
+                    format!("`{}` is {} in row {row}, `{name}` gives values that are {words}", o.name, values[row]),
                 )
                 .label(o.dist.span(), format!("this is {words}"))
                 .label(program.data[id].ty_span, "declared here")
@@ -411,6 +517,27 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
             );
         }
     }
+}
+/// The ends of the support of an observation, one for each value (or one for all), where data and numbers fix them.
+fn observed_bounds(program: &Program, bound: &BoundData, o: &Observation) -> Option<(Vec<f64>, Vec<f64>)> {
+    let fixed = data_only(program);
+    if !o.dist.args().into_iter().all(|a| fixed[a] && reads_given(program, bound, a)) {
+        return None;
+    }
+    let slots = Slots::default();
+    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
+    let dist = lo.dist(&o.dist, Mode::Live);
+    let (lower, upper) = dist.bounds(&mut lo.g)?;
+    let shape = lo.shape(&program.ty(o.value).shape);
+    for end in [lower, upper] {
+        let end = lo.g.broadcast_to(end, shape.clone());
+        lo.g.output("end", end);
+    }
+    let inputs = std::mem::take(&mut lo.inputs);
+    let mut exe = Executable::<f64>::compile(&lo.g.finish());
+    Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
+    exe.run(&[], Key::new(0));
+    Some((exe.output(0).to_vec(), exe.output(1).to_vec()))
 }
 /// Whether all data that an expression reads are given.
 fn reads_given(program: &Program, bound: &BoundData, e: ExprId) -> bool {
@@ -446,7 +573,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         Some(wanted) => match program.infers.iter().find(|i| i.name == *wanted) {
             Some(found) => found.clone(),
             None => match Algorithm::from_name(wanted) {
-                Some(algorithm) => Infer { name: wanted.clone(), algorithm, svi: SviSettings::default(), span: None },
+                Some(algorithm) => Infer::default_of(algorithm),
                 None => {
                     let names: Vec<&str> = program
                         .infers
@@ -465,10 +592,17 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             },
         },
         None => match program.infers.first() {
-            Some(first) => first.clone(),
-            None => {
-                notes.push("the file has no infer block: fitting by svi with default settings".to_string());
-                Infer { name: "svi".into(), algorithm: Algorithm::Svi, svi: SviSettings::default(), span: None }
+            Some(first) if first.written => first.clone(),
+            _ => {
+                let (algorithm, why) = default_algorithm(bound, &program, options);
+                // Settings of the command line that only one algorithm has decide.
+                let given = |a: Algorithm| program.infers.iter().find(|i| i.algorithm == a);
+                let found = given(algorithm).or(program.infers.first()).cloned();
+                let why =
+                    if found.as_ref().is_some_and(|i| i.algorithm != algorithm) { "as `--set` asks" } else { why };
+                let infer = found.unwrap_or_else(|| Infer::default_of(algorithm));
+                notes.push(format!("the file has no infer block: fitting by {}, {why}", infer.algorithm.name()));
+                infer
             }
         },
     };
@@ -482,9 +616,14 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     }
     if let Some(seed) = options.seed {
         infer.svi.seed = seed;
+        infer.nuts.seed = seed;
     }
     if let Some(precision) = options.precision {
         infer.svi.precision = precision;
+    }
+    if infer.algorithm == Algorithm::Nuts {
+        nuts::refuse(&program, &infer, options)?;
+        return Ok(Chosen { infer, program, guide: usize::MAX, precision: Precision::F64, notes });
     }
     let guide = match &options.guide {
         Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
@@ -499,7 +638,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                         .guides
                         .iter()
                         .map(|g| g.name.as_str())
-                        .chain(["mean_field", "full_rank", "delta"])
+                        .chain(guides::FAMILIES.iter().copied())
                         .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
                     d = match crate::nearest::nearest(wanted, names.iter().copied()) {
@@ -526,6 +665,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             return Err(one(d.help("use `mean_field` or `full_rank`: `--guide mean_field`")));
         }
     }
+    svi::standardize(&mut program, guide, &infer.svi.reparam)?;
     if let Some(batch) = infer.svi.minibatch {
         let n = bound.data.sizes[batch.size];
         if batch.rows > n {
@@ -562,123 +702,57 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     Ok(Chosen { infer, program, guide, precision, notes })
 }
 
+/// The most latent elements for which nuts is the default.
+const NUTS_ELEMENTS: usize = 10_000;
+
+/// The algorithm for a program without an infer block, and why.
+fn default_algorithm(bound: &BoundProgram<'_>, program: &Program, options: &RunOptions) -> (Algorithm, &'static str) {
+    let Some(model) = &program.model else { return (Algorithm::Svi, "") };
+    let count = |shape: &[Size]| -> usize {
+        let number = |s: &Size| s.evaluate(&|id| Some(bound.data.sizes[id])).and_then(|n| usize::try_from(n).ok());
+        shape.iter().map(|s| number(s).unwrap_or(1)).product()
+    };
+    let elements: usize = model.sites.iter().map(|s| count(&s.ty.shape)).sum();
+    if options.guide.is_some() || !program.guides.is_empty() {
+        (Algorithm::Svi, "because there is a guide")
+    } else if !program.params.is_empty() || model.sites.iter().any(|s| s.fan_in.is_some()) {
+        (Algorithm::Svi, "because the model has a network or learnable constants")
+    } else if elements >= NUTS_ELEMENTS {
+        (Algorithm::Svi, "because it has very many latent numbers")
+    } else {
+        (Algorithm::Nuts, "the default for models of this kind")
+    }
+}
+
 /// Fits the program as its first infer block says, or as the options say.
 pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Observer) -> Result<Fit, Failure> {
     let chosen = choose(bound, options)?;
     for note in &chosen.notes {
         observer.note(note);
     }
-    match chosen.precision {
-        Precision::F32 => fit_svi::<f32>(bound, &chosen, observer),
-        Precision::F64 => fit_svi::<f64>(bound, &chosen, observer),
+    match (chosen.infer.algorithm, chosen.precision) {
+        (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
+        (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
+        (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }
 }
 
-fn fit_svi<F>(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure>
-where
-    F: Scalar + Into<f64>,
-    fit::Draws: From<Vec<F>>,
-{
-    let began = observer.clock();
-    let (program, settings) = (&chosen.program, &chosen.infer.svi);
-    let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
-    let guide = &program.guides[chosen.guide];
-    let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
-    let mut ticking = Ticking { inner: observer, first: None };
-    let result: SviFit<F> = svi.run(&mut ticking)?;
-    let first = ticking.first;
-    let compile_secs = first.map_or(0.0, |t| t - began);
-
-    let root = Key::new(settings.seed);
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &slots,
-        source: SiteSource::Guide(chosen.guide),
-        observations: false,
-        generate: true,
-    };
-    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
-    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
-    fit.guide = guide.name.clone();
-    fit.elbo = Some(result.elbo);
-    fit.diagnostics.pareto_k = result.pareto_k;
-    fit.stop_reason = result.stop;
-    if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
-        let n = settings.draws.min(SCORE_DRAWS);
-        fit.notes.extend(predictive.notes(n));
-        let posterior = draws_of_sites(&quantities, n);
-        let sites: Vec<&Quantity> = posterior.iter().collect();
-        fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
-    }
-    fit.notes.extend(chosen.notes.iter().cloned());
-    let steps = result.trace.len() as f64;
-    let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
-    fit.timing = Timing {
-        compile_secs,
-        fit_secs: result.secs,
-        steps_per_sec: rate(steps),
-        items_per_sec: settings.minibatch.and_then(|_| rate(result.items as f64)),
-    };
-    fit.params = slots
-        .list
-        .iter()
-        .map(|s| NamedTensor {
-            name: s.name.clone(),
-            shape: s.shape.to_vec(),
-            data: result.params[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()).collect(),
-        })
-        .collect();
-    fit.trace = result.trace;
-    fit.quantities = quantities;
-    fit.settings = settings_json(chosen, &result.terms);
-    fit.data = bound.fingerprints.clone();
-    Ok(fit)
-}
-
-/// The first `n` draws of the latent sites.
+/// `n` draws of the latent sites as one chain: the first ones of one chain, evenly spread ones of several.
 fn draws_of_sites(quantities: &[Quantity], n: usize) -> Vec<Quantity> {
-    quantities
-        .iter()
-        .filter(|q| q.role == fit::Role::Latent)
+    let latent = quantities.iter().filter(|q| q.role == fit::Role::Latent);
+    latent
         .map(|q| {
-            let n = n.min(q.draws);
+            let (all, count) = (q.chains * q.draws, q.count());
+            let n = n.min(all);
+            let rows = (0..n).map(|i| if q.chains == 1 { i } else { i * all / n });
+            let at = rows.flat_map(|row| row * count..(row + 1) * count);
             let data = match &q.data {
-                fit::Draws::F32(v) => fit::Draws::F32(v[..n * q.count()].to_vec()),
-                fit::Draws::F64(v) => fit::Draws::F64(v[..n * q.count()].to_vec()),
+                fit::Draws::F32(v) => fit::Draws::F32(at.map(|i| v[i]).collect()),
+                fit::Draws::F64(v) => fit::Draws::F64(at.map(|i| v[i]).collect()),
             };
-            Quantity { draws: n, data, ..q.clone() }
+            Quantity { chains: 1, draws: n, data, ..q.clone() }
         })
         .collect()
-}
-
-/// Notes when the first clock reading of the optimization was taken: everything before is compilation.
-struct Ticking<'o> {
-    inner: &'o mut dyn Observer,
-    first: Option<f64>,
-}
-impl Observer for Ticking<'_> {
-    fn note(&mut self, text: &str) {
-        self.inner.note(text);
-    }
-    fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()> {
-        self.inner.status(status)
-    }
-    fn clock(&mut self) -> f64 {
-        let now = self.inner.clock();
-        self.first.get_or_insert(now);
-        now
-    }
 }
 
 fn model_source(bound: &BoundProgram<'_>) -> ModelSource {
@@ -689,42 +763,6 @@ fn model_source(bound: &BoundProgram<'_>) -> ModelSource {
         name: bound.program.model.as_ref().and_then(|m| m.name.clone()),
         text: file.text.clone(),
     }
-}
-
-/// Every setting with its final value.
-fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, serde_json::Value)> {
-    let s = &chosen.infer.svi;
-    let mut list: Vec<(String, serde_json::Value)> = Vec::new();
-    let mut add = |name: &str, value: serde_json::Value| list.push((name.to_string(), value));
-    match s.length {
-        Length::Steps(n) => add("steps", json!(n)),
-        Length::Epochs(n) => add("epochs", json!(n)),
-    }
-    if let Some(b) = s.minibatch {
-        add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
-    }
-    add("particles", json!(s.particles));
-    add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
-    add("learning_rate", json!(s.learning_rate));
-    add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
-    add("clip", json!(s.clip));
-    add("anneal_kl", json!(s.anneal_kl));
-    add("seed", json!(s.seed));
-    add("draws", json!(s.draws));
-    let model = chosen.program.model.as_ref();
-    let kl: serde_json::Map<String, serde_json::Value> = terms
-        .iter()
-        .filter_map(|(id, term)| {
-            let word = match term {
-                KlTerm::Closed => "closed",
-                KlTerm::MonteCarlo => "monte_carlo",
-                KlTerm::PointMass => "point_mass",
-            };
-            model.map(|m| (m.sites[*id].name.clone(), json!(word)))
-        })
-        .collect();
-    add("kl", serde_json::Value::Object(kl));
-    list
 }
 
 /// Draws from the prior: sites, kept values, and the observed data as the model would have them.
@@ -776,12 +814,22 @@ pub enum Stage {
 /// A stage of one step as text.
 pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Result<String, Failure> {
     let chosen = choose(bound, options)?;
+    if chosen.infer.algorithm == Algorithm::Nuts {
+        return nuts::emit(bound, &chosen, stage);
+    }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let slots =
         Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let svi = Svi {
+        program,
+        guide: chosen.guide,
+        bound: &bound.data,
+        settings,
+        slots: &slots,
+        prepared: prepared.as_ref(),
+        restart: 0,
+    };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);
     Ok(match chosen.precision {

@@ -9,15 +9,11 @@ use crate::ir::DType;
 use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax};
-
-/// Wrappers, which take distributions as arguments.
-const WRAPPERS: &[&str] = &["Mixture"];
-/// Wrappers that the language describes and that are not built yet.
-const LATER: &[&str] = &["Truncated", "Censored", "ZeroInflated", "Hurdle", "Transformed", "Ordered", "Independent"];
+use std::collections::HashMap;
 
 /// Whether `name` is a distribution or a wrapper.
 pub(super) fn is_distribution(name: &str) -> bool {
-    WRAPPERS.contains(&name) || LATER.contains(&name) || !dist::forms(name).is_empty()
+    dist::wrappers::get(name).is_some() || !dist::forms(name).is_empty()
 }
 
 /// The element type of a distribution's values.
@@ -51,7 +47,7 @@ impl<'p> Checker<'p> {
                 None => Err(self.unknown_distribution(name, e.span)),
             },
             Syntax::Call { callee, args } => match &callee.kind {
-                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, callee.span, args, e.span),
+                Syntax::Name(name) if is_distribution(name) => self.dist_call(name, args, e.span),
                 Syntax::Name(name) => {
                     if self.modules.function(self.scope.module, name).is_some() || crate::builtins::get(name).is_some()
                     {
@@ -92,7 +88,7 @@ impl<'p> Checker<'p> {
         if self.modules.get(self.scope.module).failed.contains(name) {
             return super::checker::Reported;
         }
-        let names: Vec<&str> = dist::names().into_iter().chain(WRAPPERS.iter().copied()).collect();
+        let names: Vec<&str> = dist::names().into_iter().chain(dist::wrappers::TABLE.iter().map(|w| w.name)).collect();
         let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
             .label(span, "unknown distribution");
         let known = super::synonyms::distribution(name).filter(|n| is_distribution(n));
@@ -107,23 +103,14 @@ impl<'p> Checker<'p> {
     }
 
     /// A call of a distribution or wrapper.
-    pub(super) fn dist_call(&mut self, name: &str, name_span: Span, args: &[ast::Arg], span: Span) -> R<DistExpr> {
-        if LATER.contains(&name) {
-            return Err(self.error(
-                Code::E0404,
-                format!("`{name}` is not supported yet"),
-                name_span,
-                "this wrapper",
-                "use a distribution of the table, or `factor` with its log density",
-            ));
-        }
-        if name == "Mixture" {
-            return self.mixture(args, span);
+    pub(super) fn dist_call(&mut self, name: &str, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+        if let Some(wrapper) = dist::wrappers::get(name) {
+            return self.wrapper(wrapper.name, args, span);
         }
         let forms = dist::forms(name);
         let def = self.choose_form(name, &forms, args, span)?;
         let row = dist::get(def);
-        let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.params.len()];
+        let mut slots: Vec<Option<&ast::Expr>> = vec![None; row.arguments().len()];
         let mut position = 0;
         for arg in args {
             let at = match &arg.name {
@@ -150,7 +137,7 @@ impl<'p> Checker<'p> {
         }
         let mut values = Vec::new();
         let mut failed = false;
-        for (param, slot) in row.params.iter().zip(slots) {
+        for (param, slot) in row.arguments().iter().zip(slots) {
             match (slot, param.default) {
                 (Some(e), _) => match self.dist_argument(row, param, e) {
                     Ok(v) => values.push(v),
@@ -200,14 +187,14 @@ impl<'p> Checker<'p> {
         for n in &named {
             if !forms.iter().any(|&f| has(f, &n.name)) {
                 let mut all: Vec<&str> =
-                    forms.iter().flat_map(|&f| dist::get(f).params.iter().map(|p| p.name)).collect();
+                    forms.iter().flat_map(|&f| dist::get(f).arguments().iter().map(|p| p.name)).collect();
                 all.dedup();
                 return Err(self.unknown_argument(name, n, &all));
             }
         }
         let fitting: Vec<DistId> = forms.iter().copied().filter(|&f| named.iter().all(|n| has(f, &n.name))).collect();
         // Among rows of one family the one that the count of arguments fills; the first row otherwise.
-        let full = fitting.iter().copied().find(|&f| dist::get(f).params.len() == args.len());
+        let full = fitting.iter().copied().find(|&f| dist::get(f).arguments().len() == args.len());
         match full.or(fitting.first().copied()) {
             Some(def) => Ok(def),
             None => {
@@ -272,32 +259,9 @@ impl<'p> Checker<'p> {
         ))
     }
 
-    fn mixture(&mut self, args: &[ast::Arg], span: Span) -> R<DistExpr> {
+    /// `Mixture(weights, [D, …])`
+    pub(super) fn mixture(&mut self, weights: &ast::Expr, list: &ast::Expr, span: Span) -> R<DistExpr> {
         let help = "write `Mixture(weights, [Normal(0, 1), Normal(0, 5)])`";
-        let find = |name: &str, at: usize| {
-            args.iter()
-                .find(|a| a.name.as_ref().is_some_and(|n| n.name == name))
-                .or_else(|| args.get(at).filter(|a| a.name.is_none()))
-                .map(|a| &a.value)
-        };
-        let (Some(weights), Some(list)) = (find("weights", 0), find("components", 1)) else {
-            return Err(self.error(
-                Code::E0209,
-                "`Mixture` needs weights and components",
-                span,
-                "an argument is missing",
-                help,
-            ));
-        };
-        if let Some(extra) = args.get(2) {
-            return Err(self.error(
-                Code::E0210,
-                "`Mixture` takes two arguments",
-                extra.value.span,
-                "one too many",
-                help,
-            ));
-        }
         let Syntax::Array(parts) = &list.kind else {
             return Err(self.error(
                 Code::E0501,
@@ -330,12 +294,25 @@ impl<'p> Checker<'p> {
                 "scale them so that they sum to 1",
             ));
         }
+        for c in &components {
+            if let Some(name) = c.atoms() {
+                let message = format!("a mixture needs densities, `{name}` puts mass on single points");
+                let help = format!("mix first: `{name}(…, Mixture(…))`");
+                return Err(self.error(Code::E0510, message, c.span(), "partly discrete", &help));
+            }
+        }
         let support = components[0].support();
+        let (rank, discrete) = (components[0].event_rank(), components[0].is_discrete());
         for c in &components[1..] {
-            if c.support() != support {
+            if !c.support().matches(support) || c.is_discrete() != discrete || c.event_rank() != rank {
+                let words = |c: &DistExpr| match c.event_rank() {
+                    r if r == rank => c.support().words().to_string(),
+                    r => format!("{}, an event of {r} dimensions", c.support().words()),
+                };
+                let first = &components[0];
                 let d = Diagnostic::new(Code::E0501, "the components of a mixture must have one support")
-                    .label(c.span(), format!("`{}` is {}", c.name(), c.support().words()))
-                    .label(components[0].span(), format!("`{}` is {}", components[0].name(), support.words()))
+                    .label(c.span(), format!("`{}` is {}", c.name(), words(c)))
+                    .label(first.span(), format!("`{}` is {}", first.name(), support.words()))
                     .help("use families of one support");
                 return Err(self.report(d));
             }
@@ -381,6 +358,7 @@ impl<'p> Checker<'p> {
                         previous = Some(arg);
                     }
                 }
+                self.event_sizes(row, args, *span)?;
                 Ok(shape)
             }
             DistExpr::Mixture { weights, components, span } => {
@@ -395,6 +373,28 @@ impl<'p> Checker<'p> {
                                 .label(*span, "their shapes differ")
                                 .label(c.span(), format!("this has shape {}", self.program.shape_text(&batch)))
                                 .help("give all components the same shape");
+                            return Err(self.report(d));
+                        }
+                    }
+                }
+                Ok(shape)
+            }
+            DistExpr::Wrapped { wrapper, base, span, .. } => {
+                let mut shape = self.batch_shape(base)?;
+                if let WrapperExpr::Independent { dims } = wrapper {
+                    shape.truncate(shape.len().saturating_sub(*dims));
+                }
+                for arg in wrapper.args() {
+                    let own = self.program.ty(arg).shape.clone();
+                    match self.broadcast(&shape, &own) {
+                        Some(joined) => shape = joined,
+                        None => {
+                            let have = self.program.shape_text(&shape);
+                            let message = format!("the arguments of `{}` do not go together", wrapper.name());
+                            let d = Diagnostic::new(Code::E0301, message)
+                                .label(base.span(), format!("this has shape {have}"))
+                                .label(*span, "their shapes differ");
+                            let d = self.blame(d, arg).help("sizes are matched by name from the right: add a dimension with `new` where one is meant");
                             return Err(self.report(d));
                         }
                     }
@@ -417,21 +417,107 @@ impl<'p> Checker<'p> {
             }
         }
     }
+    /// For each name of a dimension the first argument that has it, and where.
+    fn dim_sizes(&self, row: &DistDef, args: &[ExprId]) -> HashMap<&'static str, (ExprId, usize)> {
+        let mut sizes = HashMap::new();
+        for (param, &arg) in row.params.iter().zip(args) {
+            let rank = self.program.ty(arg).shape.len();
+            if rank < param.event_rank || matches!(self.program.exprs[arg].kind, ExprKind::Hole(_)) {
+                continue;
+            }
+            for (at, &dim) in param.dims.iter().enumerate() {
+                sizes.entry(dim).or_insert((arg, rank - param.event_rank + at));
+            }
+        }
+        sizes
+    }
+    /// Refuses parameters whose own dimensions do not go together, such as a mean of 3 entries with a 2 by 2 covariance.
+    fn event_sizes(&mut self, row: &DistDef, args: &[ExprId], span: Span) -> R<()> {
+        let sizes = self.dim_sizes(row, args);
+        for (param, &arg) in row.params.iter().zip(args) {
+            let shape = &self.program.ty(arg).shape;
+            if shape.len() < param.event_rank || matches!(self.program.exprs[arg].kind, ExprKind::Hole(_)) {
+                continue;
+            }
+            for (dim, size) in param.dims.iter().zip(&shape[shape.len() - param.event_rank..]) {
+                let (first, at) = sizes[dim];
+                if self.agree(&self.program.ty(first).shape[at], size) {
+                    continue;
+                }
+                if param.is_shape() {
+                    let shape = self.program.shape_text(&shape.clone());
+                    let message = format!("a draw of `{}` is square, this is {shape}", row.name);
+                    let d = Diagnostic::new(Code::E0503, message).label(span, "a square matrix");
+                    return Err(self.report(d.help("declare it with the same size twice: `real[K, K]`")));
+                }
+                let message = format!("the parameters of `{}` do not go together", row.name);
+                let mut d = Diagnostic::new(Code::E0301, message).label(span, "their shapes differ");
+                d = self.blame(d, first);
+                if first != arg {
+                    d = self.blame(d, arg);
+                }
+                let square = param.dims.len() == 2 && param.dims[0] == param.dims[1];
+                let help = match (first == arg, square) {
+                    (true, true) => "this must be a square matrix".to_string(),
+                    _ => format!("`{}` must have the size of the vectors and matrices beside it", param.name),
+                };
+                return Err(self.report(d.help(help)));
+            }
+        }
+        Ok(())
+    }
+    /// `d` as the distribution of a value of shape `shape`, for families whose arguments do not tell the shape of a draw:
+    /// it is that of the last dimensions of the value.
+    pub(super) fn with_event(&mut self, d: DistExpr, shape: &[Size]) -> DistExpr {
+        match d {
+            DistExpr::Row { def, mut args, span } => {
+                let row = dist::get(def);
+                let missing = row.params.get(args.len()).is_some_and(|p| p.is_shape());
+                if missing && shape.len() >= row.event_rank {
+                    let event = shape[shape.len() - row.event_rank..].to_vec();
+                    let zeros = crate::builtins::get("zeros").expect("the table has it");
+                    let attrs = Attrs { sizes: event.clone(), ints: Vec::new() };
+                    let kind = ExprKind::Call { def: zeros, args: Vec::new(), attrs };
+                    args.push(self.push(kind, Ty::new(Elem::Real, event), span));
+                }
+                DistExpr::Row { def, args, span }
+            }
+            DistExpr::Mixture { weights, components, span } => {
+                let components = components.into_iter().map(|c| self.with_event(c, shape)).collect();
+                DistExpr::Mixture { weights, components, span }
+            }
+            DistExpr::Wrapped { wrapper, base, support, span } => {
+                let base = Box::new(self.with_event(*base, shape));
+                DistExpr::Wrapped { wrapper, base, support, span }
+            }
+            DistExpr::Joined { axis, parts, span } => {
+                let parts = parts.into_iter().map(|(n, d)| (n, self.with_event(d, shape))).collect();
+                DistExpr::Joined { axis, parts, span }
+            }
+        }
+    }
     /// The event shape of a distribution, as far as its parameters say it.
-    pub(super) fn event_shape(&self, d: &DistExpr) -> Option<Vec<Size>> {
+    pub(super) fn event_shape(&mut self, d: &DistExpr) -> Option<Vec<Size>> {
         match d {
             DistExpr::Row { def, args, .. } => {
                 let row = dist::get(*def);
                 if row.event_rank == 0 {
                     return Some(Vec::new());
                 }
-                let (_, &arg) = row.params.iter().zip(args).find(|(p, a)| {
-                    p.event_rank >= row.event_rank && !matches!(self.program.exprs[**a].kind, ExprKind::Hole(_))
-                })?;
-                let shape = &self.program.ty(arg).shape;
-                Some(shape[shape.len() - row.event_rank..].to_vec())
+                let sizes = self.dim_sizes(row, args);
+                row.event_dims()
+                    .iter()
+                    .map(|dim| Some(self.program.ty(sizes.get(dim)?.0).shape[sizes[dim].1].clone()))
+                    .collect()
             }
             DistExpr::Mixture { components, .. } => components.first().and_then(|c| self.event_shape(c)),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, .. } => None,
+            DistExpr::Wrapped { wrapper: WrapperExpr::Independent { dims }, base, .. } => {
+                let batch = self.batch_shape(base).ok()?;
+                let event = self.event_shape(base)?;
+                Some(batch[batch.len().saturating_sub(*dims)..].iter().cloned().chain(event).collect())
+            }
+            DistExpr::Wrapped { base, .. } => self.event_shape(base),
             DistExpr::Joined { parts, .. } => self.event_shape(&parts[0].1),
         }
     }
@@ -440,6 +526,7 @@ impl<'p> Checker<'p> {
         match d {
             DistExpr::Row { def, .. } => elem_of(dist::get(*def).dtype),
             DistExpr::Mixture { components, .. } => components.first().map_or(Elem::Real, |c| self.dist_elem(c)),
+            DistExpr::Wrapped { base, .. } => self.dist_elem(base),
             DistExpr::Joined { parts, .. } => self.dist_elem(&parts[0].1),
         }
     }
@@ -493,6 +580,15 @@ impl<'p> Checker<'p> {
         if ok {
             return Ok(());
         }
+        if let DistExpr::Wrapped { wrapper: WrapperExpr::Ordered, base, .. } = d {
+            let (have, own) = (self.program.shape_text(shape), self.program.shape_text(batch));
+            let message = format!("`{name}` has shape {have}, `Ordered` adds a dimension to {own}");
+            let diagnostic = Diagnostic::new(Code::E0503, message)
+                .label(base.span(), format!("one distribution for all draws that are put in order, of shape {own}"))
+                .label(shape_span, format!("`{name}` is {have}"))
+                .help("draws that are put in order are alike: give the distribution inside one value for all of them");
+            return Err(self.report(diagnostic));
+        }
         let right: Vec<Size> = batch.iter().chain(event.unwrap_or_default()).cloned().collect();
         let (have, want) = (self.program.shape_text(shape), self.program.shape_text(&right));
         let mut diagnostic =
@@ -518,23 +614,23 @@ impl<'p> Checker<'p> {
 
 /// The signature of a distribution, all its forms together: `Bernoulli(probs | logits)`.
 pub fn signature(name: &str) -> String {
-    if name == "Mixture" {
-        return "Mixture(weights, [D, …])".to_string();
+    if let Some(wrapper) = dist::wrappers::get(name) {
+        return wrapper.signature.to_string();
     }
-    let rows: Vec<&DistDef> = dist::forms(name).into_iter().map(dist::get).collect();
+    let rows: Vec<Vec<&str>> =
+        dist::forms(name).into_iter().map(|id| dist::get(id).arguments().iter().map(|p| p.name).collect()).collect();
     let Some(first) = rows.first() else { return name.to_string() };
-    let params: Vec<String> = (0..first.params.len())
-        .map(|at| {
-            let mut names: Vec<&str> = Vec::new();
-            for row in &rows {
-                if let Some(p) = row.params.get(at)
-                    && !names.contains(&p.name)
-                {
-                    names.push(p.name);
-                }
-            }
-            names.join(" | ")
+    let common = (0..first.len()).take_while(|&at| rows.iter().all(|row| row.get(at) == Some(&first[at]))).count();
+    let mut params: Vec<String> = first[..common].iter().map(|p| p.to_string()).collect();
+    let rest: Vec<String> = rows
+        .iter()
+        .map(|row| match &row[common..] {
+            [only] => only.to_string(),
+            several => format!("({})", several.join(", ")),
         })
         .collect();
+    if first.len() > common {
+        params.push(rest.join(" | "));
+    }
     format!("{name}({})", params.join(", "))
 }

@@ -4,7 +4,7 @@ use super::checker::{Checker, Context, R, Scope};
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::dist::{self, DistDef, ParamDef, SupportKind};
+use crate::dist::{DistDef, ParamDef, SupportKind};
 use crate::index::Idx;
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -12,15 +12,22 @@ use crate::syntax::ast::{self, Elem, ExprKind as Syntax, GuideBody, StmtKind, Ta
 use std::collections::HashMap;
 
 /// Families that the language describes and that are not built yet.
-const LATER: &[&str] = &["low_rank", "laplace", "flow", "structured", "matrix_normal", "dropout", "mixture"];
+const LATER: &[&str] = &["laplace", "flow", "matrix_normal", "dropout", "mixture"];
+/// Families that can be used.
+pub const FAMILIES: &[&str] = &["mean_field", "full_rank", "low_rank", "structured", "delta"];
 
-/// The automatic family called `name`.
+/// The automatic family called `name`; the rank may follow as in `low_rank(4)`.
 pub fn family(name: &str) -> Option<Family> {
     Some(match name {
         "mean_field" => Family::MeanField,
         "full_rank" => Family::FullRank,
+        "low_rank" => Family::LowRank(None),
+        "structured" => Family::Structured,
         "delta" => Family::Delta,
-        _ => Family::Later(LATER.iter().find(|l| **l == name)?),
+        _ => match name.strip_prefix("low_rank(").and_then(|rest| rest.strip_suffix(')')) {
+            Some(rank) => Family::LowRank(Some(rank.trim().parse().ok().filter(|&k| k > 0)?)),
+            None => Family::Later(LATER.iter().find(|l| **l == name)?),
+        },
     })
 }
 
@@ -36,14 +43,34 @@ pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) 
 
 impl<'p> Checker<'p> {
     /// The family that an expression names, if it names one: `mean_field`, `low_rank(8)`.
-    fn family_of(&mut self, e: &ast::Expr) -> Option<Family> {
-        match &e.kind {
+    fn family_of(&mut self, e: &ast::Expr) -> R<Option<Family>> {
+        Ok(match &e.kind {
             Syntax::Name(name) => family(name),
-            Syntax::Call { callee, .. } => match &callee.kind {
+            Syntax::Call { callee, args } => match &callee.kind {
+                Syntax::Name(name) if name == "low_rank" => Some(self.low_rank(args, e.span)?),
                 Syntax::Name(name) => family(name).filter(|f| matches!(f, Family::Later(_))),
                 _ => None,
             },
             _ => None,
+        })
+    }
+    fn low_rank(&mut self, args: &[ast::Arg], span: Span) -> R<Family> {
+        let rank = match args {
+            [arg] if arg.name.as_ref().is_none_or(|n| n.name == "rank") => match arg.value.kind {
+                Syntax::Int(k) => usize::try_from(k).ok().filter(|&k| k > 0),
+                _ => None,
+            },
+            _ => None,
+        };
+        match rank {
+            Some(k) => Ok(Family::LowRank(Some(k))),
+            None => Err(self.error(
+                Code::E0605,
+                "`low_rank` takes its rank, a whole number of at least 1",
+                span,
+                "not such a family",
+                "write for example `low_rank(4)`",
+            )),
         }
     }
 
@@ -51,7 +78,7 @@ impl<'p> Checker<'p> {
     pub(super) fn guide(&mut self, guide: &'p ast::Guide, span: Span) -> R<()> {
         match &guide.body {
             GuideBody::Family(e) => {
-                let Some(family) = self.family_of(e) else {
+                let Some(family) = self.family_of(e)? else {
                     return Err(self.unknown_family(e));
                 };
                 let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e));
@@ -88,13 +115,13 @@ impl<'p> Checker<'p> {
             _ => super::expr::dotted(e),
         }
         .unwrap_or_default();
-        let names = ["mean_field", "full_rank", "delta"];
         let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`"))
             .label(e.span, "unknown family");
-        d = match nearest(&name, names.into_iter().chain(LATER.iter().copied())) {
+        d = match nearest(&name, FAMILIES.iter().chain(LATER).copied()) {
             Some(near) => d.help(format!("there is `{near}`")).fix(e.span, near),
             None => {
-                d.help("the families are `mean_field`, `full_rank` and `delta`; `guide { … }` gives one for each site")
+                let names = FAMILIES.join("`, `");
+                d.help(format!("the families are `{names}`; `guide {{ … }}` gives one for each site"))
             }
         };
         self.report(d)
@@ -125,7 +152,7 @@ impl<'p> Checker<'p> {
                     ));
                 }
                 let sites = self.guide_targets(target, all, steps)?;
-                if let Some(family) = self.family_of(dist) {
+                if let Some(family) = self.family_of(dist)? {
                     for &site in &sites {
                         self.site_values.insert(self.model.sites[site].name.clone(), site);
                     }
@@ -235,7 +262,7 @@ impl<'p> Checker<'p> {
         let d = d?;
         let s = self.model.sites[site].clone();
         let (prior, guide) = (s.dist.support(), d.support());
-        if !covers(prior, guide) {
+        if !self.same_support(&s.dist, &d) {
             let diagnostic = Diagnostic::new(
                 Code::E0604,
                 format!("`{}` is {}, a draw of `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
@@ -253,7 +280,7 @@ impl<'p> Checker<'p> {
             });
             return Err(self.report(diagnostic));
         }
-        if !reparameterizable(&d) {
+        if !d.is_reparameterized() {
             let diagnostic = Diagnostic::new(
                 Code::E0404,
                 format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()),
@@ -262,6 +289,7 @@ impl<'p> Checker<'p> {
             .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &s.ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &s.ty.shape, s.span, &s.name)?;
@@ -296,9 +324,9 @@ impl<'p> Checker<'p> {
         let split = s.ty.shape.len() - row.event_rank;
         let (batch, event) = s.ty.shape.split_at(split);
         let mut shape: Vec<Size> = batch.to_vec();
-        for _ in 0..param.event_rank {
-            match event.last() {
-                Some(last) => shape.push(last.clone()),
+        for dim in param.dims {
+            match row.event_dims().iter().position(|d| d == dim) {
+                Some(at) => shape.push(event[at].clone()),
                 None => {
                     let message = format!("the shape of `{}` of `{}` is not known", param.name, row.name);
                     return Err(self.error(Code::E0606, message, span, "this hole", "give it a value"));
@@ -315,12 +343,7 @@ impl<'p> Checker<'p> {
                     return Err(self.error(Code::E0307, message, e.span, "shapes differ", "give a number"));
                 }
                 if let Some(v) = self.const_value(value) {
-                    let fits = match constraint {
-                        Constraint::Positive => v > 0.0,
-                        Constraint::UnitInterval => v > 0.0 && v < 1.0,
-                        _ => true,
-                    };
-                    if !fits {
+                    if !constraint.contains(v) {
                         let need = param.support.words();
                         let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
                         return Err(self.error(
@@ -365,8 +388,8 @@ impl<'p> Checker<'p> {
         if !missing.is_empty() {
             let names =
                 missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
-                .label(span, "this guide");
+            let which = if name == "guide" { "the guide".to_string() } else { format!("the guide `{name}`") };
+            let mut d = Diagnostic::new(Code::E0601, format!("{which} leaves out {names}")).label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }
@@ -390,20 +413,5 @@ impl GuideStep {
         match self {
             GuideStep::Family { span, .. } | GuideStep::Explicit { span, .. } => *span,
         }
-    }
-}
-
-/// Whether a guide with support `guide` can stand for a prior with support `prior`.
-fn covers(prior: SupportKind, guide: SupportKind) -> bool {
-    let class = |s: SupportKind| match s {
-        SupportKind::NonNegative => SupportKind::Positive,
-        other => other,
-    };
-    class(prior) == class(guide) && !matches!(prior, SupportKind::Interval | SupportKind::GreaterThan)
-}
-fn reparameterizable(d: &DistExpr) -> bool {
-    match d {
-        DistExpr::Row { def, .. } => dist::get(*def).is_reparameterized(),
-        DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
     }
 }

@@ -3,9 +3,10 @@
 //! Names stand for data, sites and parameters; every other value that is used has a line `%n = … : type` before its
 //! first use. Functions, layers and submodels are gone: what is printed is what lowering sees.
 
-use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice};
+use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice, Reparam};
 use super::size::Size;
 use super::typed::*;
+use crate::dist::wrappers::Map;
 use crate::index::Idx;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::Shape;
@@ -51,6 +52,7 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
     match dist {
         DistExpr::Row { def, args, .. } => {
             let row = crate::dist::get(*def);
+            let args = &args[..args.len().min(row.arguments().len())];
             let room = width / args.len().max(1);
             // A name says which form it is, where there are several.
             let named = crate::dist::forms(row.name).first() != Some(def);
@@ -65,9 +67,60 @@ pub fn dist_text(program: &Program, dist: &DistExpr, width: usize) -> String {
             let parts: Vec<String> = components.iter().map(|c| dist_text(program, c, room)).collect();
             format!("Mixture({}, [{}])", expr_text(program, *weights, room), parts.join(", "))
         }
+        DistExpr::Wrapped { wrapper, base, .. } => {
+            let room = width / (wrapper.args().len() + 1);
+            let base = dist_text(program, hurdle_base(wrapper, base), room);
+            wrapper_text(wrapper, &base, &|e| expr_text(program, e, room))
+        }
         DistExpr::Joined { parts, .. } => {
             let room = width / parts.len().max(1);
             parts.iter().map(|(_, d)| dist_text(program, d, room)).collect::<Vec<_>>().join(" then ")
+        }
+    }
+}
+
+/// What was written inside of a wrapper: that of a hurdle has the truncation that the checker gave it.
+fn hurdle_base<'a>(wrapper: &WrapperExpr, base: &'a DistExpr) -> &'a DistExpr {
+    match (wrapper, base) {
+        (
+            WrapperExpr::ZeroInflated { hurdle: true, .. },
+            DistExpr::Wrapped { wrapper: WrapperExpr::Truncated { .. }, base: inner, span, .. },
+        ) if inner.span() == *span => inner,
+        _ => base,
+    }
+}
+
+/// A wrapper around the distribution that `base` is the text of.
+fn wrapper_text(wrapper: &WrapperExpr, base: &str, text: &dyn Fn(ExprId) -> String) -> String {
+    let name = wrapper.name();
+    match wrapper {
+        WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+            let end = |word: &str, e: &Option<ExprId>| e.map_or(String::new(), |e| format!(", {word} = {}", text(e)));
+            format!("{name}({base}{}{})", end("lower", lower), end("upper", upper))
+        }
+        WrapperExpr::ZeroInflated { p, .. } => format!("{name}({}, {base})", text(*p)),
+        WrapperExpr::Ordered => format!("{name}({base})"),
+        WrapperExpr::Independent { dims } => format!("{name}({base}, {dims})"),
+        WrapperExpr::Transformed { maps } => {
+            let function = maps.iter().fold("u".to_string(), |u, map| match map {
+                Map::Neg => format!("-({u})"),
+                Map::Add(c) => format!("({u} + {})", text(*c)),
+                Map::Mul(c) => format!("({u} * {})", text(*c)),
+                Map::Exp => format!("exp({u})"),
+                Map::Expm1 => format!("expm1({u})"),
+                Map::Log => format!("log({u})"),
+                Map::Log1p => format!("log1p({u})"),
+                Map::Sigmoid => format!("sigmoid({u})"),
+                Map::Logit => format!("logit({u})"),
+                Map::Softplus => format!("softplus({u})"),
+                Map::Tanh => format!("tanh({u})"),
+                Map::Recip => format!("1 / ({u})"),
+                Map::Sqrt => format!("sqrt({u})"),
+                Map::Pow(c) => format!("({u}) ^ {c}"),
+                Map::NormalCdf => format!("normal_cdf({u})"),
+                Map::NormalIcdf => format!("normal_icdf({u})"),
+            });
+            format!("{name}({base}, u -> {function})")
         }
     }
 }
@@ -267,12 +320,16 @@ impl Printer<'_> {
         match dist {
             DistExpr::Row { def, args, .. } => {
                 let row = crate::dist::get(*def);
-                let args = row.params.iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
+                let args =
+                    row.arguments().iter().zip(args).map(|(p, &a)| format!("{} = {}", p.name, self.reference(a)));
                 format!("{}({})", row.name, args.collect::<Vec<_>>().join(", "))
             }
             DistExpr::Mixture { weights, components, .. } => {
                 let parts: Vec<String> = components.iter().map(|c| self.dist(c)).collect();
                 format!("Mixture({}, [{}])", self.reference(*weights), parts.join(", "))
+            }
+            DistExpr::Wrapped { wrapper, base, .. } => {
+                wrapper_text(wrapper, &self.dist(hurdle_base(wrapper, base)), &|e| self.reference(e))
             }
             DistExpr::Joined { axis, parts, .. } => {
                 let text = |(n, d): &(Size, DistExpr)| format!("{}: {}", self.program.size_text(n), self.dist(d));
@@ -391,6 +448,16 @@ impl Printer<'_> {
         let algorithm = infer.algorithm.name();
         let name = if infer.name == algorithm { String::new() } else { format!(" {}", infer.name) };
         self.block(&format!("infer {algorithm}{name}"), |p| {
+            if infer.algorithm == Algorithm::Nuts {
+                let s = &infer.nuts;
+                p.line(&format!("chains = {}", s.chains));
+                p.line(&format!("warmup = {}", s.warmup));
+                p.line(&format!("draws = {}", s.draws));
+                p.line(&format!("target_accept = {}", number(s.target_accept)));
+                p.line(&format!("max_depth = {}", s.max_depth));
+                p.line(&format!("seed = {}", s.seed));
+                p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+            }
             if infer.algorithm != Algorithm::Svi {
                 return;
             }
@@ -429,6 +496,8 @@ impl Printer<'_> {
             };
             p.line(&format!("precision = {precision}"));
             p.line(&format!("draws = {}", s.draws));
+            p.line(&format!("restarts = {}", s.restarts));
+            p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
         });
     }
     fn generate(&mut self) {
@@ -452,18 +521,24 @@ pub fn family_name(family: Family) -> &'static str {
     match family {
         Family::MeanField => "mean_field",
         Family::FullRank => "full_rank",
+        Family::LowRank(_) => "low_rank",
+        Family::Structured => "structured",
+        Family::Standardized => "mean_field, noncentered",
         Family::Delta => "delta",
         Family::Later(name) => name,
     }
 }
 
-fn constraint(constraint: Constraint) -> &'static str {
+fn constraint(constraint: Constraint) -> String {
     match constraint {
-        Constraint::Real => "",
-        Constraint::Positive => " positive",
-        Constraint::UnitInterval => " in 0..1",
-        Constraint::Simplex => " simplex",
-        Constraint::LowerCholesky => " lower Cholesky",
+        Constraint::Real => String::new(),
+        Constraint::Positive => " positive".into(),
+        Constraint::UnitInterval => " in 0..1".into(),
+        Constraint::Above(low) => format!(" in {}..", number(low)),
+        Constraint::Below(high) => format!(" in ..{}", number(high)),
+        Constraint::Between(low, high) => format!(" in {}..{}", number(low), number(high)),
+        Constraint::Simplex => " simplex".into(),
+        Constraint::LowerCholesky => " lower Cholesky".into(),
     }
 }
 
@@ -484,6 +559,19 @@ fn rule_text(rule: &Rule, rate: f64) -> String {
         Rule::Sgd { momentum, .. } => format!("sgd({rate}, momentum = {})", n(momentum)),
         Rule::RmsProp { decay, epsilon, momentum } => {
             format!("rmsprop({rate}, decay = {}, epsilon = {}, momentum = {})", n(decay), n(epsilon), n(momentum))
+        }
+    }
+}
+
+fn reparam_text(program: &Program, reparam: &Reparam) -> String {
+    match reparam {
+        Reparam::Auto => "auto".into(),
+        Reparam::Centered => "centered".into(),
+        Reparam::Noncentered => "noncentered".into(),
+        Reparam::Sites(sites) => {
+            let model = program.model.as_ref();
+            let names: Vec<&str> = sites.iter().filter_map(|&s| model.map(|m| m.sites[s].name.as_str())).collect();
+            format!("noncentered({})", names.join(", "))
         }
     }
 }

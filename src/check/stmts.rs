@@ -1,13 +1,21 @@
 //! Statements of functions, layers, nets, models, submodels and `generate`.
 
 use super::checker::{Binding, Checker, Context, R, Reported, Val};
-use super::params::ParamRange;
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, Pattern, StmtKind, Target};
 use std::collections::HashMap;
+
+/// The number that a literal is.
+fn literal(e: &ast::Expr) -> Option<f64> {
+    match e.kind {
+        Syntax::Int(n) => Some(n as f64),
+        Syntax::Real(x) => Some(x),
+        _ => None,
+    }
+}
 
 /// How a block ended.
 pub(super) enum Flow {
@@ -402,6 +410,10 @@ impl<'p> Checker<'p> {
                 .help(format!("to give a computed value a density write `observe {} ~ …` or `factor …`", name.name));
             return Err(self.report(d));
         }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = match self.site_type(&d, declared, &full) {
             Ok(ty) => ty,
             Err(e) => {
@@ -409,6 +421,10 @@ impl<'p> Checker<'p> {
                 return Err(e);
             }
         };
+        if let Err(e) = self.refuse_atoms(&full, &d) {
+            self.bind(name, Binding::Poison);
+            return Err(e);
+        }
         if let Some(inside) = self.loops.last() {
             let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn in every iteration"))
                 .label(span, "one site, many draws")
@@ -596,6 +612,7 @@ impl<'p> Checker<'p> {
                     .note("counts and labels are ints; exact integers in a file such as `2.0` are accepted");
             return Err(self.report(diagnostic));
         }
+        let d = self.with_event(d, &ty.shape);
         let batch = self.batch_shape(&d)?;
         let event = self.event_shape(&d);
         self.fits(&d, &batch, event.as_deref(), &ty.shape, place, &name)?;
@@ -612,6 +629,32 @@ impl<'p> Checker<'p> {
         let Syntax::Range { end: Some(end), closed, .. } = &range.kind else { return Ok(()) };
         let DistExpr::Row { def, args, .. } = d else { return Ok(()) };
         let row = crate::dist::get(*def);
+        let number = |e: &ast::Expr| match &e.kind {
+            Syntax::Unary(ast::UnaryOp::Neg, inner) => literal(inner).map(|x| -x),
+            _ => literal(e),
+        };
+        let least = match &range.kind {
+            Syntax::Range { start: Some(start), .. } => number(start).unwrap_or(f64::NEG_INFINITY),
+            _ => f64::NEG_INFINITY,
+        };
+        let most = number(end).unwrap_or(f64::INFINITY);
+        if let Some((low, high)) = row.support.hull()
+            && (most < low || least > high || (most == low && !*closed))
+        {
+            let d = Diagnostic::new(
+                Code::E0506,
+                format!(
+                    "no value of `{}` can come from `{}`, which gives values that are {}",
+                    decl.name,
+                    row.name,
+                    row.support.words()
+                ),
+            )
+            .label(span, format!("this is {}", row.support.words()))
+            .label(decl.ty_span, "declared in another range")
+            .help("change the range, or use a distribution with that support");
+            return Err(self.report(d));
+        }
         let outcomes: Size = match row.support {
             crate::dist::SupportKind::Boolean => 2.into(),
             crate::dist::SupportKind::IntegerRange if row.name == "Categorical" => {
@@ -689,6 +732,10 @@ impl<'p> Checker<'p> {
                 .help("choose another name");
             return Err(self.report(d));
         }
+        let d = match &declared {
+            Some((ty, _)) => self.with_event(d, &ty.shape),
+            None => d,
+        };
         let ty = self.site_type(&d, declared, &full)?;
         if !self.loops.is_empty() {
             let index = self.loops.iter().map(|l| l.var_expr).collect();
@@ -729,13 +776,12 @@ impl<'p> Checker<'p> {
         if typed.elem != Elem::Real {
             return Err(self.error(Code::E0401, "a `param` is real", span, "not real", "declare it `real[…]`"));
         }
-        let range = match ty.and_then(|t| t.range.as_deref()) {
-            None => ParamRange::default(),
-            Some(range) => self.param_range(range)?,
+        let constraint = match ty.and_then(|t| t.range.as_deref()) {
+            None => Constraint::Real,
+            Some(range) => self.param_constraint(range)?,
         };
         let init = init.map(|e| self.array(e)).transpose()?;
         if let Some(e) = init {
-            self.check_start(e, range, &name.name)?;
             let shape = self.program.ty(e).shape.clone();
             if self.broadcast(&typed.shape, &shape).is_none_or(|s| s.len() != typed.shape.len()) {
                 let (want, have) = (self.program.shape_text(&typed.shape), self.program.shape_text(&shape));
@@ -747,6 +793,9 @@ impl<'p> Checker<'p> {
                     "give a number, or an array of the declared shape",
                 ));
             }
+        }
+        if let Some(e) = init {
+            self.check_start(&name.name, constraint, e)?;
         }
         let full = match self.layer_path.is_empty() {
             true => format!("{}{}", self.prefix, name.name),
@@ -766,7 +815,6 @@ impl<'p> Checker<'p> {
                 && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
             {
                 let e = self.push(ExprKind::Param(id), typed, span);
-                let e = self.in_range(e, range, span)?;
                 self.bind(name, Binding::Val(Val::Array(e)));
                 return Ok(());
             }
@@ -779,16 +827,83 @@ impl<'p> Checker<'p> {
                 "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call",
             ));
         }
-        let init = match init {
-            Some(e) => Some(self.out_of_range(e, range, span)?),
-            None => None,
-        };
-        let (ty, constraint) = (typed.clone(), range.constraint);
+        let ty = typed.clone();
         let param = Param { name: full, ty, constraint, init, fan: None, activation: Activation::None, span };
         let id = self.program.params.push(param);
         let e = self.push(ExprKind::Param(id), typed, span);
-        let e = self.in_range(e, range, span)?;
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
+    }
+    /// The constraint that a range with known ends is; an infinite end is none.
+    fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
+        let Syntax::Range { start, end, .. } = &range.kind else {
+            return Err(self.unknown_range(range.span));
+        };
+        let mut ends = [f64::NEG_INFINITY, f64::INFINITY];
+        for (place, end) in ends.iter_mut().zip([start, end]) {
+            if let Some(e) = end {
+                let value = self.scalar(e)?;
+                match self.const_value(value) {
+                    Some(value) if !value.is_nan() => *place = value,
+                    _ => return Err(self.unknown_range(e.span)),
+                }
+            }
+        }
+        let [low, high] = ends;
+        if low >= high {
+            return Err(self.error(
+                Code::E0502,
+                format!("the range of a `param` must have room, found {low} to {high}"),
+                range.span,
+                "nothing lies between the ends",
+                "exchange the two",
+            ));
+        }
+        Ok(match (low, high) {
+            (f64::NEG_INFINITY, f64::INFINITY) => Constraint::Real,
+            (0.0, f64::INFINITY) => Constraint::Positive,
+            (0.0, 1.0) => Constraint::UnitInterval,
+            (low, f64::INFINITY) => Constraint::Above(low),
+            (f64::NEG_INFINITY, high) => Constraint::Below(high),
+            (low, high) => Constraint::Between(low, high),
+        })
+    }
+    fn unknown_range(&mut self, span: Span) -> Reported {
+        self.error(
+            Code::E0402,
+            "the range of a `param` must be known at compile time",
+            span,
+            "not a known number",
+            "write numbers, `0..`, `-1..1` or `..120`, or scale by a value: `bound * p` with `param p: real in 0..1`",
+        )
+    }
+    /// Refuses an initial value that is random or learnable, and a known one outside its range.
+    fn check_start(&mut self, name: &str, constraint: Constraint, init: ExprId) -> R<()> {
+        let mut stack = vec![init];
+        while let Some(e) = stack.pop() {
+            let kind = &self.program.exprs[e].kind;
+            if matches!(kind, ExprKind::Site(_) | ExprKind::Param(_) | ExprKind::Hole(_) | ExprKind::Draw(_)) {
+                let span = self.program.exprs[init].span;
+                let message = format!("the initial value of `{name}` is not fixed");
+                let help = "start with an expression of data and numbers";
+                return Err(self.error(Code::E0402, message, span, "random or learnable", help));
+            }
+            stack.extend(self.program.operands(e));
+        }
+        let numbers = match &self.program.exprs[init].kind {
+            ExprKind::Call { def, args, .. } if def.name == "stack" => args.clone(),
+            _ => vec![init],
+        };
+        let Some(bad) = numbers.iter().filter_map(|&e| self.const_value(e)).find(|&x| !constraint.contains(x)) else {
+            return Ok(());
+        };
+        let span = self.program.exprs[init].span;
+        Err(self.error(
+            Code::E0502,
+            format!("`{name}` cannot start at {bad}"),
+            span,
+            "not inside its range",
+            "start inside the range, not at an end",
+        ))
     }
 }

@@ -14,9 +14,35 @@ const DISTRIBUTIONS: &[(&str, &str)] = &[
     ("categorical_logit", "Categorical"),
     ("multinoulli", "Categorical"),
     ("poisson_log", "Poisson"),
-    ("lkj", "LKJCholesky"),
     ("lkj_corr_cholesky", "LKJCholesky"),
     ("mixturesamefamily", "Mixture"),
+    ("lkjcorr", "LKJ"),
+    ("lkj_corr", "LKJ"),
+    ("lkjcorrcholesky", "LKJCholesky"),
+    ("inv_wishart", "InverseWishart"),
+    ("dirmult", "DirichletMultinomial"),
+    ("dirichlet_multinomial", "DirichletMultinomial"),
+    ("onehot", "OneHotCategorical"),
+    ("relaxedonehotcategorical", "GumbelSoftmax"),
+    ("relaxedonehot", "GumbelSoftmax"),
+    ("concrete", "GumbelSoftmax"),
+    ("expconcrete", "GumbelSoftmax"),
+    ("logitrelaxedbernoulli", "RelaxedBernoulli"),
+    ("randomwalk", "GaussianRandomWalk"),
+    ("random_walk", "GaussianRandomWalk"),
+    ("autoregressive", "AR"),
+    ("ar1", "AR"),
+    ("sumtozero", "ZeroSumNormal"),
+    ("matrix_normal", "MatrixNormal"),
+    ("matrixvariatenormal", "MatrixNormal"),
+    ("lowrankmultivariatenormal", "MultivariateNormal"),
+    ("mvstudentt", "MultivariateStudentT"),
+    ("multi_student_t", "MultivariateStudentT"),
+    ("pointmass", "Delta"),
+    ("dirac", "Delta"),
+    ("diracdelta", "Delta"),
+    ("wald", "InverseGaussian"),
+    ("von_mises", "VonMises"),
 ];
 /// Functions.
 const FUNCTIONS: &[(&str, &str)] = &[
@@ -58,6 +84,19 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("n", "total"),
     ("total_count", "total"),
     ("covariance_matrix", "cov"),
+    ("cov_factor", "factor"),
+    ("cov_diag", "diag"),
+    ("precision_matrix", "precision"),
+    ("scale_matrix", "scale"),
+    ("eta", "concentration"),
+    ("tau", "temperature"),
+    ("rho", "coefficients"),
+    ("row_tril", "scale_tril_row"),
+    ("column_tril", "scale_tril_column"),
+    ("scale_row", "scale_tril_row"),
+    ("scale_column", "scale_tril_column"),
+    ("rowchol", "scale_tril_row"),
+    ("colchol", "scale_tril_column"),
     ("lr", "learning_rate"),
     ("eps", "epsilon"),
     ("dim", "axis"),
@@ -103,6 +142,9 @@ mod tests {
         }
         for (_, ours) in ALGORITHMS {
             assert!(crate::check::settings::ALGORITHMS.contains(ours), "{ours}");
+        }
+        for (other, ours) in DISTRIBUTIONS {
+            assert!(crate::dist::names().contains(ours) || *ours == "Mixture", "{other}: {ours}");
         }
         assert_eq!(argument("sigma", &["loc", "scale"]), Some("scale"));
         assert_eq!(argument("sigma", &["rate"]), None);

@@ -6,6 +6,7 @@
 
 use super::size::{Size, SizeId};
 use crate::builtins::FnDef;
+use crate::dist::wrappers::Map;
 use crate::dist::{DistId, SupportKind};
 use crate::index::IndexVec;
 use crate::index_type;
@@ -229,6 +230,17 @@ pub enum DistExpr {
         /// Where it was written.
         span: Span,
     },
+    /// Another distribution, changed.
+    Wrapped {
+        /// How.
+        wrapper: WrapperExpr,
+        /// The distribution inside.
+        base: Box<DistExpr>,
+        /// Where draws lie.
+        support: SupportKind,
+        /// Where it was written.
+        span: Span,
+    },
     /// Distributions of the parts of an array, side by side along a dimension: how a loop gives an array its density.
     Joined {
         /// The dimension, which is one of independent elements.
@@ -240,11 +252,100 @@ pub enum DistExpr {
     },
 }
 
+/// What a wrapper does, with typed arguments.
+#[derive(Clone, Debug)]
+pub enum WrapperExpr {
+    /// `Truncated(D, lower, upper)`; an end that is not given is infinite.
+    Truncated {
+        /// The smallest value.
+        lower: Option<ExprId>,
+        /// The largest value.
+        upper: Option<ExprId>,
+    },
+    /// `Censored(D, lower, upper)`; an end that is not given is infinite.
+    Censored {
+        /// What smaller values are recorded as.
+        lower: Option<ExprId>,
+        /// What larger values are recorded as.
+        upper: Option<ExprId>,
+    },
+    /// `ZeroInflated(p, D)`, and `Hurdle(p, D)` with the positive part of D inside.
+    ZeroInflated {
+        /// The probability of the additional zero.
+        p: ExprId,
+        /// Whether it was written `Hurdle`.
+        hurdle: bool,
+    },
+    /// `Ordered(D)`
+    Ordered,
+    /// `Transformed(D, f)`
+    Transformed {
+        /// The function as a chain of maps, the innermost first.
+        maps: Vec<Map<ExprId>>,
+    },
+    /// `Independent(D, n)`
+    Independent {
+        /// How many of the last dimensions are one event.
+        dims: usize,
+    },
+}
+
+impl WrapperExpr {
+    /// Its name in the language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            WrapperExpr::Truncated { .. } => "Truncated",
+            WrapperExpr::Censored { .. } => "Censored",
+            WrapperExpr::ZeroInflated { hurdle: false, .. } => "ZeroInflated",
+            WrapperExpr::ZeroInflated { hurdle: true, .. } => "Hurdle",
+            WrapperExpr::Ordered => "Ordered",
+            WrapperExpr::Transformed { .. } => "Transformed",
+            WrapperExpr::Independent { .. } => "Independent",
+        }
+    }
+    /// The same with other arguments of its own.
+    fn map_args<E>(&self, f: &mut impl FnMut(ExprId) -> Result<ExprId, E>) -> Result<WrapperExpr, E> {
+        let mut end = |e: &Option<ExprId>| e.map(&mut *f).transpose();
+        Ok(match self {
+            WrapperExpr::Truncated { lower, upper } => {
+                WrapperExpr::Truncated { lower: end(lower)?, upper: end(upper)? }
+            }
+            WrapperExpr::Censored { lower, upper } => {
+                WrapperExpr::Censored { lower: end(lower)?, upper: end(upper)? }
+            }
+            WrapperExpr::ZeroInflated { p, hurdle } => WrapperExpr::ZeroInflated { p: f(*p)?, hurdle: *hurdle },
+            WrapperExpr::Transformed { maps } => {
+                let mut mapped = Vec::with_capacity(maps.len());
+                for map in maps {
+                    let operand = map.operand().map(&mut *f).transpose()?;
+                    mapped.push(map.with(|c| operand.unwrap_or(c)));
+                }
+                WrapperExpr::Transformed { maps: mapped }
+            }
+            WrapperExpr::Ordered | WrapperExpr::Independent { .. } => self.clone(),
+        })
+    }
+    /// Its own arguments, not those of the distribution inside.
+    pub fn args(&self) -> Vec<ExprId> {
+        match self {
+            WrapperExpr::Truncated { lower, upper } | WrapperExpr::Censored { lower, upper } => {
+                lower.iter().chain(upper).copied().collect()
+            }
+            WrapperExpr::ZeroInflated { p, .. } => vec![*p],
+            WrapperExpr::Transformed { maps } => maps.iter().filter_map(|map| map.operand()).collect(),
+            WrapperExpr::Ordered | WrapperExpr::Independent { .. } => Vec::new(),
+        }
+    }
+}
+
 impl DistExpr {
     /// Where it was written.
     pub fn span(&self) -> Span {
         match self {
-            DistExpr::Row { span, .. } | DistExpr::Mixture { span, .. } | DistExpr::Joined { span, .. } => *span,
+            DistExpr::Row { span, .. }
+            | DistExpr::Mixture { span, .. }
+            | DistExpr::Wrapped { span, .. }
+            | DistExpr::Joined { span, .. } => *span,
         }
     }
     /// All argument expressions.
@@ -254,6 +355,7 @@ impl DistExpr {
             DistExpr::Mixture { weights, components, .. } => {
                 std::iter::once(*weights).chain(components.iter().flat_map(|c| c.args())).collect()
             }
+            DistExpr::Wrapped { wrapper, base, .. } => wrapper.args().into_iter().chain(base.args()).collect(),
             DistExpr::Joined { parts, .. } => parts.iter().flat_map(|(_, d)| d.args()).collect(),
         }
     }
@@ -262,6 +364,7 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).support,
             DistExpr::Mixture { components, .. } => components.first().map_or(SupportKind::Real, DistExpr::support),
+            DistExpr::Wrapped { support, .. } => *support,
             DistExpr::Joined { parts, .. } => parts[0].1.support(),
         }
     }
@@ -270,6 +373,11 @@ impl DistExpr {
         match self {
             DistExpr::Row { def, .. } => crate::dist::get(*def).event_rank,
             DistExpr::Mixture { components, .. } => components.first().map_or(0, DistExpr::event_rank),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Ordered => 1,
+                WrapperExpr::Independent { dims } => base.event_rank() + dims,
+                _ => base.event_rank(),
+            },
             DistExpr::Joined { parts, .. } => parts[0].1.event_rank(),
         }
     }
@@ -279,6 +387,7 @@ impl DistExpr {
             DistExpr::Row { def, .. } => crate::dist::get(*def).is_proper(),
             DistExpr::Mixture { components, .. } => components.iter().all(DistExpr::is_proper),
             DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
+            DistExpr::Wrapped { base, .. } => base.is_proper(),
         }
     }
     /// What a message calls it.
@@ -287,7 +396,67 @@ impl DistExpr {
             DistExpr::Row { def, .. } => crate::dist::get(*def).name,
             DistExpr::Mixture { .. } => "Mixture",
             DistExpr::Joined { parts, .. } => parts[0].1.name(),
+            DistExpr::Wrapped { wrapper, .. } => wrapper.name(),
         }
+    }
+    /// Whether draws can carry the gradient of the parameters.
+    pub fn is_reparameterized(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_reparameterized(),
+            DistExpr::Mixture { .. } | DistExpr::Joined { .. } => false,
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                // Draws follow their quantiles.
+                WrapperExpr::Truncated { .. } => {
+                    !base.is_discrete() && base.event_rank() == 0 && base.without_cdf().is_none()
+                }
+                WrapperExpr::Ordered | WrapperExpr::Transformed { .. } | WrapperExpr::Independent { .. } => {
+                    base.is_reparameterized()
+                }
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } => false,
+            },
+        }
+    }
+    /// The innermost part whose cdf is not known; `None` where that of the whole is.
+    pub fn without_cdf(&self) -> Option<&DistExpr> {
+        match self {
+            DistExpr::Row { def, .. } => (!crate::dist::get(*def).has_cdf()).then_some(self),
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::without_cdf),
+            DistExpr::Joined { .. } => Some(self),
+            DistExpr::Wrapped { wrapper: WrapperExpr::Ordered | WrapperExpr::Independent { .. }, .. } => Some(self),
+            DistExpr::Wrapped { base, .. } => base.without_cdf(),
+        }
+    }
+    /// The part that has both a density and masses on single points, by its name; `None` where there is none.
+    pub fn atoms(&self) -> Option<&'static str> {
+        match self {
+            DistExpr::Row { .. } => None,
+            DistExpr::Mixture { components, .. } => components.iter().find_map(DistExpr::atoms),
+            DistExpr::Joined { parts, .. } => parts.iter().find_map(|(_, d)| d.atoms()),
+            DistExpr::Wrapped { wrapper, base, .. } => match wrapper {
+                WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. } if !base.is_discrete() => {
+                    Some(wrapper.name())
+                }
+                _ => base.atoms(),
+            },
+        }
+    }
+    /// Whether draws are whole numbers.
+    pub fn is_discrete(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_discrete(),
+            DistExpr::Mixture { components, .. } => components.first().is_some_and(DistExpr::is_discrete),
+            DistExpr::Joined { parts, .. } => parts.iter().any(|(_, d)| d.is_discrete()),
+            DistExpr::Wrapped { base, .. } => base.is_discrete(),
+        }
+    }
+    /// As [`DistExpr::map_args`], where `dims` more dimensions of each argument are not of independent elements.
+    fn map_args_of_events<E>(
+        &self,
+        dims: usize,
+        f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>,
+    ) -> Result<DistExpr, E> {
+        let f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E> = f;
+        self.map_args(&mut |a: ExprId, rank: usize| f(a, rank + dims))
     }
     /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
     /// of independent elements.
@@ -301,6 +470,16 @@ impl DistExpr {
             DistExpr::Mixture { weights, components, span } => DistExpr::Mixture {
                 weights: f(*weights, 1)?,
                 components: components.iter().map(|c| c.map_args(f)).collect::<Result<_, E>>()?,
+                span: *span,
+            },
+            DistExpr::Wrapped { wrapper, base, support, span } => DistExpr::Wrapped {
+                wrapper: wrapper.map_args(&mut |a| f(a, 0))?,
+                base: Box::new(match wrapper {
+                    // What was independent inside is part of one event now.
+                    WrapperExpr::Independent { dims } => base.map_args_of_events(*dims, f)?,
+                    _ => base.map_args(f)?,
+                }),
+                support: *support,
                 span: *span,
             },
             DistExpr::Joined { axis, parts, span } => DistExpr::Joined {
@@ -457,6 +636,8 @@ pub struct Model {
     pub observations: Vec<Observation>,
     /// The discrete latents.
     pub discrete: IndexVec<DiscreteId, Discrete>,
+    /// How many values each summed-out latent has, with its place and name.
+    pub enumerated: Vec<(Size, Span, String)>,
     /// Terms with discrete latents summed out.
     pub marginals: Vec<Marginal>,
     /// Data that are observed element by element, each given what came before: how they are drawn all together.
@@ -470,7 +651,7 @@ pub struct Model {
 }
 
 /// Where a learnable number may lie, and so how it is made from a free one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Constraint {
     /// Anywhere.
     Real,
@@ -478,10 +659,30 @@ pub enum Constraint {
     Positive,
     /// Between 0 and 1: sigmoid.
     UnitInterval,
+    /// Above a number: softplus, moved.
+    Above(f64),
+    /// Below a number: minus softplus, moved.
+    Below(f64),
+    /// Between two numbers: sigmoid, moved and stretched.
+    Between(f64, f64),
     /// A probability vector: softmax over the last dimension.
     Simplex,
     /// A lower triangular factor with positive diagonal (softplus on the diagonal).
     LowerCholesky,
+}
+
+impl Constraint {
+    /// Whether `x` lies inside, where a free number can take it; only for those of single numbers.
+    pub fn contains(self, x: f64) -> bool {
+        match self {
+            Constraint::Positive => x > 0.0,
+            Constraint::UnitInterval => x > 0.0 && x < 1.0,
+            Constraint::Above(low) => x > low,
+            Constraint::Below(high) => x < high,
+            Constraint::Between(low, high) => x > low && x < high,
+            Constraint::Real | Constraint::Simplex | Constraint::LowerCholesky => !x.is_nan(),
+        }
+    }
 }
 
 /// What follows the layer of a weight, as far as its starting values care.
@@ -542,6 +743,12 @@ pub enum Family {
     MeanField,
     /// One normal with a full covariance in unconstrained space.
     FullRank,
+    /// One normal whose covariance has low rank plus a diagonal, in unconstrained space; the rank, if it was given.
+    LowRank(Option<usize>),
+    /// Normals in unconstrained space, each given the sites that its prior depends on; see `lower/structured.rs`.
+    Structured,
+    /// `mean_field` in standard variables: what `reparam = noncentered` makes of it.
+    Standardized,
     /// Point masses.
     Delta,
     /// A family that the language describes and that is not built yet: refused when a run asks for it.
@@ -675,6 +882,32 @@ impl Program {
             }
             _ => Vec::new(),
         }
+    }
+    /// The sites that an expression depends on, each once, in the model's order; those behind other sites are not
+    /// counted.
+    pub fn parents(&self, e: ExprId) -> Vec<SiteId> {
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![e];
+        let mut sites = std::collections::BTreeSet::new();
+        while let Some(e) = stack.pop() {
+            if !seen.insert(e) {
+                continue;
+            }
+            match &self.exprs[e].kind {
+                ExprKind::Site(id) => {
+                    sites.insert(*id);
+                }
+                // The body of a loop, whose captures are only known to its operands.
+                ExprKind::Scan { scan, .. } => {
+                    let scan = &self.scans[*scan];
+                    stack.extend(scan.results.iter().copied());
+                    stack.extend(scan.carries.iter().map(|c| c.next));
+                    stack.extend(self.operands(e));
+                }
+                _ => stack.extend(self.operands(e)),
+            }
+        }
+        sites.into_iter().collect()
     }
     /// Appends an expression, and notes which variables of loops it depends on.
     pub fn push(&mut self, expr: Expr) -> ExprId {

@@ -5,6 +5,7 @@ use super::shell::{Exit, Shell, Stream, grid, wrap};
 use crate::builtins::{self, FnDef};
 use crate::check::modules::{LIBRARY, function_of};
 use crate::diag::Diagnostics;
+use crate::dist::wrappers::{self, WrapperDef};
 use crate::dist::{self, DistDef, Reparam, SupportKind};
 use crate::nearest::nearest;
 use crate::source::Sources;
@@ -33,7 +34,8 @@ pub fn doc(args: &Doc, shell: &mut Shell) -> Result<(), Exit> {
     let entries = find(name);
     if entries.is_empty() {
         let layers = layers();
-        let names = dist::names().into_iter().chain(builtins::all().map(|f| f.name));
+        let wrapped = wrappers::TABLE.iter().map(|w| w.name);
+        let names = dist::names().into_iter().chain(wrapped).chain(builtins::all().map(|f| f.name));
         let names = names.chain(layers.iter().map(|l| l.name.as_str()));
         let help = match nearest(name, names) {
             Some(near) => format!("there is `{near}`; `bayesc doc` lists everything"),
@@ -51,6 +53,7 @@ pub fn doc(args: &Doc, shell: &mut Shell) -> Result<(), Exit> {
 fn find(name: &str) -> Vec<Entry> {
     let all = || {
         let rows = dist::rows().iter().map(|row| of_dist(row));
+        let rows = rows.chain(wrappers::TABLE.iter().map(of_wrapper));
         rows.chain(builtins::all().map(of_function)).chain(layers()).collect::<Vec<_>>()
     };
     let named = |test: &dyn Fn(&Entry) -> bool| -> Vec<Entry> { all().into_iter().filter(|e| test(e)).collect() };
@@ -66,7 +69,7 @@ fn of_dist(row: &DistDef) -> Entry {
         let default = p.default.map_or(String::new(), |d| format!(" (default {d})"));
         format!("{}: {rank}{}{default}", p.name, p.support.words())
     };
-    let mut facts: Vec<(&'static str, String)> = row.params.iter().map(|p| ("parameter", parameter(p))).collect();
+    let mut facts: Vec<(&'static str, String)> = row.arguments().iter().map(|p| ("parameter", parameter(p))).collect();
     facts.push(("draws", format!("{}{}", row.support.words(), if row.is_discrete() { " (int)" } else { "" })));
     facts.push(("log density", row.formula.to_string()));
     facts.push((
@@ -92,10 +95,12 @@ fn of_dist(row: &DistDef) -> Entry {
         facts.push(("closed forms", known.join(", ")));
     }
     if !row.kl.is_empty() {
-        let names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        // Variants by other parameters have one name.
+        let mut names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        names.dedup();
         facts.push(("closed KL to", names.join(", ")));
     }
-    let names: Vec<&str> = row.params.iter().map(|p| p.name).collect();
+    let names: Vec<&str> = row.arguments().iter().map(|p| p.name).collect();
     Entry {
         name: row.name.into(),
         kind: "distribution",
@@ -103,6 +108,22 @@ fn of_dist(row: &DistDef) -> Entry {
         summary: row.summary.into(),
         facts,
         example: None,
+    }
+}
+
+fn of_wrapper(w: &WrapperDef) -> Entry {
+    let parameter = |&(name, words, optional): &(&str, &str, bool)| {
+        format!("{name}: {words}{}", if optional { " (optional)" } else { "" })
+    };
+    let mut facts: Vec<(&'static str, String)> = w.params.iter().map(|p| ("parameter", parameter(p))).collect();
+    facts.push(("log density", w.formula.to_string()));
+    Entry {
+        name: w.name.into(),
+        kind: "distribution",
+        signature: w.signature.into(),
+        summary: w.summary.into(),
+        facts,
+        example: Some(w.example.into()),
     }
 }
 
@@ -222,6 +243,9 @@ fn list(shell: &mut Shell) -> Result<(), Exit> {
     for row in dist::rows() {
         add(format!("distributions: {}", group(row)), row.name.into());
     }
+    for w in wrappers::TABLE {
+        add("distributions: of distributions".into(), w.name.into());
+    }
     let families: [(&str, &[&FnDef]); 5] = [
         ("functions: elementwise", builtins::elementwise::ROWS),
         ("functions: reductions", builtins::reduce::ROWS),
@@ -260,7 +284,8 @@ mod tests {
     #[test]
     fn every_name_has_an_entry() {
         let stream = Stream { color: false, ascii: true, width: 80, terminal: false };
-        for name in dist::names().into_iter().chain(builtins::all().map(|f| f.name)) {
+        let wrapped = wrappers::TABLE.iter().map(|w| w.name);
+        for name in dist::names().into_iter().chain(wrapped).chain(builtins::all().map(|f| f.name)) {
             let entries = find(name);
             assert!(!entries.is_empty(), "{name}");
             assert!(entries.iter().all(|e| e.text(&stream).starts_with(&e.signature[..1])), "{name}");

@@ -4,7 +4,7 @@
 //! Draws: rand_distr's (Cheng 1978, CACM 21:317).   Their gradient: implicit, Figurnov et al. 2018, arXiv:1805.08498.
 
 use super::pieces::{guard, is_positive, or_impossible};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, implicit, scalar};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, implicit, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::kernels::elementwise::Binary;
 use rand::Rng;
@@ -49,6 +49,13 @@ pub(super) static BETA: DistDef = DistDef {
         let x = g.maximum(x, zero);
         let x = g.minimum(x, one);
         g.betainc(p[0], p[1], x)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
+        let rest = g.scalar_sub(1.0, x);
+        let rest = g.maximum(rest, zero);
+        let rest = g.minimum(rest, one);
+        g.betainc(p[1], p[0], rest)
     }),
     kl: &[
         (DistId::BETA, kl_beta_beta),

@@ -8,7 +8,7 @@ use super::bernoulli::{Parts, kl as kl_of_trial, sigmoid};
 use super::pieces::{
     count_times_log, count_times_log1m, guard, int, is_count_up_to, is_positive, log_choose, or_impossible,
 };
-use super::{DistDef, DistId, Sampler, SupportKind, beta, scalar};
+use super::{DistDef, DistId, Sampler, SupportKind, Tails, beta, scalar};
 use crate::ir::{Builder, DType, ValueId};
 use rand::Rng;
 use rand_distr::Distribution;
@@ -40,6 +40,7 @@ pub(super) static PROBS: DistDef = DistDef {
         g.mul(p[0], each)
     }),
     cdf: Some(|g, x, p| cdf(g, x, p[0], p[1])),
+    tails: Tails::Above(|g, x, p| above(g, x, p[0], p[1])),
     kl: &[
         (DistId::BINOMIAL_PROBS, |g, p, q| {
             let (a, b) = (Parts::of_probs(g, p[1]), Parts::of_probs(g, q[1]));
@@ -78,6 +79,10 @@ pub(super) static LOGITS: DistDef = DistDef {
     cdf: Some(|g, x, p| {
         let probs = g.sigmoid(p[1]);
         cdf(g, x, p[0], probs)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let probs = g.sigmoid(p[1]);
+        above(g, x, p[0], probs)
     }),
     kl: &[
         (DistId::BINOMIAL_LOGITS, |g, p, q| {
@@ -173,6 +178,23 @@ fn cdf(g: &mut Builder, x: ValueId, total: ValueId, probs: ValueId) -> ValueId {
     let below = guard(g, some, below, 0.0);
     let one = g.scalar(1.0);
     g.select(all, one, below)
+}
+
+/// `P(X > k) = I_p(k + 1, n - k)`
+fn above(g: &mut Builder, x: ValueId, total: ValueId, probs: ValueId) -> ValueId {
+    let floor = g.floor(x);
+    let all = g.ge(floor, total);
+    let some = super::pieces::is_nonnegative(g, floor);
+    let least = g.scalar(0.0);
+    let k = g.maximum(floor, least);
+    let rest = g.sub(total, k);
+    let inner = is_positive(g, rest);
+    let rest = guard(g, inner, rest, 1.0);
+    let k1 = g.add_scalar(k, 1.0);
+    let above = g.betainc(k1, rest, probs);
+    let above = guard(g, some, above, 1.0);
+    let none = g.scalar(0.0);
+    g.select(all, none, above)
 }
 
 /// `n` times the divergence of one trial; both have the same `total`.

@@ -122,14 +122,14 @@ pub(super) fn class_by_weights(rng: &mut dyn Rng, weights: &[f64]) -> f64 {
     class as f64
 }
 
-fn entropy(g: &mut Builder, probs: ValueId, log_p: ValueId) -> ValueId {
+pub(super) fn entropy(g: &mut Builder, probs: ValueId, log_p: ValueId) -> ValueId {
     let terms = weigh_log(g, probs, log_p);
     let sum = g.sum_last(terms, 1);
     g.neg(sum)
 }
 
 /// `sum_k p_k (ln p_k - ln q_k)`
-fn kl(g: &mut Builder, probs: ValueId, log_p: ValueId, log_q: ValueId) -> ValueId {
+pub(super) fn kl(g: &mut Builder, probs: ValueId, log_p: ValueId, log_q: ValueId) -> ValueId {
     // Both may be -inf where p is 0: neither counts there.
     let some = super::pieces::is_positive(g, probs);
     let log_p = guard(g, some, log_p, 0.0);

@@ -63,7 +63,7 @@ pub(super) static DIRICHLET: DistDef = DistDef {
 
 /// Gamma draws in logarithms, so that tiny concentrations do not lose them all to underflow: for a < 1,
 /// Gamma(a) = Gamma(a + 1) U^(1/a).
-fn draw(rng: &mut dyn Rng, concentration: &[f64], out: &mut [f64]) {
+pub(super) fn draw(rng: &mut dyn Rng, concentration: &[f64], out: &mut [f64]) {
     for (x, &a) in out.iter_mut().zip(concentration) {
         *x = if a < 1.0 {
             let u: f64 = rng.sample(Open01);
@@ -115,7 +115,7 @@ fn mean_logs(g: &mut Builder, a: ValueId) -> ValueId {
     g.sub(own, whole)
 }
 
-fn total_and_share(g: &mut Builder, a: ValueId) -> (ValueId, ValueId) {
+pub(super) fn total_and_share(g: &mut Builder, a: ValueId) -> (ValueId, ValueId) {
     let total = g.sum_last(a, 1);
     let total = expand_last(g, total);
     (total, g.div(a, total))

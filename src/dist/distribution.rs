@@ -4,11 +4,10 @@
 //! What a row's own functions leave to broadcasting is broadcast here: results have the full batch shape.
 
 use super::joined;
-use super::pieces::{broadcast_shapes, log_or_impossible};
-use super::{DistDef, DistId, GraphFn, Reparam, SupportKind, get};
+use super::mixture::{self, weighted_sum};
+use super::pieces::broadcast_shapes;
+use super::{DistDef, DistId, End, GraphFn, Reparam, SupportKind, Tails, Wrapped, get, wrappers};
 use crate::ir::{Builder, DType, Shape, ValueId};
-use crate::kernels::elementwise::Binary;
-use crate::ops::Reduction;
 
 /// A distribution over values of a graph.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +26,8 @@ pub enum Dist {
         /// K distributions of one support, dtype and event shape.
         components: Vec<Dist>,
     },
+    /// Another distribution, changed: truncated, censored, …
+    Wrapped(Wrapped),
     /// Parts side by side along a dimension of independent elements.
     Joined {
         /// The dimension, which is the same in `x`, counted from the first.
@@ -43,24 +44,23 @@ impl Dist {
         assert_eq!(params.len(), get(def).params.len(), "{} takes other parameters", get(def).name);
         Dist::Row { def, params }
     }
-    fn def(&self) -> &'static DistDef {
-        match self {
-            Dist::Row { def, .. } => get(*def),
-            Dist::Mixture { components, .. } => components[0].def(),
-            Dist::Joined { parts, .. } => parts[0].1.def(),
-        }
-    }
     /// The family's name in the language.
     pub fn name(&self) -> &'static str {
         match self {
             Dist::Row { def, .. } => get(*def).name,
             Dist::Mixture { .. } => "Mixture",
+            Dist::Wrapped(w) => w.get().name(),
             Dist::Joined { parts, .. } => parts[0].1.name(),
         }
     }
     /// Where draws lie.
     pub fn support(&self) -> SupportKind {
-        self.def().support
+        match self {
+            Dist::Row { def, .. } => get(*def).support,
+            Dist::Mixture { components, .. } => components[0].support(),
+            Dist::Joined { parts, .. } => parts[0].1.support(),
+            Dist::Wrapped(w) => w.get().support(),
+        }
     }
     /// The ends of the support where [`SupportKind::needs_bounds`]; `None` elsewhere. Those of a mixture are the
     /// outermost of its components.
@@ -71,6 +71,7 @@ impl Dist {
                 let ends: Option<Vec<_>> = components.iter().map(|c| c.bounds(g)).collect();
                 ends?.into_iter().reduce(|(a, b), (c, d)| (g.minimum(a, c), g.maximum(b, d)))
             }
+            Dist::Wrapped(w) => w.get().bounds(g),
             Dist::Joined { axis, parts } => {
                 let whole = self.batch_shape(g);
                 let none = Shape::scalar();
@@ -80,13 +81,35 @@ impl Dist {
             }
         }
     }
+    /// The ends of a support of numbers, infinite where it has none.
+    pub fn ends(&self, g: &mut Builder) -> (ValueId, ValueId) {
+        if let Some(bounds) = self.bounds(g) {
+            return bounds;
+        }
+        let (lower, upper) = self.support().ends().unwrap_or((End::Open, End::Open));
+        let mut number = |end, open| match end {
+            End::At(x) => g.scalar(x),
+            End::Open | End::Given => g.scalar(open),
+        };
+        (number(lower, f64::NEG_INFINITY), number(upper, f64::INFINITY))
+    }
     /// Whether draws are reals or ints.
     pub fn dtype(&self) -> DType {
-        self.def().dtype
+        match self {
+            Dist::Row { def, .. } => get(*def).dtype,
+            Dist::Mixture { components, .. } => components[0].dtype(),
+            Dist::Joined { parts, .. } => parts[0].1.dtype(),
+            Dist::Wrapped(w) => w.get().dtype(),
+        }
     }
     /// How many trailing dimensions one draw has.
     pub fn event_rank(&self) -> usize {
-        self.def().event_rank
+        match self {
+            Dist::Row { def, .. } => get(*def).event_rank,
+            Dist::Mixture { components, .. } => components[0].event_rank(),
+            Dist::Joined { parts, .. } => parts[0].1.event_rank(),
+            Dist::Wrapped(w) => w.get().event_rank(),
+        }
     }
     /// The shape of independent elements.
     pub fn batch_shape(&self, g: &Builder) -> Shape {
@@ -99,10 +122,11 @@ impl Dist {
                 .iter()
                 .map(|c| c.batch_shape(g))
                 .fold(g.shape(*weights).drop_last(1), |acc, batch| broadcast_shapes(&acc, &batch)),
+            Dist::Wrapped(w) => w.get().batch_shape(g),
             Dist::Joined { axis, parts } => joined::batch_shape(g, *axis, parts),
         }
     }
-    /// The shape of one draw of one element.
+    /// The shape of one draw of one element, for families whose parameters tell.
     pub fn event_shape(&self, g: &Builder) -> Shape {
         match self {
             Dist::Row { def, params } => {
@@ -110,6 +134,7 @@ impl Dist {
                 get(*def).event_shape(&shapes)
             }
             Dist::Mixture { components, .. } => components[0].event_shape(g),
+            Dist::Wrapped(w) => w.get().event_shape(g),
             Dist::Joined { parts, .. } => parts[0].1.event_shape(g),
         }
     }
@@ -118,6 +143,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).is_proper(),
             Dist::Mixture { components, .. } => components.iter().all(Dist::is_proper),
+            Dist::Wrapped(w) => w.get().is_proper(),
             Dist::Joined { parts, .. } => parts.iter().all(|(_, d)| d.is_proper()),
         }
     }
@@ -126,6 +152,7 @@ impl Dist {
         match self {
             Dist::Row { def, .. } => get(*def).is_reparameterized(),
             Dist::Mixture { .. } | Dist::Joined { .. } => false,
+            Dist::Wrapped(w) => w.get().is_reparameterized(),
         }
     }
 
@@ -134,19 +161,9 @@ impl Dist {
         match self {
             Dist::Row { def, params } => (get(*def).log_prob)(g, x, params),
             Dist::Mixture { weights, components } => {
-                let log_weights = log_or_impossible(g, *weights);
-                let axis = g.rank(log_weights) - 1;
-                let terms: Vec<ValueId> = components
-                    .iter()
-                    .enumerate()
-                    .map(|(k, component)| {
-                        let log_prob = component.log_prob(g, x);
-                        let log_weight = g.index_axis(log_weights, axis, k);
-                        g.add(log_prob, log_weight)
-                    })
-                    .collect();
-                log_sum_exp_of(g, &terms)
+                mixture::log_mix(g, *weights, components, |g, c| Some(c.log_prob(g, x))).expect("all have a density")
             }
+            Dist::Wrapped(w) => w.get().log_prob(g, x),
             Dist::Joined { axis, parts } => joined::log_prob(g, *axis, parts, x),
         }
     }
@@ -159,6 +176,7 @@ impl Dist {
                 Reparam::Noise(draw) | Reparam::Implicit(draw) => Some(draw(g, params, shape)),
             },
             Dist::Mixture { .. } | Dist::Joined { .. } => None,
+            Dist::Wrapped(w) => w.get().rsample(g, shape),
         }
     }
 
@@ -172,19 +190,8 @@ impl Dist {
                     Reparam::None | Reparam::Implicit(_) => g.draw(*def, params, shape.clone()),
                 }
             }
-            Dist::Mixture { weights, components } => {
-                let batch = shape.drop_last(self.event_rank());
-                let chosen = g.draw(DistId::CATEGORICAL_PROBS, &[*weights], batch.clone());
-                let ones = vec![1; self.event_rank()];
-                let mut draw = components[0].sample(g, shape);
-                for (k, component) in components.iter().enumerate().skip(1) {
-                    let other = component.sample(g, shape);
-                    let here = g.compare_scalar(Binary::Eq, chosen, k as f64);
-                    let here = g.reshape(here, batch.concat(&ones));
-                    draw = g.select(here, other, draw);
-                }
-                draw
-            }
+            Dist::Mixture { weights, components } => mixture::sample(g, *weights, components, shape),
+            Dist::Wrapped(w) => w.get().sample(g, shape),
             Dist::Joined { axis, parts } => {
                 let whole = shape.drop_last(self.event_rank());
                 let event = Shape::from(&shape[whole.rank()..]);
@@ -202,6 +209,7 @@ impl Dist {
                 let means: Option<Vec<ValueId>> = components.iter().map(|c| c.mean(g)).collect();
                 Some(weighted_sum(g, *weights, &means?, self.event_rank()))
             }
+            Dist::Wrapped(w) => w.get().mean(g),
             Dist::Joined { axis, parts } => {
                 let (whole, event) = (self.batch_shape(g), self.event_shape(g));
                 joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.mean(g))
@@ -212,20 +220,8 @@ impl Dist {
     pub fn variance(&self, g: &mut Builder) -> Option<ValueId> {
         match self {
             Dist::Row { .. } => self.row_value(g, |def| def.variance, self.event_rank()),
-            Dist::Mixture { weights, components } => {
-                // within + between components, the latter around the common mean
-                let mean = self.mean(g)?;
-                let spreads: Option<Vec<ValueId>> = components
-                    .iter()
-                    .map(|c| {
-                        let (within, centre) = (c.variance(g)?, c.mean(g)?);
-                        let gap = g.sub(centre, mean);
-                        let square = g.square(gap);
-                        Some(g.add(within, square))
-                    })
-                    .collect();
-                Some(weighted_sum(g, *weights, &spreads?, self.event_rank()))
-            }
+            Dist::Mixture { weights, components } => mixture::variance(g, *weights, components),
+            Dist::Wrapped(w) => w.get().variance(g),
             Dist::Joined { axis, parts } => {
                 let (whole, event) = (self.batch_shape(g), self.event_shape(g));
                 joined::join(g, *axis, &whole, &event, parts, |g, _, d, _| d.variance(g))
@@ -250,7 +246,16 @@ impl Dist {
                 let probs: Option<Vec<ValueId>> = components.iter().map(|c| c.probs(g)).collect();
                 Some(weighted_sum(g, *weights, &probs?, 1))
             }
-            Dist::Joined { .. } => None,
+            Dist::Wrapped(_) | Dist::Joined { .. } => None,
+        }
+    }
+    /// Whether P(X <= x) is known, so that it can be truncated and censored.
+    pub fn has_cdf(&self) -> bool {
+        match self {
+            Dist::Row { def, .. } => get(*def).has_cdf(),
+            Dist::Mixture { components, .. } => components.iter().all(Dist::has_cdf),
+            Dist::Wrapped(w) => w.get().has_cdf(),
+            Dist::Joined { .. } => false,
         }
     }
     /// P(X <= x), in the shape of the batch of `x` and the parameters; `None` where there is no closed form.
@@ -262,14 +267,47 @@ impl Dist {
                 Some(weighted_sum(g, *weights, &below?, 0))
             }
             Dist::Joined { .. } => None,
+            Dist::Wrapped(_) => {
+                let log_below = self.log_cdf(g, x)?;
+                Some(g.exp(log_below))
+            }
+        }
+    }
+    /// `ln P(X <= x)` at finite `x`, with its digits far left; -inf, with gradients of 0, where that is impossible.
+    pub fn log_cdf(&self, g: &mut Builder, x: ValueId) -> Option<ValueId> {
+        match self {
+            Dist::Row { def, params } => get(*def).log_cdf(g, x, params),
+            Dist::Mixture { weights, components } => mixture::log_mix(g, *weights, components, |g, c| c.log_cdf(g, x)),
+            Dist::Joined { .. } => None,
+            Dist::Wrapped(w) => w.get().log_cdf(g, x),
+        }
+    }
+    /// `ln P(X > x)` at finite `x`, with its digits far right; -inf, with gradients of 0, where that is impossible.
+    pub fn log_sf(&self, g: &mut Builder, x: ValueId) -> Option<ValueId> {
+        match self {
+            Dist::Row { def, params } => get(*def).log_sf(g, x, params),
+            Dist::Mixture { weights, components } => mixture::log_mix(g, *weights, components, |g, c| c.log_sf(g, x)),
+            Dist::Joined { .. } => None,
+            Dist::Wrapped(w) => w.get().log_sf(g, x),
         }
     }
     /// The value below which a draw lies with probability `q` in (0, 1); `None` where there is no closed form.
     pub fn icdf(&self, g: &mut Builder, q: ValueId) -> Option<ValueId> {
         match self {
             Dist::Row { def, params } => get(*def).icdf.map(|icdf| icdf(g, q, params)),
-            Dist::Mixture { .. } | Dist::Joined { .. } => None,
+            Dist::Mixture { .. } | Dist::Joined { .. } | Dist::Wrapped(_) => None,
         }
+    }
+    /// The values with `ln P(X <= x)` and with `ln P(X > x)` as given; `None` where there is no closed form.
+    pub(super) fn log_quantiles(
+        &self,
+        g: &mut Builder,
+        log_below: ValueId,
+        log_above: ValueId,
+    ) -> Option<(ValueId, ValueId)> {
+        let Dist::Row { def, params } = self else { return None };
+        let Tails::Logs { quantiles: Some((from_below, from_above)), .. } = get(*def).tails else { return None };
+        Some((from_below(g, log_below, params), from_above(g, log_above, params)))
     }
     /// KL(self || other) [nats], in the shape of the common batch; `None` where there is no closed form.
     pub fn kl(&self, other: &Dist, g: &mut Builder) -> Option<ValueId> {
@@ -283,6 +321,34 @@ impl Dist {
         let value = kl(g, params, other_params);
         let batch = broadcast_shapes(&self.batch_shape(g), &other.batch_shape(g));
         Some(g.broadcast_to(value, batch))
+    }
+
+    /// All parameters, those of distributions inside too.
+    pub fn params(&self) -> Vec<ValueId> {
+        match self {
+            Dist::Row { params, .. } => params.clone(),
+            Dist::Mixture { weights, components } => {
+                std::iter::once(*weights).chain(components.iter().flat_map(Dist::params)).collect()
+            }
+            Dist::Joined { parts, .. } => parts.iter().flat_map(|(_, d)| d.params()).collect(),
+            Dist::Wrapped(w) => w.get().params(),
+        }
+    }
+    /// The same with a new last batch dimension of size 1, for draws that share their parameters along it.
+    pub(super) fn stretched(&self, g: &mut Builder) -> Dist {
+        match self {
+            Dist::Row { def, params } => {
+                let stretch = |(&v, p): (&ValueId, &super::ParamDef)| wrappers::stretch(g, v, p.event_rank);
+                let params = params.iter().zip(get(*def).params).map(stretch).collect();
+                Dist::Row { def: *def, params }
+            }
+            Dist::Mixture { weights, components } => Dist::Mixture {
+                weights: wrappers::stretch(g, *weights, 1),
+                components: components.iter().map(|c| c.stretched(g)).collect(),
+            },
+            Dist::Joined { .. } => unreachable!("wrappers are around what the program writes"),
+            Dist::Wrapped(w) => w.get().stretched(g),
+        }
     }
 
     /// What `field` of the row gives, broadcast to batch + event of `rank` dimensions.
@@ -313,40 +379,4 @@ fn same_constant(g: &Builder, a: ValueId, b: ValueId) -> bool {
         (Op::Constant(x), Op::Constant(y)) => g.graph().constants[*x] == g.graph().constants[*y],
         _ => false,
     }
-}
-
-/// `ln sum exp` of values that broadcast to one shape; -inf, with gradients of 0, where all are -inf.
-fn log_sum_exp_of(g: &mut Builder, terms: &[ValueId]) -> ValueId {
-    let shape = terms.iter().fold(Shape::scalar(), |acc, &t| broadcast_shapes(&acc, &g.shape(t)));
-    let rows: Vec<ValueId> = terms
-        .iter()
-        .map(|&t| {
-            let row = g.broadcast_to(t, shape.clone());
-            g.expand_dim(row, 0)
-        })
-        .collect();
-    let stacked = g.concat(&rows, 0);
-    let impossible = g.scalar(f64::NEG_INFINITY);
-    let top = g.reduce(Reduction::Max, stacked, &[0]);
-    let some = g.gt(top, impossible);
-    let zero = g.scalar(0.0);
-    let safe = g.select(some, stacked, zero);
-    let sum = g.logsumexp(safe, &[0]);
-    g.select(some, sum, impossible)
-}
-
-/// `sum_k weights[.., k] values[k]`; the values have `event_rank` dimensions that the weights lack.
-fn weighted_sum(g: &mut Builder, weights: ValueId, values: &[ValueId], event_rank: usize) -> ValueId {
-    let axis = g.rank(weights) - 1;
-    let batch = g.shape(weights).drop_last(1);
-    let terms: Vec<ValueId> = values
-        .iter()
-        .enumerate()
-        .map(|(k, &value)| {
-            let weight = g.index_axis(weights, axis, k);
-            let weight = g.reshape(weight, batch.concat(&vec![1; event_rank]));
-            g.mul(weight, value)
-        })
-        .collect();
-    g.add_all(&terms)
 }

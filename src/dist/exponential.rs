@@ -5,7 +5,8 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 1, ch. 19-21.
 
 use super::pieces::{EULER_GAMMA, guard, is_nonnegative, is_positive, or_impossible};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, gamma, scalar};
+use super::tails::log_complement;
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, gamma, scalar};
 use crate::ir::{Builder, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
 use crate::ops::NoiseKind;
@@ -46,6 +47,24 @@ pub(super) static EXPONENTIAL: DistDef = DistDef {
         let minus = g.expm1(log_above);
         g.neg(minus)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let log_above = exponential_log_above(g, x, p);
+            log_complement(g, log_above)
+        },
+        above: exponential_log_above,
+        quantiles: Some((
+            |g, log_below, p| {
+                let log_above = log_complement(g, log_below);
+                let unit = g.neg(log_above);
+                g.div(unit, p[0])
+            },
+            |g, log_above, p| {
+                let unit = g.neg(log_above);
+                g.div(unit, p[0])
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let unit = unit_quantile(g, q);
         g.div(unit, p[0])
@@ -126,6 +145,24 @@ pub(super) static WEIBULL: DistDef = DistDef {
         let below = g.neg(minus);
         guard(g, inside, below, 0.0)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let log_above = weibull_log_above(g, x, p);
+            log_complement(g, log_above)
+        },
+        above: weibull_log_above,
+        quantiles: Some((
+            |g, log_below, p| {
+                let log_above = log_complement(g, log_below);
+                let unit = g.neg(log_above);
+                weibull_of(g, unit, p)
+            },
+            |g, log_above, p| {
+                let unit = g.neg(log_above);
+                weibull_of(g, unit, p)
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let unit = unit_quantile(g, q);
         weibull_of(g, unit, p)
@@ -193,6 +230,24 @@ pub(super) static PARETO: DistDef = DistDef {
         let minus = g.expm1(log_above);
         g.neg(minus)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let log_above = pareto_log_above(g, x, p);
+            log_complement(g, log_above)
+        },
+        above: pareto_log_above,
+        quantiles: Some((
+            |g, log_below, p| {
+                let log_above = log_complement(g, log_below);
+                let unit = g.neg(log_above);
+                pareto_of(g, unit, p)
+            },
+            |g, log_above, p| {
+                let unit = g.neg(log_above);
+                pareto_of(g, unit, p)
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let unit = unit_quantile(g, q);
         pareto_of(g, unit, p)
@@ -216,6 +271,31 @@ pub(super) static PARETO: DistDef = DistDef {
     })],
     ..DistDef::BASE
 };
+
+/// `-rate x`, 0 left of 0.
+fn exponential_log_above(g: &mut Builder, x: ValueId, p: &[ValueId]) -> ValueId {
+    let x = g.relu(x);
+    let hazard = g.mul(p[0], x);
+    g.neg(hazard)
+}
+/// `-(x / scale)^concentration`, 0 left of 0.
+fn weibull_log_above(g: &mut Builder, x: ValueId, p: &[ValueId]) -> ValueId {
+    let inside = is_positive(g, x);
+    let x = guard(g, inside, x, 1.0);
+    let (log_x, log_scale) = (g.log(x), g.log(p[1]));
+    let log_ratio = g.sub(log_x, log_scale);
+    let power = g.mul(p[0], log_ratio);
+    let hazard = g.exp(power);
+    let log_above = g.neg(hazard);
+    guard(g, inside, log_above, 0.0)
+}
+/// `concentration ln(scale / x)`, 0 left of the scale.
+fn pareto_log_above(g: &mut Builder, x: ValueId, p: &[ValueId]) -> ValueId {
+    let x = g.maximum(x, p[1]);
+    let (log_x, log_scale) = (g.log(x), g.log(p[1]));
+    let log_ratio = g.sub(log_scale, log_x);
+    g.mul(p[0], log_ratio)
+}
 
 pub(super) fn exp1(rng: &mut dyn Rng) -> f64 {
     rng.sample(Exp1)

@@ -5,7 +5,8 @@
 //! Draws: Marsaglia & Tsang 2000, ACM TOMS 26:363.   Their gradient: implicit, Figurnov et al. 2018, arXiv:1805.08498.
 
 use super::pieces::{guard, is_positive, or_impossible};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, implicit, scalar};
+use super::tails::{log_gammainc, log_gammaincc};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, implicit, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::kernels::elementwise::Binary;
 use rand::Rng;
@@ -38,6 +39,17 @@ pub(super) static GAMMA: DistDef = DistDef {
         let y = g.mul(p[1], x);
         g.gammainc(p[0], y)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let y = g.mul(p[1], x);
+            log_gammainc(g, p[0], y)
+        },
+        above: |g, x, p| {
+            let y = g.mul(p[1], x);
+            log_gammaincc(g, p[0], y)
+        },
+        quantiles: None,
+    },
     kl: &[
         (DistId::GAMMA, kl_gamma_gamma),
         (DistId::EXPONENTIAL, |g, p, q| {
@@ -103,6 +115,23 @@ pub(super) static INVERSE_GAMMA: DistDef = DistDef {
         let below = g.gammaincc(p[0], y);
         guard(g, inside, below, 0.0)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let inside = is_positive(g, x);
+            let x = guard(g, inside, x, 1.0);
+            let y = g.div(p[1], x);
+            let below = log_gammaincc(g, p[0], y);
+            or_impossible(g, inside, below)
+        },
+        above: |g, x, p| {
+            let inside = is_positive(g, x);
+            let x = guard(g, inside, x, 1.0);
+            let y = g.div(p[1], x);
+            let above = log_gammainc(g, p[0], y);
+            guard(g, inside, above, 0.0)
+        },
+        quantiles: None,
+    },
     // A bijection changes no divergence.
     kl: &[(DistId::INVERSE_GAMMA, kl_gamma_gamma)],
     ..DistDef::BASE
@@ -137,6 +166,17 @@ pub(super) static CHI_SQUARED: DistDef = DistDef {
         let half = g.mul_scalar(p[0], 0.5);
         g.gammainc(half, half_x)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let (half, half_x) = (g.mul_scalar(p[0], 0.5), g.mul_scalar(x, 0.5));
+            log_gammainc(g, half, half_x)
+        },
+        above: |g, x, p| {
+            let (half, half_x) = (g.mul_scalar(p[0], 0.5), g.mul_scalar(x, 0.5));
+            log_gammaincc(g, half, half_x)
+        },
+        quantiles: None,
+    },
     kl: &[(DistId::CHI_SQUARED, |g, p, q| {
         let p = as_gamma(g, p);
         let q = as_gamma(g, q);

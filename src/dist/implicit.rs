@@ -10,7 +10,7 @@ use crate::kernels::elementwise::{Binary, Ternary};
 use crate::ops::Op;
 
 /// Draws at or below this come from underflow for tiny concentrations; it is a normal number in either precision.
-const SMALLEST_DRAW: f64 = 1.2e-38;
+pub(super) const SMALLEST_DRAW: f64 = 1.2e-38;
 
 /// A draw of Gamma(concentration, 1), differentiable in `concentration`.
 pub(super) fn standard_gamma(g: &mut Builder, concentration: ValueId, shape: &Shape) -> ValueId {
@@ -33,11 +33,7 @@ pub(super) fn standard_gamma(g: &mut Builder, concentration: ValueId, shape: &Sh
 pub(super) fn beta(g: &mut Builder, alpha: ValueId, beta: ValueId, shape: &Shape) -> ValueId {
     let (a, b) = (g.stop_gradient(alpha), g.stop_gradient(beta));
     let draw = g.draw(DistId::BETA, &[a, b], shape.clone());
-    // In single precision the largest number below 1 is 1 - 6e-8.
-    let smallest = g.scalar(SMALLEST_DRAW);
-    let largest = g.scalar(1.0 - 6e-8);
-    let draw = g.maximum(draw, smallest);
-    let draw = g.minimum(draw, largest);
+    let draw = open_unit(g, draw);
     let by_alpha = g.push(Op::Ternary(Ternary::BetaIncDa), &[a, b, draw]);
     let by_beta = g.push(Op::Ternary(Ternary::BetaIncDb), &[a, b, draw]);
     let log_density = (super::get(DistId::BETA).log_prob)(g, draw, &[a, b]);
@@ -45,7 +41,7 @@ pub(super) fn beta(g: &mut Builder, alpha: ValueId, beta: ValueId, shape: &Shape
 }
 
 /// `draw` with the gradient `-change / e^log_density` in each parameter.
-fn attach(g: &mut Builder, draw: ValueId, changes: &[(ValueId, ValueId)], log_density: ValueId) -> ValueId {
+pub(super) fn attach(g: &mut Builder, draw: ValueId, changes: &[(ValueId, ValueId)], log_density: ValueId) -> ValueId {
     let density = g.exp(log_density);
     changes.iter().fold(draw, |draw, &(param, change)| {
         let slope = g.div(change, density);
@@ -55,4 +51,12 @@ fn attach(g: &mut Builder, draw: ValueId, changes: &[(ValueId, ValueId)], log_de
         let term = g.mul(slope, zero);
         g.add(draw, term)
     })
+}
+
+/// A draw of the unit interval kept off its ends. In single precision the largest number below 1 is 1 - 6e-8.
+pub(super) fn open_unit(g: &mut Builder, draw: ValueId) -> ValueId {
+    let smallest = g.scalar(SMALLEST_DRAW);
+    let largest = g.scalar(1.0 - 6e-8);
+    let draw = g.maximum(draw, smallest);
+    g.minimum(draw, largest)
 }

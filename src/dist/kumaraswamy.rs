@@ -4,7 +4,7 @@
 //! Source: Jones 2009, Statistical Methodology 6:70.
 
 use super::pieces::{EULER_GAMMA, guard, is_positive, or_impossible};
-use super::{DistDef, Reparam, Sampler, SupportKind, exponential::exp1, exponential::unit_exponential, scalar};
+use super::{DistDef, Reparam, Sampler, SupportKind, Tails, exponential::exp1, exponential::unit_exponential, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::kernels::elementwise::Binary;
 
@@ -52,6 +52,16 @@ pub(super) static KUMARASWAMY: DistDef = DistDef {
         let log_above = g.mul(p[1], log_rest);
         let minus = g.expm1(log_above);
         g.neg(minus)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
+        let x = g.maximum(x, zero);
+        let x = g.minimum(x, one);
+        let log_x = g.log(x);
+        let log_power = g.mul(p[0], log_x);
+        let log_rest = g.log1m_exp(log_power);
+        let log_above = g.mul(p[1], log_rest);
+        g.exp(log_above)
     }),
     icdf: Some(|g, q, p| {
         let minus = g.neg(q);

@@ -4,7 +4,7 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 2, ch. 24.
 
 use super::pieces::{HALF_LN_2PI, destandardize, standardize};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, scalar};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::ops::NoiseKind;
 use rand::RngExt;
@@ -54,6 +54,28 @@ pub(super) static LAPLACE: DistDef = DistDef {
         let right = super::pieces::is_positive(g, z);
         g.select(right, above, tail)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            log_below(g, z)
+        },
+        above: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            let minus = g.neg(z);
+            log_below(g, minus)
+        },
+        quantiles: Some((
+            |g, log_below, p| {
+                let z = log_quantile(g, log_below);
+                destandardize(g, z, p[0], p[1])
+            },
+            |g, log_above, p| {
+                let z = log_quantile(g, log_above);
+                let z = g.neg(z);
+                destandardize(g, z, p[0], p[1])
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         // with t the smaller of q and 1 - q, |z| = -ln 2t
         let other = g.scalar_sub(1.0, q);
@@ -68,6 +90,27 @@ pub(super) static LAPLACE: DistDef = DistDef {
     kl: &[(DistId::LAPLACE, kl_laplace_laplace), (DistId::NORMAL, kl_laplace_normal)],
     ..DistDef::BASE
 };
+
+/// `ln F(z)`: `z - ln 2` left of 0, `ln(1 - e^-z / 2)` right of it.
+fn log_below(g: &mut Builder, z: ValueId) -> ValueId {
+    let right = super::pieces::is_positive(g, z);
+    let left = g.add_scalar(z, -LN_2);
+    let size = g.abs(z);
+    let minus = g.neg(size);
+    let tail = g.exp(minus);
+    let tail = g.mul_scalar(tail, -0.5);
+    let near = g.log1p(tail);
+    g.select(right, near, left)
+}
+/// The inverse of [`log_below`].
+fn log_quantile(g: &mut Builder, log_below: ValueId) -> ValueId {
+    let left = g.add_scalar(log_below, LN_2);
+    let log_above = g.log1m_exp(log_below);
+    let log_above = g.add_scalar(log_above, LN_2);
+    let right = g.neg(log_above);
+    let is_right = super::pieces::is_positive(g, left);
+    g.select(is_right, right, left)
+}
 
 /// `ln 2x`
 fn log_plus_ln2(g: &mut Builder, x: ValueId) -> ValueId {

@@ -5,9 +5,11 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 2, ch. 22-23.
 
 use super::exponential::{exp1, unit_exponential};
-use super::pieces::{EULER_GAMMA, destandardize, standardize};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, scalar};
+use super::pieces::{EULER_GAMMA, destandardize, guard, logit, standardize};
+use super::tails::log_complement;
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, scalar};
 use crate::ir::{Builder, ValueId};
+use crate::kernels::elementwise::Binary;
 use crate::ops::NoiseKind;
 use rand::RngExt;
 use rand_distr::Open01;
@@ -48,6 +50,29 @@ pub(super) static LOGISTIC: DistDef = DistDef {
         let z = standardize(g, x, p[0], p[1]);
         g.sigmoid(z)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            g.log_sigmoid(z)
+        },
+        above: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            let minus = g.neg(z);
+            g.log_sigmoid(minus)
+        },
+        quantiles: Some((
+            |g, log_below, p| {
+                let log_above = log_complement(g, log_below);
+                let z = g.sub(log_below, log_above);
+                destandardize(g, z, p[0], p[1])
+            },
+            |g, log_above, p| {
+                let log_below = log_complement(g, log_above);
+                let z = g.sub(log_below, log_above);
+                destandardize(g, z, p[0], p[1])
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let z = logit(g, q);
         destandardize(g, z, p[0], p[1])
@@ -94,6 +119,27 @@ pub(super) static GUMBEL: DistDef = DistDef {
         let e = g.neg(e);
         g.exp(e)
     }),
+    tails: Tails::Logs {
+        below: gumbel_log_below,
+        above: |g, x, p| {
+            let log_below = gumbel_log_below(g, x, p);
+            log_complement(g, log_below)
+        },
+        quantiles: Some((gumbel_of_log_below, |g, log_above, p| {
+            // -ln(1 - e^l) is e^l in the tail, where the exponential has no digits left
+            let tail = g.compare_scalar(Binary::Lt, log_above, -36.0);
+            let near = guard(g, tail, log_above, 0.0);
+            let far = {
+                let z = g.neg(near);
+                destandardize(g, z, p[0], p[1])
+            };
+            let clamped = g.scalar(-36.0);
+            let clamped = g.maximum(log_above, clamped);
+            let log_below = g.log1m_exp(clamped);
+            let inner = gumbel_of_log_below(g, log_below, p);
+            g.select(tail, far, inner)
+        })),
+    },
     icdf: Some(|g, q, p| {
         let log = g.log(q);
         let minus = g.neg(log);
@@ -105,12 +151,19 @@ pub(super) static GUMBEL: DistDef = DistDef {
     ..DistDef::BASE
 };
 
-/// `ln u - ln(1 - u)`
-fn logit(g: &mut Builder, u: ValueId) -> ValueId {
-    let log = g.log(u);
-    let minus = g.neg(u);
-    let log_rest = g.log1p(minus);
-    g.sub(log, log_rest)
+/// `-e^-z`
+fn gumbel_log_below(g: &mut Builder, x: ValueId, p: &[ValueId]) -> ValueId {
+    let z = standardize(g, x, p[0], p[1]);
+    let minus = g.neg(z);
+    let e = g.exp(minus);
+    g.neg(e)
+}
+/// `loc - scale ln(-l)`
+fn gumbel_of_log_below(g: &mut Builder, log_below: ValueId, p: &[ValueId]) -> ValueId {
+    let unit = g.neg(log_below);
+    let log = g.log(unit);
+    let z = g.neg(log);
+    destandardize(g, z, p[0], p[1])
 }
 
 /// KL(Gumbel(m, s) || Gumbel(n, t)) = ln(t/s) + gamma (s/t - 1) + d + e^-d Gamma(1 + s/t) - 1, d = (m - n)/t.

@@ -12,15 +12,21 @@ use crate::ir::{Builder, DType, Shape, ValueId};
 use rand::Rng;
 
 mod distribution;
+mod ends;
+mod mixture;
 mod pieces;
 mod support;
+mod tails;
+pub mod wrappers;
 
 mod bernoulli;
 mod beta;
 mod binomial;
 mod categorical;
 mod continuous_bernoulli;
+mod delta;
 mod dirichlet;
+mod dirichlet_multinomial;
 mod exponential;
 mod gamma;
 mod hypergeometric;
@@ -29,27 +35,41 @@ mod inverse_gaussian;
 mod joined;
 mod kumaraswamy;
 mod laplace;
+mod lkj;
 mod logistic;
+mod low_rank;
+mod matrix_normal;
 mod multinomial;
 mod multivariate_normal;
 mod normal;
+mod one_hot;
 mod ordered;
 mod poisson;
+mod relaxed;
+mod series;
 mod skewed;
 mod student_t;
 mod uniform;
 mod von_mises;
+mod wishart;
+mod zero_sum;
 
 #[cfg(test)]
 mod tests;
 
 pub use distribution::Dist;
+pub use ends::{End, between, restrict};
 pub use support::SupportKind;
+pub use tails::Tails;
+pub use wrappers::Wrapped;
 
 index_type!(
     /// A row of the table of distributions.
     DistId, "dist"
 );
+
+/// Names of trailing dimensions; within one row the same name is the same size.
+pub type Dims = &'static [&'static str];
 
 /// What a parameter must satisfy, and what it is for.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +80,8 @@ pub struct ParamDef {
     pub support: SupportKind,
     /// How many trailing dimensions one parameter has: 0 scalar, 1 vector, 2 matrix.
     pub event_rank: usize,
+    /// The names of those dimensions: parameters and events that share a name share a size.
+    pub dims: Dims,
     /// Its default, if it may be left out.
     pub default: Option<f64>,
 }
@@ -69,20 +91,37 @@ impl ParamDef {
     pub fn dtype(&self) -> DType {
         if self.support.is_discrete() { DType::Int } else { DType::Real }
     }
+    /// Whether it is no argument but the shape of an event: an array of the event's shape, of which only the shape
+    /// counts. The checker makes it from the declared type.
+    pub fn is_shape(&self) -> bool {
+        self.name.is_empty()
+    }
+    /// With other names of its dimensions.
+    const fn over(self, dims: Dims) -> ParamDef {
+        ParamDef { dims, ..self }
+    }
+    /// With a default.
+    const fn or(self, default: f64) -> ParamDef {
+        ParamDef { default: Some(default), ..self }
+    }
 }
 
 /// A scalar parameter.
 const fn scalar(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 0, default: None }
+    ParamDef { name, support, event_rank: 0, dims: &[], default: None }
 }
 /// A vector parameter.
 const fn vector(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 1, default: None }
+    ParamDef { name, support, event_rank: 1, dims: &["K"], default: None }
 }
 /// A square matrix parameter.
 const fn matrix(name: &'static str, support: SupportKind) -> ParamDef {
-    ParamDef { name, support, event_rank: 2, default: None }
+    ParamDef { name, support, event_rank: 2, dims: &["K", "K"], default: None }
 }
+/// The shape of a vector event that no argument tells: the last parameter of its row.
+const VECTOR_EVENT: ParamDef = vector("", SupportKind::Real);
+/// The shape of a square matrix event that no argument tells: the last parameter of its row.
+const MATRIX_EVENT: ParamDef = matrix("", SupportKind::Real);
 
 /// Graph code of one value: `(builder, parameters)`.
 pub type GraphFn = fn(&mut Builder, &[ValueId]) -> ValueId;
@@ -134,6 +173,8 @@ pub struct DistDef {
     pub dtype: DType,
     /// How many trailing dimensions one draw has.
     pub event_rank: usize,
+    /// The names of those dimensions; a square matrix unless the row says otherwise.
+    pub event_dims: Dims,
     /// The log density [nats], batch shaped: `x` and the parameters broadcast over batch dimensions.
     /// Outside the support it is -inf, never NaN, and its gradients are 0.
     pub log_prob: GraphFnAt,
@@ -149,6 +190,8 @@ pub struct DistDef {
     pub entropy: Option<GraphFn>,
     /// P(X <= x), also outside the support.
     pub cdf: Option<GraphFnAt>,
+    /// How small masses on either side of a point are found.
+    pub tails: Tails,
     /// The inverse of the cdf, for probabilities in (0, 1).
     pub icdf: Option<GraphFnAt>,
     /// The probabilities of the classes `0..K` of a nominal outcome, `[batch.., K]`.
@@ -169,6 +212,7 @@ impl DistDef {
         support: SupportKind::Real,
         dtype: DType::Real,
         event_rank: 0,
+        event_dims: &["K", "K"],
         log_prob: |_, _, _| unreachable!("every row gives its log_prob"),
         rsample: Reparam::None,
         sample: Sampler::Improper,
@@ -176,6 +220,7 @@ impl DistDef {
         variance: None,
         entropy: None,
         cdf: None,
+        tails: Tails::Cdf,
         icdf: None,
         probs: None,
         bounds: None,
@@ -203,14 +248,27 @@ impl DistDef {
         let batches = self.params.iter().zip(params).map(|(def, shape)| shape.drop_last(def.event_rank));
         batches.into_iter().try_fold(Shape::scalar(), |acc, batch| acc.broadcast(&batch))
     }
-    /// The shape of one event for parameters of these shapes: the trailing dimensions of the vector or matrix
-    /// parameters, so it cannot be told apart for families whose parameters are all scalars.
-    pub fn event_shape(&self, params: &[Shape]) -> Shape {
-        let widest = self.params.iter().zip(params).rfind(|(def, _)| def.event_rank > 0);
-        match widest {
-            Some((_, shape)) if self.event_rank > 0 => shape[shape.rank() - self.event_rank..].into(),
-            _ => Shape::scalar(),
+    /// The parameters that a call gives; the shape of an event is none of them.
+    pub fn arguments(&self) -> &'static [ParamDef] {
+        match self.params.split_last() {
+            Some((last, rest)) if last.is_shape() => rest,
+            _ => self.params,
         }
+    }
+    /// The names of the dimensions of one event.
+    pub fn event_dims(&self) -> Dims {
+        &self.event_dims[..self.event_rank]
+    }
+    /// The shape of one event for parameters of these shapes: the sizes of the dimensions that have its names.
+    pub fn event_shape(&self, params: &[Shape]) -> Shape {
+        let size = |name: &&str| {
+            let found = self.params.iter().zip(params).find_map(|(def, shape)| {
+                let at = def.dims.iter().position(|dim| dim == name)?;
+                Some(shape[shape.rank() - def.event_rank + at])
+            });
+            found.expect("a parameter has every dimension of the event")
+        };
+        self.event_dims().iter().map(size).collect::<Vec<_>>().into()
     }
 }
 
@@ -244,6 +302,8 @@ dists! {
     ASYMMETRIC_LAPLACE = skewed::ASYMMETRIC_LAPLACE,
     /// SkewNormal(loc, scale, skewness)
     SKEW_NORMAL = skewed::SKEW_NORMAL,
+    /// Delta(value)
+    DELTA = delta::DELTA,
     /// Flat()
     FLAT = uniform::FLAT,
     // positive
@@ -284,6 +344,10 @@ dists! {
     CONTINUOUS_BERNOULLI_PROBS = continuous_bernoulli::PROBS,
     /// ContinuousBernoulli(logits)
     CONTINUOUS_BERNOULLI_LOGITS = continuous_bernoulli::LOGITS,
+    /// RelaxedBernoulli(temperature, probs)
+    RELAXED_BERNOULLI_PROBS = relaxed::BERNOULLI_PROBS,
+    /// RelaxedBernoulli(temperature, logits)
+    RELAXED_BERNOULLI_LOGITS = relaxed::BERNOULLI_LOGITS,
     // discrete
     /// Bernoulli(probs)
     BERNOULLI_PROBS = bernoulli::PROBS,
@@ -313,21 +377,49 @@ dists! {
     HYPERGEOMETRIC = hypergeometric::HYPERGEOMETRIC,
     /// DiscreteUniform(lower, upper)
     DISCRETE_UNIFORM = uniform::DISCRETE_UNIFORM,
-    // vectors
+    // vectors and matrices
+    /// OneHotCategorical(probs)
+    ONE_HOT_CATEGORICAL_PROBS = one_hot::PROBS,
+    /// OneHotCategorical(logits)
+    ONE_HOT_CATEGORICAL_LOGITS = one_hot::LOGITS,
     /// Multinomial(total, probs)
     MULTINOMIAL_PROBS = multinomial::PROBS,
     /// Multinomial(total, logits)
     MULTINOMIAL_LOGITS = multinomial::LOGITS,
+    /// DirichletMultinomial(total, concentration)
+    DIRICHLET_MULTINOMIAL = dirichlet_multinomial::DIRICHLET_MULTINOMIAL,
     /// Dirichlet(concentration)
     DIRICHLET = dirichlet::DIRICHLET,
+    /// GumbelSoftmax(temperature, probs)
+    GUMBEL_SOFTMAX_PROBS = relaxed::SOFTMAX_PROBS,
+    /// GumbelSoftmax(temperature, logits)
+    GUMBEL_SOFTMAX_LOGITS = relaxed::SOFTMAX_LOGITS,
     /// MultivariateNormal(loc, cov)
     MULTIVARIATE_NORMAL_COV = multivariate_normal::COV,
     /// MultivariateNormal(loc, scale_tril)
     MULTIVARIATE_NORMAL_TRIL = multivariate_normal::TRIL,
     /// MultivariateNormal(loc, precision)
     MULTIVARIATE_NORMAL_PRECISION = multivariate_normal::PRECISION,
+    /// MultivariateNormal(loc, factor, diag)
+    MULTIVARIATE_NORMAL_LOW_RANK = low_rank::LOW_RANK,
     /// MultivariateStudentT(df, loc, scale_tril)
     MULTIVARIATE_STUDENT_T = multivariate_normal::STUDENT_T,
+    /// GaussianRandomWalk(scale, drift, start)
+    GAUSSIAN_RANDOM_WALK = series::GAUSSIAN_RANDOM_WALK,
+    /// AR(coefficients, scale, loc)
+    AR = series::AR,
+    /// ZeroSumNormal(scale)
+    ZERO_SUM_NORMAL = zero_sum::ZERO_SUM_NORMAL,
+    /// MatrixNormal(loc, scale_tril_row, scale_tril_column)
+    MATRIX_NORMAL = matrix_normal::MATRIX_NORMAL,
+    /// Wishart(df, scale)
+    WISHART = wishart::WISHART,
+    /// InverseWishart(df, scale)
+    INVERSE_WISHART = wishart::INVERSE_WISHART,
+    /// LKJCholesky(concentration)
+    LKJ_CHOLESKY = lkj::LKJ_CHOLESKY,
+    /// LKJ(concentration)
+    LKJ = lkj::LKJ,
 }
 
 /// All rows, in the order of their ids.

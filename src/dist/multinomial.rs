@@ -61,7 +61,7 @@ pub(super) static LOGITS: DistDef = DistDef {
 };
 
 /// Class by class: each is binomial given the classes before it. NaN unless the weights have a positive finite sum.
-fn draw(rng: &mut dyn Rng, total: f64, weights: &[f64], out: &mut [f64]) {
+pub(super) fn draw(rng: &mut dyn Rng, total: f64, weights: &[f64], out: &mut [f64]) {
     let mut weight_left: f64 = weights.iter().sum();
     let mut left = if weight_left > 0.0 && weight_left.is_finite() { total } else { f64::NAN };
     let last = weights.iter().rposition(|&w| w > 0.0).unwrap_or(0);

@@ -6,7 +6,7 @@
 //! Source: Gelman et al., Bayesian Data Analysis, 3rd ed., app. A.
 
 use super::normal::standard_normal;
-use super::pieces::{HALF_LN_2PI, LN_PI, broadcast_shapes, expand_last};
+use super::pieces::{HALF_LN_2PI, LN_PI, broadcast_shapes, expand_last, expand_row, half_log_det};
 use super::{DistDef, DistId, Reparam, Sampler, SupportKind, gamma::standard_gamma, implicit, matrix, scalar, vector};
 use crate::ir::{Builder, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
@@ -203,19 +203,6 @@ fn dimension(g: &Builder, factor: ValueId) -> f64 {
     *g.shape(factor).last().expect("a factor is a matrix") as f64
 }
 
-/// `sum_i ln L_ii`
-fn half_log_det(g: &mut Builder, factor: ValueId) -> ValueId {
-    let diagonal = g.diagonal(factor);
-    let log = g.log(diagonal);
-    g.sum_last(log, 1)
-}
-
-/// `[.., d]` to `[.., 1, d]`
-fn expand_row(g: &mut Builder, x: ValueId) -> ValueId {
-    let rank = g.rank(x);
-    g.expand_dim(x, rank - 1)
-}
-
 /// The identity, a constant of one matrix.
 fn identity_like(g: &mut Builder, factor: ValueId) -> ValueId {
     let shape = g.shape(factor);
@@ -225,7 +212,7 @@ fn identity_like(g: &mut Builder, factor: ValueId) -> ValueId {
 }
 
 /// `|L^-1 (x - m)|^2`, batch shaped. One factor for many vectors is one solve with many right-hand sides.
-fn mahalanobis(g: &mut Builder, x: ValueId, loc: ValueId, factor: ValueId) -> ValueId {
+pub(super) fn mahalanobis(g: &mut Builder, x: ValueId, loc: ValueId, factor: ValueId) -> ValueId {
     let gap = g.sub(x, loc);
     let shape = g.shape(gap);
     let d = shape[shape.rank() - 1];
@@ -303,7 +290,7 @@ fn kl(g: &mut Builder, (m, l): (ValueId, ValueId), (n, other): (ValueId, ValueId
     g.add_scalar(kl, -0.5 * d)
 }
 
-fn normals(rng: &mut dyn Rng, n: usize) -> Vec<f64> {
+pub(super) fn normals(rng: &mut dyn Rng, n: usize) -> Vec<f64> {
     (0..n).map(|_| standard_normal(rng)).collect()
 }
 

@@ -4,7 +4,10 @@
 //! HalfNormal(scale) is |X| of Normal(0, scale); LogNormal(loc, scale) is e^X of Normal(loc, scale).
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 1, ch. 13-14.
 
-use super::pieces::{HALF_LN_2PI, destandardize, guard, is_nonnegative, is_positive, or_impossible, standardize};
+use super::pieces::{
+    HALF_LN_2PI, destandardize, guard, is_nonnegative, is_positive, log_or_impossible, or_impossible, standardize,
+};
+use super::tails::{Tails, log_ndtri};
 use super::{DistDef, DistId, Reparam, Sampler, SupportKind, scalar};
 use crate::ir::{Builder, Shape, ValueId};
 use crate::ops::NoiseKind;
@@ -27,6 +30,28 @@ pub(super) static NORMAL: DistDef = DistDef {
         let z = standardize(g, x, p[0], p[1]);
         g.ndtr(z)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            g.log_ndtr(z)
+        },
+        above: |g, x, p| {
+            let z = standardize(g, x, p[0], p[1]);
+            let minus = g.neg(z);
+            g.log_ndtr(minus)
+        },
+        quantiles: Some((
+            |g, log_below, p| {
+                let z = log_ndtri(g, log_below);
+                destandardize(g, z, p[0], p[1])
+            },
+            |g, log_above, p| {
+                let z = log_ndtri(g, log_above);
+                let z = g.neg(z);
+                destandardize(g, z, p[0], p[1])
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let z = g.ndtri(q);
         destandardize(g, z, p[0], p[1])
@@ -65,6 +90,36 @@ pub(super) static HALF_NORMAL: DistDef = DistDef {
         let z = g.relu(z);
         g.erf(z)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let z = g.div(x, p[0]);
+            let z = g.mul_scalar(z, 1.0 / SQRT_2);
+            let z = g.relu(z);
+            let below = g.erf(z);
+            log_or_impossible(g, below)
+        },
+        above: |g, x, p| {
+            let z = g.div(x, p[0]);
+            let z = g.relu(z);
+            let minus = g.neg(z);
+            let half = g.log_ndtr(minus);
+            g.add_scalar(half, LN_2)
+        },
+        quantiles: Some((
+            |g, log_below, p| {
+                let below = g.exp(log_below);
+                let z = g.erfinv(below);
+                let z = g.mul_scalar(z, SQRT_2);
+                g.mul(z, p[0])
+            },
+            |g, log_above, p| {
+                let half = g.add_scalar(log_above, -LN_2);
+                let z = log_ndtri(g, half);
+                let z = g.neg(z);
+                g.mul(z, p[0])
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let z = g.erfinv(q);
         let z = g.mul_scalar(z, SQRT_2);
@@ -118,6 +173,32 @@ pub(super) static LOG_NORMAL: DistDef = DistDef {
         let below = g.ndtr(z);
         guard(g, inside, below, 0.0)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let (z, inside) = log_normal_z(g, x, p);
+            let below = g.log_ndtr(z);
+            or_impossible(g, inside, below)
+        },
+        above: |g, x, p| {
+            let (z, inside) = log_normal_z(g, x, p);
+            let minus = g.neg(z);
+            let above = g.log_ndtr(minus);
+            guard(g, inside, above, 0.0)
+        },
+        quantiles: Some((
+            |g, log_below, p| {
+                let z = log_ndtri(g, log_below);
+                let log_x = destandardize(g, z, p[0], p[1]);
+                g.exp(log_x)
+            },
+            |g, log_above, p| {
+                let z = log_ndtri(g, log_above);
+                let z = g.neg(z);
+                let log_x = destandardize(g, z, p[0], p[1]);
+                g.exp(log_x)
+            },
+        )),
+    },
     icdf: Some(|g, q, p| {
         let z = g.ndtri(q);
         let log_x = destandardize(g, z, p[0], p[1]);
@@ -126,6 +207,14 @@ pub(super) static LOG_NORMAL: DistDef = DistDef {
     kl: &[(DistId::LOG_NORMAL, kl_normal_normal), (DistId::GAMMA, kl_log_normal_gamma)],
     ..DistDef::BASE
 };
+
+/// `(ln x - loc) / scale`, and whether `x > 0`.
+fn log_normal_z(g: &mut Builder, x: ValueId, p: &[ValueId]) -> (ValueId, ValueId) {
+    let inside = is_positive(g, x);
+    let x = guard(g, inside, x, 1.0);
+    let log_x = g.log(x);
+    (standardize(g, log_x, p[0], p[1]), inside)
+}
 
 pub(super) fn standard_normal(rng: &mut dyn Rng) -> f64 {
     rng.sample(StandardNormal)

@@ -5,6 +5,7 @@
 
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
+use crate::ops::Reduction;
 
 /// `ln(2 pi) / 2`
 pub(super) const HALF_LN_2PI: f64 = 0.918_938_533_204_672_8;
@@ -161,4 +162,62 @@ pub(super) fn stack_last(g: &mut Builder, values: &[ValueId]) -> ValueId {
 pub(super) fn expand_last(g: &mut Builder, x: ValueId) -> ValueId {
     let rank = g.rank(x);
     g.expand_dim(x, rank)
+}
+/// `n` new last axes of size 1.
+pub(super) fn expand_lasts(g: &mut Builder, x: ValueId, n: usize) -> ValueId {
+    (0..n).fold(x, |x, _| expand_last(g, x))
+}
+/// A new axis of size 1 before the last: `[.., d]` to `[.., 1, d]`.
+pub(super) fn expand_row(g: &mut Builder, x: ValueId) -> ValueId {
+    let rank = g.rank(x);
+    g.expand_dim(x, rank - 1)
+}
+/// The number of entries along the last axis.
+pub(super) fn last_size(g: &Builder, x: ValueId) -> usize {
+    *g.shape(x).last().expect("a vector or matrix")
+}
+/// `f(0), …, f(n - 1)` as a constant vector.
+pub(super) fn constant_vector(g: &mut Builder, n: usize, f: impl Fn(f64) -> f64) -> ValueId {
+    g.constant((0..n).map(|i| f(i as f64)).collect(), Shape::from([n]), DType::Real)
+}
+/// The identity of n rows.
+pub(super) fn identity(g: &mut Builder, n: usize) -> ValueId {
+    let ones = g.full(1.0, Shape::from([n]));
+    g.diag(ones)
+}
+/// `sum_i ln L_ii` of a triangular matrix: half of `ln det L L'`.
+pub(super) fn half_log_det(g: &mut Builder, factor: ValueId) -> ValueId {
+    let diagonal = g.diagonal(factor);
+    let log = g.log(diagonal);
+    g.sum_last(log, 1)
+}
+/// The sum of the squares of the last `n` dimensions.
+pub(super) fn square_norm(g: &mut Builder, x: ValueId, n: usize) -> ValueId {
+    let square = g.square(x);
+    g.sum_last(square, n)
+}
+/// Whether all of the last `n` dimensions hold.
+pub(super) fn all_last(g: &mut Builder, test: ValueId, n: usize) -> ValueId {
+    let rank = g.rank(test);
+    let axes: Vec<usize> = (rank - n..rank).collect();
+    g.reduce(Reduction::Min, test, &axes)
+}
+/// The Cholesky factor of `x` and whether there is one; that of the identity, without a gradient, elsewhere.
+pub(super) fn safe_cholesky(g: &mut Builder, x: ValueId) -> (ValueId, ValueId) {
+    let fixed = g.stop_gradient(x);
+    let trial = g.cholesky(fixed);
+    let pivots = g.diagonal(trial);
+    let positive = is_positive(g, pivots);
+    let valid = all_last(g, positive, 1);
+    let wide = expand_lasts(g, valid, 2);
+    let identity = identity(g, last_size(g, x));
+    let safe = g.select(wide, x, identity);
+    (g.cholesky(safe), valid)
+}
+/// `ln p - ln(1 - p)`
+pub(super) fn logit(g: &mut Builder, p: ValueId) -> ValueId {
+    let log = g.log(p);
+    let minus = g.neg(p);
+    let log_rest = g.log1p(minus);
+    g.sub(log, log_rest)
 }

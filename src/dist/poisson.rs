@@ -6,7 +6,8 @@
 
 use super::gamma::standard_gamma;
 use super::pieces::{count_times_log, count_times_log1m, guard, is_count, is_nonnegative, or_impossible, weigh_log};
-use super::{DistDef, DistId, Sampler, SupportKind, exponential, scalar};
+use super::tails::{log_complement, log_gammainc, log_gammaincc};
+use super::{DistDef, DistId, Sampler, SupportKind, Tails, exponential, scalar};
 use crate::ir::{Builder, DType, ValueId};
 use rand::Rng;
 use rand_distr::Distribution;
@@ -33,6 +34,11 @@ pub(super) static RATE: DistDef = DistDef {
     mean: Some(|_, p| p[0]),
     variance: Some(|_, p| p[0]),
     cdf: Some(|g, x, p| poisson_cdf(g, x, p[0])),
+    tails: Tails::Logs {
+        below: |g, x, p| poisson_log_below(g, x, p[0]),
+        above: |g, x, p| poisson_log_above(g, x, p[0]),
+        quantiles: None,
+    },
     kl: &[
         (DistId::POISSON_RATE, |g, p, q| {
             let (log_r, log_s) = (g.log(p[0]), g.log(q[0]));
@@ -64,6 +70,17 @@ pub(super) static LOG_RATE: DistDef = DistDef {
         let rate = g.exp(p[0]);
         poisson_cdf(g, x, rate)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let rate = g.exp(p[0]);
+            poisson_log_below(g, x, rate)
+        },
+        above: |g, x, p| {
+            let rate = g.exp(p[0]);
+            poisson_log_above(g, x, rate)
+        },
+        quantiles: None,
+    },
     kl: &[
         (DistId::POISSON_LOG_RATE, |g, p, q| {
             let (r, s) = (g.exp(p[0]), g.exp(q[0]));
@@ -117,6 +134,13 @@ pub(super) static NEGATIVE_BINOMIAL: DistDef = DistDef {
         let below = g.betainc(p[1], k1, share);
         guard(g, some, below, 0.0)
     }),
+    tails: Tails::Above(|g, x, p| {
+        let (k1, some) = count_above(g, x);
+        let sum = g.add(p[0], p[1]);
+        let share = g.div(p[0], sum);
+        let above = g.betainc(k1, p[1], share);
+        guard(g, some, above, 1.0)
+    }),
     ..BASE
 };
 
@@ -163,6 +187,14 @@ pub(super) static GEOMETRIC: DistDef = DistDef {
         let below = g.neg(below);
         guard(g, some, below, 0.0)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let log_above = geometric_log_above(g, x, p);
+            log_complement(g, log_above)
+        },
+        above: geometric_log_above,
+        quantiles: None,
+    },
     kl: &[(DistId::GEOMETRIC, |g, p, q| {
         // ln(p/q) + (1 - p)/p ln((1 - p)/(1 - q))
         let (odds, log_rest) = odds_and_log_rest(g, p[0]);
@@ -208,6 +240,25 @@ fn poisson_cdf(g: &mut Builder, x: ValueId, rate: ValueId) -> ValueId {
     let (k1, some) = count_above(g, x);
     let below = g.gammaincc(k1, rate);
     guard(g, some, below, 0.0)
+}
+
+fn poisson_log_below(g: &mut Builder, x: ValueId, rate: ValueId) -> ValueId {
+    let (k1, some) = count_above(g, x);
+    let below = log_gammaincc(g, k1, rate);
+    or_impossible(g, some, below)
+}
+fn poisson_log_above(g: &mut Builder, x: ValueId, rate: ValueId) -> ValueId {
+    let (k1, some) = count_above(g, x);
+    let above = log_gammainc(g, k1, rate);
+    guard(g, some, above, 0.0)
+}
+/// `(k + 1) ln(1 - probs)`
+fn geometric_log_above(g: &mut Builder, x: ValueId, p: &[ValueId]) -> ValueId {
+    let (k1, some) = count_above(g, x);
+    let minus = g.neg(p[0]);
+    let log_rest = g.log1p(minus);
+    let above = g.mul(k1, log_rest);
+    guard(g, some, above, 0.0)
 }
 
 /// `r ln(r/s) - r + s`, each rate with its logarithm.

@@ -8,7 +8,7 @@
 use super::exponential::{exp1, unit_exponential};
 use super::normal::standard_normal;
 use super::pieces::{HALF_LN_2PI, destandardize, is_nonnegative, standardize};
-use super::{DistDef, Reparam, Sampler, SupportKind, scalar};
+use super::{DistDef, Reparam, Sampler, SupportKind, Tails, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::ops::NoiseKind;
 use std::f64::consts::{LN_2, PI};
@@ -70,6 +70,23 @@ pub(super) static ASYMMETRIC_LAPLACE: DistDef = DistDef {
         let below = g.mul(share_below, decay);
         g.select(right, not_above, below)
     }),
+    tails: Tails::Logs {
+        below: |g, x, p| {
+            let sides = log_sides(g, x, p);
+            let beyond = g.exp(sides.above);
+            let minus = g.neg(beyond);
+            let not_above = g.log1p(minus);
+            g.select(sides.right, not_above, sides.below)
+        },
+        above: |g, x, p| {
+            let sides = log_sides(g, x, p);
+            let beyond = g.exp(sides.below);
+            let minus = g.neg(beyond);
+            let not_below = g.log1p(minus);
+            g.select(sides.right, sides.above, not_below)
+        },
+        quantiles: None,
+    },
     ..DistDef::BASE
 };
 
@@ -124,6 +141,26 @@ pub(super) static SKEW_NORMAL: DistDef = DistDef {
     }),
     ..DistDef::BASE
 };
+
+/// On which side of `loc` a point is, and the logarithms of the masses that would lie beyond it there: below it if it is
+/// left of `loc`, above it if it is right.
+struct LogSides {
+    right: ValueId,
+    below: ValueId,
+    above: ValueId,
+}
+fn log_sides(g: &mut Builder, x: ValueId, p: &[ValueId]) -> LogSides {
+    let z = standardize(g, x, p[0], p[1]);
+    let right = is_nonnegative(g, z);
+    let steps = steps(g, z, p[2]);
+    let square = g.square(p[2]);
+    let log_total = g.log1p(square);
+    let fall = g.add(steps, log_total);
+    let above = g.neg(fall);
+    let log_square = g.log(square);
+    let below = g.add(above, log_square);
+    LogSides { right, below, above }
+}
 
 /// `k z` for `z >= 0`, `-z/k` below.
 fn steps(g: &mut Builder, z: ValueId, asymmetry: ValueId) -> ValueId {

@@ -6,7 +6,7 @@
 //! Source: Johnson, Kotz & Balakrishnan, Continuous Univariate Distributions, vol. 2, ch. 16 and 28.
 
 use super::pieces::{LN_PI, destandardize, is_nonnegative, is_positive, log1p_square, or_impossible, standardize};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, implicit, scalar};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, implicit, scalar};
 use crate::ir::{Builder, ValueId};
 use crate::kernels::elementwise::Binary;
 use crate::ops::NoiseKind;
@@ -47,15 +47,12 @@ pub(super) static STUDENT_T: DistDef = DistDef {
     entropy: Some(|g, p| student_entropy(g, p[0], p[2])),
     cdf: Some(|g, x, p| {
         let z = standardize(g, x, p[1], p[2]);
-        let (middle, tail) = student_masses(g, z, p[0]);
-        let near = g.compare_scalar(Binary::Ge, middle, 0.0);
-        let right = is_positive(g, z);
-        let signed = g.neg(middle);
-        let signed = g.select(right, middle, signed);
-        let inner = g.add_scalar(signed, 0.5);
-        let above = g.scalar_sub(1.0, tail);
-        let outer = g.select(right, above, tail);
-        g.select(near, inner, outer)
+        student_below(g, z, p[0])
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let z = standardize(g, x, p[1], p[2]);
+        let minus = g.neg(z);
+        student_below(g, minus, p[0])
     }),
     ..DistDef::BASE
 };
@@ -100,6 +97,16 @@ pub(super) static HALF_STUDENT_T: DistDef = DistDef {
         let outer = g.scalar_sub(1.0, tails);
         g.select(near, inner, outer)
     }),
+    tails: Tails::Above(|g, x, p| {
+        let z = g.div(x, p[1]);
+        let z = g.relu(z);
+        let (middle, tail) = student_masses(g, z, p[0]);
+        let near = g.compare_scalar(Binary::Ge, middle, 0.0);
+        let within = g.mul_scalar(middle, 2.0);
+        let inner = g.scalar_sub(1.0, within);
+        let outer = g.mul_scalar(tail, 2.0);
+        g.select(near, inner, outer)
+    }),
     ..DistDef::BASE
 };
 
@@ -127,6 +134,12 @@ pub(super) static CAUCHY: DistDef = DistDef {
         let minus = g.neg(z);
         let one = g.scalar(1.0);
         let angle = g.atan2(one, minus);
+        g.mul_scalar(angle, FRAC_1_PI)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let z = standardize(g, x, p[0], p[1]);
+        let one = g.scalar(1.0);
+        let angle = g.atan2(one, z);
         g.mul_scalar(angle, FRAC_1_PI)
     }),
     icdf: Some(|g, q, p| {
@@ -164,6 +177,13 @@ pub(super) static HALF_CAUCHY: DistDef = DistDef {
         let z = g.div(x, p[0]);
         let z = g.relu(z);
         let angle = g.atan(z);
+        g.mul_scalar(angle, FRAC_2_PI)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let z = g.div(x, p[0]);
+        let z = g.relu(z);
+        let one = g.scalar(1.0);
+        let angle = g.atan2(one, z);
         g.mul_scalar(angle, FRAC_2_PI)
     }),
     icdf: Some(|g, q, p| {
@@ -253,6 +273,19 @@ fn half_student_mean(g: &mut Builder, df: ValueId, scale: ValueId) -> ValueId {
     let value = g.mul_scalar(value, 2.0);
     let infinite = g.scalar(f64::INFINITY);
     g.select(exists, value, infinite)
+}
+
+/// P(T <= z)
+fn student_below(g: &mut Builder, z: ValueId, df: ValueId) -> ValueId {
+    let (middle, tail) = student_masses(g, z, df);
+    let near = g.compare_scalar(Binary::Ge, middle, 0.0);
+    let right = is_positive(g, z);
+    let signed = g.neg(middle);
+    let signed = g.select(right, middle, signed);
+    let inner = g.add_scalar(signed, 0.5);
+    let above = g.scalar_sub(1.0, tail);
+    let outer = g.select(right, above, tail);
+    g.select(near, inner, outer)
 }
 
 /// The mass between 0 and |z| where `z^2 < df` (otherwise -1), and the mass beyond |z|. Each is an incomplete beta

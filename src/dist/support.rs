@@ -2,10 +2,12 @@
 //!
 //! A bijector maps real coordinates `u` to the support, with ln |det J| summed over one event, so batch shaped.
 //! Positive numbers by exp, intervals by the logistic function, simplexes by stick-breaking, ascending vectors by first
-//! value and log differences, Cholesky factors by rows with the logarithm of the diagonal.
+//! value and log differences, Cholesky factors by rows with the logarithm of the diagonal, vectors of sum 0 in an
+//! orthonormal basis, unit vectors by stereographic projection. Densities of the last two are with respect to area.
 //! Source of the transforms: Stan Reference Manual, "Constraint Transforms".
 
 use crate::ir::{Builder, DType, Shape, ValueId};
+use crate::kernels::elementwise::Binary;
 use crate::ops::Reduction;
 use std::f64::consts::LN_2;
 
@@ -27,10 +29,18 @@ pub enum SupportKind {
     Interval,
     /// Not below a bound that the parameters give (Pareto).
     GreaterThan,
+    /// Not above a bound that the parameters give.
+    LessThan,
     /// Numbers of 0 or more that sum to 1.
     Simplex,
     /// Ascending vectors.
     Ordered,
+    /// Ascending vectors of positive numbers.
+    PositiveOrdered,
+    /// Vectors of length 1.
+    UnitVector,
+    /// Vectors whose entries sum to 0.
+    SumToZero,
     /// 0 or 1.
     Boolean,
     /// …, -1, 0, 1, …
@@ -41,12 +51,16 @@ pub enum SupportKind {
     IntegerRange,
     /// Vectors of counts with a given sum.
     CountVector,
+    /// Vectors of zeros with a single 1.
+    OneHot,
     /// Lower Cholesky factors of positive definite matrices (as parameters: `scale_tril`).
     LowerCholesky,
     /// Lower Cholesky factors of correlation matrices: rows of length 1.
     CorrelationCholesky,
-    /// Symmetric positive definite matrices.
+    /// Symmetric positive definite matrices: covariances and precisions.
     PositiveDefinite,
+    /// Correlation matrices: symmetric, positive definite, ones on the diagonal.
+    Correlation,
 }
 
 use SupportKind::*;
@@ -61,33 +75,48 @@ impl SupportKind {
             UnitInterval => "between 0 and 1",
             Interval => "between the two bounds",
             GreaterThan => "not below the bound",
+            LessThan => "not above the bound",
             Simplex => "a simplex (no negative entries, sum 1)",
             Ordered => "in ascending order",
+            PositiveOrdered => "positive and in ascending order",
+            UnitVector => "a vector of length 1",
+            SumToZero => "a vector of sum 0",
             Boolean => "0 or 1",
             Integer => "a whole number",
             Count => "a count (0, 1, 2, …)",
             IntegerRange => "a whole number within the range",
             CountVector => "a vector of counts with the given total",
+            OneHot => "a vector of zeros with a single 1",
             LowerCholesky => "a lower triangular matrix with a positive diagonal",
             CorrelationCholesky => "the lower Cholesky factor of a correlation matrix",
             PositiveDefinite => "a symmetric positive definite matrix",
+            Correlation => "a correlation matrix (symmetric, positive definite, ones on the diagonal)",
         }
     }
     /// How many trailing dimensions one element of the support has.
     pub fn event_rank(self) -> usize {
         match self {
-            Simplex | Ordered | CountVector => 1,
-            LowerCholesky | CorrelationCholesky | PositiveDefinite => 2,
+            Simplex | Ordered | PositiveOrdered | UnitVector | SumToZero | CountVector | OneHot => 1,
+            LowerCholesky | CorrelationCholesky | PositiveDefinite | Correlation => 2,
             _ => 0,
         }
     }
     /// Whether values are whole numbers, which have no unconstrained coordinates.
     pub fn is_discrete(self) -> bool {
-        matches!(self, Boolean | Integer | Count | IntegerRange | CountVector)
+        matches!(self, Boolean | Integer | Count | IntegerRange | CountVector | OneHot)
     }
     /// Whether the parameters say where it ends.
     pub fn needs_bounds(self) -> bool {
-        matches!(self, Interval | GreaterThan | IntegerRange)
+        matches!(self, Interval | GreaterThan | LessThan | IntegerRange)
+    }
+    /// The ends of the numbers that an element may hold, whatever the parameters; `None` where all numbers may occur.
+    pub fn hull(self) -> Option<(f64, f64)> {
+        match self {
+            Positive | NonNegative | PositiveOrdered | Count | CountVector => Some((0.0, f64::INFINITY)),
+            UnitInterval | Simplex | Boolean | OneHot => Some((0.0, 1.0)),
+            UnitVector | CorrelationCholesky | Correlation => Some((-1.0, 1.0)),
+            _ => None,
+        }
     }
     /// Whether draws of one can stand for draws of the other: the same set up to its edge. Bounds are not compared.
     pub fn matches(self, other: Self) -> bool {
@@ -105,9 +134,16 @@ impl SupportKind {
             Positive => each(&|x| x > 0.0 && x.is_finite()),
             NonNegative => each(&|x| x >= 0.0 && x.is_finite()),
             UnitInterval => each(&|x| (0.0..=1.0).contains(&x)),
-            Interval | GreaterThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
+            Interval | GreaterThan | LessThan => each(&|x| x >= lower && x <= upper && x.is_finite()),
             Simplex => each(&|x| x >= 0.0) && (event.iter().sum::<f64>() - 1.0).abs() <= SIMPLEX_TOLERANCE,
             Ordered => each(&f64::is_finite) && event.windows(2).all(|w| w[0] < w[1]),
+            PositiveOrdered => each(&|x| x > 0.0 && x.is_finite()) && event.windows(2).all(|w| w[0] < w[1]),
+            UnitVector => (event.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() <= SIMPLEX_TOLERANCE,
+            SumToZero => {
+                let size: f64 = event.iter().map(|x| x.abs()).sum();
+                each(&f64::is_finite) && event.iter().sum::<f64>().abs() <= SIMPLEX_TOLERANCE * (1.0 + size)
+            }
+            OneHot => each(&|x| x == 0.0 || x == 1.0) && event.iter().sum::<f64>() == 1.0,
             Boolean => each(&|x| x == 0.0 || x == 1.0),
             Integer => each(&whole),
             Count => each(&|x| whole(x) && x >= 0.0),
@@ -122,6 +158,10 @@ impl SupportKind {
                     && event.chunks(n).all(|row| (row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-6)
             }
             PositiveDefinite => is_positive_definite(event),
+            Correlation => {
+                let n = side(event.len());
+                is_positive_definite(event) && (0..n).all(|i| (event[i * n + i] - 1.0).abs() < 1e-6)
+            }
         }
     }
 
@@ -132,9 +172,9 @@ impl SupportKind {
         }
         let last = shape.last().copied().unwrap_or(1);
         Some(match self {
-            Simplex => shape.drop_last(1).concat(&[last - 1]),
+            Simplex | UnitVector | SumToZero => shape.drop_last(1).concat(&[last - 1]),
             LowerCholesky | PositiveDefinite => shape.drop_last(2).concat(&[last * (last + 1) / 2]),
-            CorrelationCholesky => shape.drop_last(2).concat(&[last * (last - 1) / 2]),
+            CorrelationCholesky | Correlation => shape.drop_last(2).concat(&[last * (last - 1) / 2]),
             _ => shape.clone(),
         })
     }
@@ -149,12 +189,22 @@ impl SupportKind {
             }
             Positive | NonNegative => (g.exp(u), u),
             UnitInterval => (g.sigmoid(u), log_logistic_slope(g, u)),
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 constrain_interval(g, u, lower, upper)
             }
             Simplex => constrain_simplex(g, u),
             Ordered => constrain_ordered(g, u),
+            PositiveOrdered => {
+                let steps = g.exp(u);
+                let axis = g.rank(u) - 1;
+                (g.cumsum(steps, axis, false), g.sum(u, &[axis]))
+            }
+            UnitVector => constrain_unit_vector(g, u),
+            SumToZero => {
+                let zero = g.full(0.0, g.shape(u).drop_last(1));
+                (constrain_sum_to_zero(g, u), zero)
+            }
             LowerCholesky => {
                 let (factor, log_diagonal) = lower_cholesky(g, u);
                 (factor, g.sum_last(log_diagonal, 1))
@@ -169,8 +219,21 @@ impl SupportKind {
                 let sum = g.sum_last(terms, 1);
                 (g.matmul(factor, false, factor, true), g.add_scalar(sum, n as f64 * LN_2))
             }
-            CorrelationCholesky => constrain_correlation(g, u),
-            Boolean | Integer | Count | IntegerRange | CountVector => {
+            CorrelationCholesky => {
+                let (factor, _, log_det) = constrain_correlation(g, u);
+                (factor, log_det)
+            }
+            Correlation => {
+                // d(L L')/dL adds the power n - i of L_ii (i = 1..n).
+                let (factor, log_diagonal, log_det) = constrain_correlation(g, u);
+                let n = g.shape(log_diagonal)[g.rank(log_diagonal) - 1];
+                let powers: Vec<f64> = (0..n).map(|i| (n - i - 1) as f64).collect();
+                let powers = g.constant(powers, Shape::from([n]), DType::Real);
+                let terms = g.mul(log_diagonal, powers);
+                let sum = g.sum_last(terms, 1);
+                (g.matmul(factor, false, factor, true), g.add(log_det, sum))
+            }
+            Boolean | Integer | Count | IntegerRange | CountVector | OneHot => {
                 unreachable!("discrete values have no unconstrained coordinates")
             }
         }
@@ -187,7 +250,7 @@ impl SupportKind {
                 let log_rest = g.log1p(minus);
                 g.sub(log_x, log_rest)
             }
-            Interval | GreaterThan => {
+            Interval | GreaterThan | LessThan => {
                 let (lower, upper) = bounds.expect("an interval has bounds");
                 unconstrain_interval(g, x, lower, upper)
             }
@@ -201,13 +264,27 @@ impl SupportKind {
                 let steps = g.log(steps);
                 g.concat(&[first, steps], axis)
             }
+            PositiveOrdered => {
+                let axis = g.rank(x) - 1;
+                let n = g.shape(x)[axis];
+                let before = g.slice(x, axis, 0, n - 1);
+                let before = g.pad(before, axis, 1, 0);
+                let steps = g.sub(x, before);
+                g.log(steps)
+            }
+            UnitVector => unconstrain_unit_vector(g, x),
+            SumToZero => unconstrain_sum_to_zero(g, x),
             LowerCholesky => unconstrain_lower(g, x),
             PositiveDefinite => {
                 let factor = g.cholesky(x);
                 unconstrain_lower(g, factor)
             }
             CorrelationCholesky => unconstrain_correlation(g, x),
-            Boolean | Integer | Count | IntegerRange | CountVector => {
+            Correlation => {
+                let factor = g.cholesky(x);
+                unconstrain_correlation(g, factor)
+            }
+            Boolean | Integer | Count | IntegerRange | CountVector | OneHot => {
                 unreachable!("discrete values have no unconstrained coordinates")
             }
         }
@@ -253,24 +330,67 @@ fn log_logistic_slope(g: &mut Builder, u: ValueId) -> ValueId {
     g.add(below, above)
 }
 
-fn is_known(g: &Builder, end: ValueId, value: f64) -> bool {
-    g.as_full(end) == Some(value)
+/// What the graph knows of an end of an interval.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// It is infinite: there is no end on this side.
+    Open,
+    /// A finite number.
+    Finite,
+    /// An array or a computed value, whose elements may be infinite.
+    Unknown,
+}
+
+fn end(g: &Builder, value: ValueId) -> End {
+    match g.as_full(value) {
+        Some(number) if number.is_finite() => End::Finite,
+        Some(_) => End::Open,
+        None => End::Unknown,
+    }
+}
+
+/// For ends of which elements may be infinite: whether there is a lower and an upper end, and finite stand-ins for them.
+struct Ends {
+    has_lower: ValueId,
+    has_upper: ValueId,
+    both: ValueId,
+    lower: ValueId,
+    upper: ValueId,
+    /// `upper - lower` where both are there, 1 elsewhere.
+    width: ValueId,
+}
+
+impl Ends {
+    fn new(g: &mut Builder, lower: ValueId, upper: ValueId) -> Self {
+        let has_lower = g.compare_scalar(Binary::Gt, lower, f64::NEG_INFINITY);
+        let has_upper = g.compare_scalar(Binary::Lt, upper, f64::INFINITY);
+        let both = g.and(has_lower, has_upper);
+        let lower = super::pieces::guard(g, has_lower, lower, 0.0);
+        let upper = super::pieces::guard(g, has_upper, upper, 0.0);
+        let width = g.sub(upper, lower);
+        let width = super::pieces::guard(g, both, width, 1.0);
+        Self { has_lower, has_upper, both, lower, upper, width }
+    }
+    /// The value of the case that holds, element by element.
+    fn choose(&self, g: &mut Builder, both: ValueId, lower: ValueId, upper: ValueId, neither: ValueId) -> ValueId {
+        let value = g.select(self.has_upper, upper, neither);
+        let value = g.select(self.has_lower, lower, value);
+        g.select(self.both, both, value)
+    }
 }
 
 fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueId) -> (ValueId, ValueId) {
-    let no_lower = is_known(g, lower, f64::NEG_INFINITY);
-    let no_upper = is_known(g, upper, f64::INFINITY);
-    match (no_lower, no_upper) {
-        (true, true) => Real.constrain(g, u, None),
-        (false, true) => {
+    match (end(g, lower), end(g, upper)) {
+        (End::Open, End::Open) => Real.constrain(g, u, None),
+        (End::Finite, End::Open) => {
             let above = g.exp(u);
             (g.add(lower, above), u)
         }
-        (true, false) => {
+        (End::Open, End::Finite) => {
             let below = g.exp(u);
             (g.sub(upper, below), u)
         }
-        (false, false) => {
+        (End::Finite, End::Finite) => {
             let width = g.sub(upper, lower);
             let share = g.sigmoid(u);
             let way = g.mul(width, share);
@@ -278,20 +398,55 @@ fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueI
             let slope = log_logistic_slope(g, u);
             (g.add(lower, way), g.add(log_width, slope))
         }
+        _ => {
+            let ends = Ends::new(g, lower, upper);
+            let share = g.sigmoid(u);
+            let way = g.mul(ends.width, share);
+            let inside = g.add(ends.lower, way);
+            // e^u may overflow where it is not wanted
+            let safe = super::pieces::guard(g, ends.both, u, 0.0);
+            let one_sided = g.sub(u, safe);
+            let distance = g.exp(one_sided);
+            let above = g.add(ends.lower, distance);
+            let below = g.sub(ends.upper, distance);
+            let x = ends.choose(g, inside, above, below, u);
+            let log_width = g.log(ends.width);
+            let slope = log_logistic_slope(g, u);
+            let slope = g.add(log_width, slope);
+            let zero = g.scalar(0.0);
+            (x, ends.choose(g, slope, u, u, zero))
+        }
     }
 }
 
 fn unconstrain_interval(g: &mut Builder, x: ValueId, lower: ValueId, upper: ValueId) -> ValueId {
-    let no_lower = is_known(g, lower, f64::NEG_INFINITY);
-    let no_upper = is_known(g, upper, f64::INFINITY);
-    let above = if no_lower { None } else { Some(g.sub(x, lower)) };
-    let below = if no_upper { None } else { Some(g.sub(upper, x)) };
-    match (above, below) {
-        (None, None) => x,
-        (Some(distance), None) | (None, Some(distance)) => g.log(distance),
-        (Some(above), Some(below)) => {
-            let (log_above, log_below) = (g.log(above), g.log(below));
-            g.sub(log_above, log_below)
+    let log_ratio = |g: &mut Builder, above: ValueId, below: ValueId| {
+        let (log_above, log_below) = (g.log(above), g.log(below));
+        g.sub(log_above, log_below)
+    };
+    match (end(g, lower), end(g, upper)) {
+        (End::Open, End::Open) => x,
+        (End::Finite, End::Open) => {
+            let above = g.sub(x, lower);
+            g.log(above)
+        }
+        (End::Open, End::Finite) => {
+            let below = g.sub(upper, x);
+            g.log(below)
+        }
+        (End::Finite, End::Finite) => {
+            let (above, below) = (g.sub(x, lower), g.sub(upper, x));
+            log_ratio(g, above, below)
+        }
+        _ => {
+            let ends = Ends::new(g, lower, upper);
+            let (above, below) = (g.sub(x, ends.lower), g.sub(ends.upper, x));
+            let above = super::pieces::guard(g, ends.has_lower, above, 1.0);
+            let below = super::pieces::guard(g, ends.has_upper, below, 1.0);
+            let ratio = log_ratio(g, above, below);
+            let minus = g.neg(ratio);
+            // with one end the other's distance is 1
+            ends.choose(g, ratio, ratio, minus, x)
         }
     }
 }
@@ -345,6 +500,100 @@ fn constrain_ordered(g: &mut Builder, u: ValueId) -> (ValueId, ValueId) {
     (g.cumsum(parts, axis, false), g.sum(log_steps, &[axis]))
 }
 
+/// `1 / sqrt(i (i + 1))` and `sqrt(i / (i + 1))` for i = 1..K: vector i of the basis is the first for `i` entries, then
+/// minus the second once.
+fn basis(g: &mut Builder, k: usize) -> (ValueId, ValueId) {
+    let each = |f: &dyn Fn(f64) -> f64| (1..k).map(|i| f(i as f64)).collect::<Vec<_>>();
+    let (head, turn) = (each(&|i| 1.0 / (i * (i + 1.0)).sqrt()), each(&|i| (i / (i + 1.0)).sqrt()));
+    let shape = Shape::from([k - 1]);
+    (g.constant(head, shape.clone(), DType::Real), g.constant(turn, shape, DType::Real))
+}
+
+/// Coordinates in an orthonormal basis of the plane of sum 0 (Helmert's), so lengths and areas stay.
+fn constrain_sum_to_zero(g: &mut Builder, u: ValueId) -> ValueId {
+    let axis = g.rank(u) - 1;
+    let k = g.shape(u)[axis] + 1;
+    let (head, turn) = basis(g, k);
+    let heads = g.mul(u, head);
+    let heads = g.cumsum(heads, axis, true);
+    let heads = g.pad(heads, axis, 0, 1);
+    let turns = g.mul(u, turn);
+    let turns = g.pad(turns, axis, 1, 0);
+    g.sub(heads, turns)
+}
+
+fn unconstrain_sum_to_zero(g: &mut Builder, x: ValueId) -> ValueId {
+    let axis = g.rank(x) - 1;
+    let k = g.shape(x)[axis];
+    let (head, turn) = basis(g, k);
+    let sums = g.cumsum(x, axis, false);
+    let sums = g.slice(sums, axis, 0, k - 1);
+    let heads = g.mul(sums, head);
+    let own = g.slice(x, axis, 1, k - 1);
+    let turns = g.mul(own, turn);
+    g.sub(heads, turns)
+}
+
+/// Stereographic projection from the pole (0, …, 0, 1): `x = (2 u, |u|^2 - 1) / (|u|^2 + 1)`, an angle-preserving map whose
+/// lengths grow by `2 / (|u|^2 + 1)`. Scaled by the largest coordinate, so that no square overflows.
+fn constrain_unit_vector(g: &mut Builder, u: ValueId) -> (ValueId, ValueId) {
+    let axis = g.rank(u) - 1;
+    let shape = g.shape(u);
+    let k = shape[axis] + 1;
+    if k == 1 {
+        // The sphere of dimension 0: the pole that is not projected from.
+        let x = g.full(-1.0, shape.drop_last(1).concat(&[1]));
+        let log_det = g.full(0.0, shape.drop_last(1));
+        return (x, log_det);
+    }
+    let one = g.scalar(1.0);
+    let size = g.abs(u);
+    let size = g.reduce(Reduction::Max, size, &[axis]);
+    let size = g.maximum(one, size);
+    let size = g.stop_gradient(size);
+    let wide = g.expand_dim(size, axis);
+    let small = g.div(u, wide);
+    let unit = g.scalar_div(1.0, wide);
+    // with v = u / s and e = 1 / s: x = (2 e v, |v|^2 - e^2) / (|v|^2 + e^2)
+    let square = g.square(small);
+    let length = g.sum(square, &[axis]);
+    let length = g.expand_dim(length, axis);
+    let unit_square = g.square(unit);
+    let sum = g.add(length, unit_square);
+    let gap = g.sub(length, unit_square);
+    let last = g.div(gap, sum);
+    let first = g.mul(small, unit);
+    let first = g.mul_scalar(first, 2.0);
+    let first = g.div(first, sum);
+    let x = g.concat(&[first, last], axis);
+    // ln(2 / (1 + |u|^2)) = ln 2 - ln(|v|^2 + e^2) - 2 ln s
+    let sum = g.reshape(sum, shape.drop_last(1));
+    let log_sum = g.log(sum);
+    let log_size = g.log(size);
+    let log_size = g.mul_scalar(log_size, 2.0);
+    let log = g.add(log_sum, log_size);
+    let slope = g.scalar_sub(LN_2, log);
+    (x, g.mul_scalar(slope, (k - 1) as f64))
+}
+
+/// `u = x_k / (1 - x_K)`; with `1 - x_K = |x_1..K-1|^2 / (1 + x_K)` near the pole.
+fn unconstrain_unit_vector(g: &mut Builder, x: ValueId) -> ValueId {
+    let axis = g.rank(x) - 1;
+    let k = g.shape(x)[axis];
+    let first = g.slice(x, axis, 0, k - 1);
+    let last = g.slice(x, axis, k - 1, 1);
+    let square = g.square(first);
+    let rest = g.sum(square, &[axis]);
+    let rest = g.expand_dim(rest, axis);
+    let north = g.compare_scalar(Binary::Gt, last, 0.0);
+    let up = g.add_scalar(last, 1.0);
+    let up = super::pieces::guard(g, north, up, 1.0);
+    let near = g.div(rest, up);
+    let far = g.scalar_sub(1.0, last);
+    let distance = g.select(north, near, far);
+    g.div(first, distance)
+}
+
 /// The side n of the matrix whose lower triangle (with its diagonal, or without) has `count` elements.
 fn triangle_side(count: usize, strict: bool) -> usize {
     let n = ((8 * count + 1).isqrt() - 1) / 2;
@@ -352,7 +601,7 @@ fn triangle_side(count: usize, strict: bool) -> usize {
 }
 
 /// `v [.., m]` to `[.., n, n]`: entry (i, j) is `v[index(i, j)]`.
-fn arrange(g: &mut Builder, v: ValueId, n: usize, index: impl Fn(usize, usize) -> usize) -> ValueId {
+pub(super) fn arrange(g: &mut Builder, v: ValueId, n: usize, index: impl Fn(usize, usize) -> usize) -> ValueId {
     let rank = g.rank(v);
     let index = (0..n * n).map(|at| index(at / n, at % n) as f64).collect();
     let index = g.constant(index, Shape::from([n, n]), DType::Int);
@@ -407,7 +656,8 @@ fn unconstrain_lower(g: &mut Builder, factor: ValueId) -> ValueId {
 /// Row i spends its length 1 entry by entry: entry j takes `tanh(u_ij)` of what entries before it left.
 /// `L_ij = z_ij e^(E_ij/2)` with `E_ij = sum_{k<j} ln(1 - z_ik^2)`, and L_ii takes the rest;
 /// ln |det J| is the sum over i > j of `ln(1 - z_ij^2) + E_ij / 2`.
-fn constrain_correlation(g: &mut Builder, u: ValueId) -> (ValueId, ValueId) {
+/// Gives L, its diagonal in logarithms, and ln |det J|.
+fn constrain_correlation(g: &mut Builder, u: ValueId) -> (ValueId, ValueId, ValueId) {
     let n = triangle_side(g.shape(u)[g.rank(u) - 1], true);
     // ln(1 - tanh^2 u) = 2 (ln 2 - u - softplus(-2u))
     let twice = g.mul_scalar(u, -2.0);
@@ -431,7 +681,7 @@ fn constrain_correlation(g: &mut Builder, u: ValueId) -> (ValueId, ValueId) {
     let factor = g.mul(shares, left);
     let half_below = g.tril(half, true);
     let terms = g.add(log_rest, half_below);
-    (factor, g.sum_last(terms, 2))
+    (factor, g.diagonal(half), g.sum_last(terms, 2))
 }
 
 /// `u_ij = atanh(L_ij / sqrt(1 - sum_{k<j} L_ik^2))`, what is left summed from the right so that it keeps its digits.
@@ -458,6 +708,6 @@ pub(super) fn is_simplex(g: &mut Builder, x: ValueId) -> ValueId {
     let sum = g.sum(x, &[axis]);
     let gap = g.add_scalar(sum, -1.0);
     let gap = g.abs(gap);
-    let near = g.compare_scalar(crate::kernels::elementwise::Binary::Le, gap, SIMPLEX_TOLERANCE);
+    let near = g.compare_scalar(Binary::Le, gap, SIMPLEX_TOLERANCE);
     g.and(positive, near)
 }

@@ -9,5 +9,7 @@ mod divergences;
 mod draws;
 mod edges;
 mod harness;
+mod monte_carlo;
 mod reference;
 mod table;
+mod wrappers;

@@ -1,7 +1,7 @@
 //! Constant densities: on an interval, on a range of integers, and the improper ones without ends.
 
 use super::pieces::{is_nonnegative, is_whole, or_impossible};
-use super::{DistDef, DistId, Reparam, Sampler, SupportKind, scalar};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, Tails, scalar};
 use crate::ir::{Builder, DType, ValueId};
 use crate::ops::NoiseKind;
 use rand::RngExt;
@@ -37,6 +37,14 @@ pub(super) static UNIFORM: DistDef = DistDef {
         let above = g.sub(x, p[0]);
         let width = g.sub(p[1], p[0]);
         let share = g.div(above, width);
+        let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
+        let share = g.maximum(share, zero);
+        g.minimum(share, one)
+    }),
+    tails: Tails::Above(|g, x, p| {
+        let below = g.sub(p[1], x);
+        let width = g.sub(p[1], p[0]);
+        let share = g.div(below, width);
         let (zero, one) = (g.scalar(0.0), g.scalar(1.0));
         let share = g.maximum(share, zero);
         g.minimum(share, one)

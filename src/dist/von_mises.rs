@@ -1,12 +1,14 @@
 //! VonMises(loc m, concentration k): an angle in [-pi, pi], the circle's bell.
 //!
 //! log_prob(x) = k (cos(x - m) - 1) - ln 2 pi - ln(e^-k I_0(k)), with cos(t) - 1 = -2 sin^2(t/2).
-//! Draws: Best & Fisher 1979, Applied Statistics 28:152.
+//! Draws: Best & Fisher 1979, Applied Statistics 28:152.   Their gradient: in the concentration implicit (Figurnov et al.
+//! 2018, arXiv:1805.08498), in the location by turning the circle, so right for functions that agree at -pi and pi.
 
 use super::pieces::{HALF_LN_2PI, or_impossible};
-use super::{DistDef, DistId, Sampler, SupportKind, scalar};
-use crate::ir::{Builder, ValueId};
+use super::{DistDef, DistId, Reparam, Sampler, SupportKind, implicit, scalar};
+use crate::ir::{Builder, Shape, ValueId};
 use crate::kernels::elementwise::Binary;
+use crate::ops::Op;
 use rand::{Rng, RngExt};
 use rand_distr::Open01;
 use std::f64::consts::{PI, TAU};
@@ -29,12 +31,22 @@ pub(super) static VON_MISES: DistDef = DistDef {
         let lp = g.neg(sum);
         or_impossible(g, inside, lp)
     },
+    rsample: Reparam::Implicit(rsample),
     sample: Sampler::Scalar(|rng, p| wrap(p[0] + draw(rng, p[1]))),
     entropy: Some(|g, p| {
         let norm = log_norm(g, p[1]);
         let lost = lost_length(g, p[1]);
         let term = g.mul(p[1], lost);
         g.add(norm, term)
+    }),
+    cdf: Some(|g, x, p| {
+        let (low, high) = (g.scalar(-PI), g.scalar(PI));
+        let x = g.maximum(x, low);
+        let x = g.minimum(x, high);
+        let (end, start) = (g.sub(x, p[0]), g.sub(low, p[0]));
+        let end = g.push(Op::Binary(Binary::VonMisesMass), &[p[1], end]);
+        let start = g.push(Op::Binary(Binary::VonMisesMass), &[p[1], start]);
+        g.sub(end, start)
     }),
     bounds: Some(|g, _| (g.scalar(-PI), g.scalar(PI))),
     // ln I_0(l)/I_0(k) + A(k) (k - l cos(m - n)), A = I_1/I_0; with scaled Bessel functions the exponents cancel
@@ -76,6 +88,26 @@ fn lost_length(g: &mut Builder, concentration: ValueId) -> ValueId {
     let (i0, i1) = (g.i0e(concentration), g.i1e(concentration));
     let gap = g.sub(i0, i1);
     g.div(gap, i0)
+}
+
+/// A draw around 0 that moves with the concentration, turned by the location and taken back to [-pi, pi].
+fn rsample(g: &mut Builder, p: &[ValueId], shape: &Shape) -> ValueId {
+    let zero = g.scalar(0.0);
+    let fixed = g.stop_gradient(p[1]);
+    let draw = g.draw(DistId::VON_MISES, &[zero, fixed], shape.clone());
+    let change = g.push(Op::Binary(Binary::VonMisesMassDk), &[fixed, draw]);
+    let log_density = (VON_MISES.log_prob)(g, draw, &[zero, fixed]);
+    let draw = implicit::attach(g, draw, &[(p[1], change)], log_density);
+    let angle = g.add(draw, p[0]);
+    let shifted = g.add_scalar(angle, PI);
+    let turns = g.mul_scalar(shifted, 1.0 / TAU);
+    let turns = g.floor(turns);
+    let turns = g.stop_gradient(turns);
+    let whole = g.mul_scalar(turns, TAU);
+    let angle = g.sub(angle, whole);
+    let (low, high) = (g.scalar(-PI), g.scalar(PI));
+    let angle = g.maximum(angle, low);
+    g.minimum(angle, high)
 }
 
 /// An angle around 0; NaN unless the concentration is positive.

@@ -127,7 +127,7 @@ impl<'p> Predictive<'p> {
     }
 
     /// The names of latent sites whose new rows are drawn from their prior.
-    pub fn drawn_from_prior(&self) -> Vec<String> {
+    fn drawn_from_prior(&self) -> Vec<String> {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
         let slots = Slots::default();
         let lo = Lowering::new(self.program, &slots, self.bound.sizes.clone(), None, SiteSource::Prior);
@@ -145,6 +145,8 @@ impl<'p> Predictive<'p> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
         lo.settled = true;
+        // Labels of new rows are not known: they are drawn, or summed out below.
+        lo.discrete_forward = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
@@ -169,7 +171,15 @@ impl<'p> Predictive<'p> {
                 continue;
             }
             let x = lo.expr(o.value);
-            let log_prob = dist.log_prob(&mut lo.g, x);
+            let summed = model.marginals.iter().find(|m| {
+                m.observations.len() == 1
+                    && std::ptr::eq(&model.observations[m.observations[0]], o)
+                    && lo.shape(&self.program.ty(m.value).shape) == shape
+            });
+            let log_prob = match summed {
+                Some(marginal) => lo.expr(marginal.value),
+                None => dist.log_prob(&mut lo.g, x),
+            };
             lo.g.output(format!("log prob of {}", o.name), log_prob);
             if dist.event_rank() > 0 || !dist.is_proper() {
                 continue;

@@ -99,6 +99,10 @@ pub enum Binary {
     GammaIncPda,
     /// Q(a, x) = 1 - P(a, x).
     GammaIncQ,
+    /// The mass of the von Mises distribution of concentration k within the angle t beyond its location.
+    VonMisesMass,
+    /// Its derivative in k.
+    VonMisesMassDk,
 }
 
 /// Operations of three operands.
@@ -307,6 +311,10 @@ macro_rules! binary_table {
             Binary::GammaIncP => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc(x.to_f64(), y.to_f64()))),
             Binary::GammaIncPda => $go!(SPECIAL, |x, y| $f::from_f64(special::gammainc_da(x.to_f64(), y.to_f64()))),
             Binary::GammaIncQ => $go!(SPECIAL, |x, y| $f::from_f64(special::gammaincc(x.to_f64(), y.to_f64()))),
+            Binary::VonMisesMass => $go!(SPECIAL, |x, y| $f::from_f64(special::von_mises_mass(x.to_f64(), y.to_f64()))),
+            Binary::VonMisesMassDk => {
+                $go!(SPECIAL, |x, y| $f::from_f64(special::von_mises_mass_dk(x.to_f64(), y.to_f64())))
+            }
         }
     };
 }

@@ -7,18 +7,21 @@
 pub mod estimators;
 mod layers;
 mod loops;
+mod low_rank;
+pub mod noncentered;
 pub mod params;
 pub mod rows;
 pub mod sites;
+pub mod structured;
 
 pub use params::{Init, Slot, Slots};
 pub use rows::Rows;
-pub use sites::{GuideDraw, SiteSource};
+pub use sites::{FreeSite, GuideDraw, SiteSource};
 
 use crate::builtins::ConcreteAttrs;
 use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
-use crate::dist::Dist;
+use crate::dist::{Dist, wrappers};
 use crate::index::{Idx, IndexVec};
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 use crate::syntax::ast::Elem;
@@ -69,6 +72,10 @@ pub struct Lowering<'p> {
     pub settled: bool,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
+    /// The coordinates of each site that is a function of free ones.
+    pub free_sites: IndexVec<SiteId, Option<FreeSite>>,
+    /// The noise of sites under a structured family.
+    pub(crate) noises: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) draw_values: HashMap<DrawId, ValueId>,
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
@@ -85,6 +92,8 @@ pub struct Lowering<'p> {
     scans: HashMap<(ScanId, Mode), loops::ScanValues>,
     vars: HashMap<VarId, ValueId>,
     discrete_values: HashMap<DiscreteId, ValueId>,
+    /// Discrete latents are drawn from their prior whatever the source: for data that are not given.
+    pub discrete_forward: bool,
 }
 
 impl<'p> Lowering<'p> {
@@ -113,6 +122,8 @@ impl<'p> Lowering<'p> {
             site_active: (0..n_sites).map(|_| false).collect(),
             settled: false,
             guide_draws: (0..n_sites).map(|_| None).collect(),
+            free_sites: (0..n_sites).map(|_| None).collect(),
+            noises: (0..n_sites).map(|_| None).collect(),
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,
@@ -124,6 +135,7 @@ impl<'p> Lowering<'p> {
             scans: HashMap::new(),
             vars: HashMap::new(),
             discrete_values: HashMap::new(),
+            discrete_forward: false,
         }
     }
 
@@ -345,6 +357,30 @@ impl<'p> Lowering<'p> {
                 let components = components.iter().map(|c| self.dist(c, mode)).collect();
                 Dist::Mixture { weights, components }
             }
+            DistExpr::Wrapped { wrapper, base, support, .. } => {
+                let base = self.dist(base, mode);
+                let support = *support;
+                match wrapper {
+                    WrapperExpr::Truncated { lower, upper } => {
+                        let (lower, upper) = self.ends((*lower, *upper), mode);
+                        wrappers::Truncated { base, lower, upper, support }.into()
+                    }
+                    WrapperExpr::Censored { lower, upper } => {
+                        let (lower, upper) = self.ends((*lower, *upper), mode);
+                        wrappers::Censored { base, lower, upper, support }.into()
+                    }
+                    WrapperExpr::ZeroInflated { p, hurdle } => {
+                        let probs = self.real_in(*p, mode);
+                        wrappers::ZeroInflated { probs, base, hurdle: *hurdle, support }.into()
+                    }
+                    WrapperExpr::Ordered => wrappers::Ordered { base, support }.into(),
+                    WrapperExpr::Transformed { maps } => {
+                        let maps = maps.iter().map(|map| map.with(|c| self.real_in(c, mode))).collect();
+                        wrappers::Transformed { base, maps, support }.into()
+                    }
+                    WrapperExpr::Independent { dims } => wrappers::Independent { base, dims: *dims }.into(),
+                }
+            }
             DistExpr::Joined { axis, parts, .. } => {
                 let parts = parts.iter().map(|(n, d)| (self.size(n), self.dist(d, mode))).collect();
                 Dist::Joined { axis: *axis, parts }
@@ -352,19 +388,36 @@ impl<'p> Lowering<'p> {
         }
     }
 
+    fn real_in(&mut self, e: ExprId, mode: Mode) -> ValueId {
+        let v = self.expr_in(e, mode);
+        self.g.to_real(v)
+    }
+    /// The ends of an interval, infinite where they are not given.
+    fn ends(&mut self, (lower, upper): (Option<ExprId>, Option<ExprId>), mode: Mode) -> (ValueId, ValueId) {
+        let lower = match lower {
+            Some(e) => self.real_in(e, mode),
+            None => self.g.scalar(f64::NEG_INFINITY),
+        };
+        let upper = match upper {
+            Some(e) => self.real_in(e, mode),
+            None => self.g.scalar(f64::INFINITY),
+        };
+        (lower, upper)
+    }
     /// The value of a discrete latent: drawn forward from the prior, elsewhere from its exact conditional.
     fn discrete_value(&mut self, id: DiscreteId) -> ValueId {
         if let Some(&v) = self.discrete_values.get(&id) {
             return v;
         }
         let latent = &self.model.discrete[id];
-        let v = match (&self.source, latent.back, latent.forward) {
-            (SiteSource::Prior, _, None) => {
+        let forward = self.discrete_forward || self.source == SiteSource::Prior;
+        let v = match (forward, latent.back, latent.forward) {
+            (true, _, None) => {
                 let dist = self.dist(&latent.dist, Mode::Live);
                 let shape = self.shape(&latent.ty.shape);
                 dist.sample(&mut self.g, &shape)
             }
-            (SiteSource::Prior, _, Some(forward)) => self.expr(forward),
+            (true, _, Some(forward)) => self.expr(forward),
             (_, back, _) => {
                 let v = self.expr(back.expect("discrete latents have been summed out"));
                 self.g.to_int(v)

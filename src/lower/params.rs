@@ -1,6 +1,7 @@
 //! Trainable parameters: which there are, where they lie in the flat vector, how they start, how free numbers become
 //! scales, probabilities and factors.
 
+use super::structured::Link;
 use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
 use crate::index::IndexVec;
@@ -25,6 +26,12 @@ pub enum Owner {
     JointLoc(usize),
     /// The joint factor of step `.0` of the guide.
     JointFactor(usize),
+    /// The joint diagonal of step `.0` of the guide.
+    JointScale(usize),
+    /// What the noise of site `.1` adds to the mean of site `.0` under a structured family.
+    Weight(SiteId, SiteId),
+    /// What each element adds to the mean of the next one under a structured family.
+    Chain(SiteId),
 }
 
 /// How a parameter starts, in the constrained space.
@@ -40,6 +47,9 @@ pub enum Init {
     Expr(ExprId),
     /// A tenth of the prior's scale of these sites, element by element of their joint coordinates.
     PriorScale(Vec<SiteId>),
+    /// Normal with mean 0 and a tenth of the prior's scale of these sites, row by row of their joint coordinates; the
+    /// rows together have that scale.
+    PriorFactor(Vec<SiteId>),
 }
 
 /// A trainable array.
@@ -224,6 +234,88 @@ impl Slots {
                                 false,
                             );
                         }
+                        Family::LowRank(rank) => {
+                            let pieces: Vec<(usize, f64)> = sites
+                                .iter()
+                                .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
+                                .collect();
+                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
+                            // Without a rank: the square root of the dimension, rounded up.
+                            let k = rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1));
+                            let prefix =
+                                if guide.steps.len() == 1 { "low_rank".to_string() } else { format!("low_rank_{at}") };
+                            let parts = [
+                                ("loc", Owner::JointLoc(at), Shape::from([n]), Constraint::Real, Init::Pieces(pieces)),
+                                (
+                                    "factor",
+                                    Owner::JointFactor(at),
+                                    Shape::from([n, k]),
+                                    Constraint::Real,
+                                    Init::PriorFactor(sites.clone()),
+                                ),
+                                (
+                                    "scale",
+                                    Owner::JointScale(at),
+                                    Shape::from([n]),
+                                    Constraint::Positive,
+                                    Init::PriorScale(sites.clone()),
+                                ),
+                            ];
+                            for (name, owner, shape, constraint, init) in parts {
+                                slots.push(format!("{prefix}.{name}"), owner, shape, constraint, init, false);
+                            }
+                        }
+                        Family::Structured | Family::Standardized => {
+                            for &s in sites {
+                                let site = &model.sites[s];
+                                let rows = has_rows(&site.ty.shape);
+                                let standard = *family == Family::Standardized
+                                    || super::structured::is_standardized(program, model, s);
+                                let scale = match &site.fan_in {
+                                    Some(fan) if !standard => Init::Constant(WEIGHT_SHARE * fan_scale(fan)),
+                                    // The prior of a standard variable has scale 1.
+                                    _ if standard => Init::Constant(0.1),
+                                    _ => Init::PriorScale(vec![s]),
+                                };
+                                let loc = if standard { Init::Constant(0.0) } else { loc_init(s) };
+                                let name = |part: &str| format!("{}.{part}", site.name);
+                                slots.push(name("loc"), Owner::Loc(s), free(s), Constraint::Real, loc, rows);
+                                slots.push(name("scale"), Owner::Scale(s), free(s), Constraint::Positive, scale, rows);
+                                if *family == Family::Standardized {
+                                    continue;
+                                }
+                                let count = |s: SiteId| {
+                                    let shape = &model.sites[s].ty.shape;
+                                    let subsampled = batch.is_some_and(|b| shape.iter().any(|d| d.mentions(b)));
+                                    (!subsampled).then(|| free(s).count())
+                                };
+                                let structure = super::structured::structure(program, model, sites, s, &count);
+                                for (p, link) in structure.parents {
+                                    let shape = match link {
+                                        Link::Scalar | Link::Pairs => free(s),
+                                        Link::Matrix => [free(s).count(), free(p).count()].into(),
+                                    };
+                                    slots.push(
+                                        name(&format!("on.{}", model.sites[p].name)),
+                                        Owner::Weight(s, p),
+                                        shape,
+                                        Constraint::Real,
+                                        Init::Constant(0.0),
+                                        rows && link != Link::Matrix,
+                                    );
+                                }
+                                if structure.chain && free(s).count() > 1 {
+                                    slots.push(
+                                        name("chain"),
+                                        Owner::Chain(s),
+                                        [free(s).count() - 1].into(),
+                                        Constraint::Real,
+                                        Init::Constant(0.0),
+                                        false,
+                                    );
+                                }
+                            }
+                        }
                         Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
                     }
                 }
@@ -266,6 +358,9 @@ fn default_init(constraint: Constraint) -> Init {
     match constraint {
         Constraint::Real => Init::Constant(0.0),
         Constraint::UnitInterval => Init::Constant(0.5),
+        Constraint::Above(low) => Init::Constant(low + 1.0),
+        Constraint::Below(high) => Init::Constant(high - 1.0),
+        Constraint::Between(low, high) => Init::Constant(0.5 * low + 0.5 * high),
         Constraint::Positive | Constraint::Simplex | Constraint::LowerCholesky => Init::Constant(1.0),
     }
 }
@@ -279,6 +374,19 @@ pub fn constrain(g: &mut Builder, free: ValueId, constraint: Constraint) -> Valu
         Constraint::Real => free,
         Constraint::Positive => g.softplus(free),
         Constraint::UnitInterval => g.sigmoid(free),
+        Constraint::Above(low) => {
+            let above = g.softplus(free);
+            g.add_scalar(above, low)
+        }
+        Constraint::Below(high) => {
+            let below = g.softplus(free);
+            g.scalar_sub(high, below)
+        }
+        Constraint::Between(low, high) => {
+            let share = g.sigmoid(free);
+            let way = g.mul_scalar(share, high - low);
+            g.add_scalar(way, low)
+        }
         Constraint::Simplex => {
             let log = g.log_softmax(free);
             g.exp(log)
@@ -300,6 +408,9 @@ pub fn unconstrain(x: f64, constraint: Constraint) -> f64 {
         // ln(e^x - 1), without overflow
         Constraint::Positive | Constraint::LowerCholesky => x + (-(-x).exp_m1()).ln(),
         Constraint::UnitInterval => (x / (1.0 - x)).ln(),
+        Constraint::Above(low) => unconstrain(x - low, Constraint::Positive),
+        Constraint::Below(high) => unconstrain(high - x, Constraint::Positive),
+        Constraint::Between(low, high) => ((x - low) / (high - x)).ln(),
         Constraint::Simplex => x.ln(),
     }
 }
@@ -334,5 +445,36 @@ impl<'p> Lowering<'p> {
     /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
     pub fn all_slots(&mut self) -> Vec<ValueId> {
         (0..self.slots.list.len()).map(|at| self.slot(at)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Executable;
+    use crate::rng::Key;
+
+    #[test]
+    fn constrained_values_come_back_from_their_free_numbers() {
+        let cases = [
+            (Constraint::Real, -2.5),
+            (Constraint::Positive, 0.3),
+            (Constraint::UnitInterval, 0.9),
+            (Constraint::Above(-3.0), -2.75),
+            (Constraint::Below(2.0), -1.5),
+            (Constraint::Between(-1.0, 3.0), 2.5),
+        ];
+        for (constraint, x) in cases {
+            assert!(constraint.contains(x));
+            let mut g = Builder::new();
+            let free = g.scalar(unconstrain(x, constraint));
+            let value = constrain(&mut g, free, constraint);
+            g.output("value", value);
+            let mut exe = Executable::<f64>::compile(&g.finish());
+            exe.run(&[], Key::new(0));
+            assert!((exe.output(0)[0] - x).abs() < 1e-14, "{constraint:?}: {x} came back as {}", exe.output(0)[0]);
+            let Init::Constant(start) = default_init(constraint) else { unreachable!("numbers start at numbers") };
+            assert!(constraint.contains(start), "{constraint:?} starts at {start}");
+        }
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn dtype(map: Binary, operands: &[DType]) -> DType {
         Add | Sub | Mul | MulAbsorbing | Rem => join_numbers(operands),
         Maximum | Minimum => join(operands),
         Eq | Ne | Lt | Le | Gt | Ge | And | Or => DType::Bool,
-        Div | Pow | Atan2 | Xlogy | LogAddExp | LogSubExp | Lbeta | GammaIncP | GammaIncPda | GammaIncQ => DType::Real,
+        Div | Pow | Atan2 | Xlogy | LogAddExp | LogSubExp | Lbeta | GammaIncP | GammaIncPda | GammaIncQ
+        | VonMisesMass | VonMisesMassDk => DType::Real,
     }
 }
 
@@ -191,6 +192,28 @@ pub(super) fn row(map: Binary) -> Row {
                 }
             },
         },
+        Binary::VonMisesMass => {
+            scaled!("von_mises_mass", |g, x, _y| g.push(Op::Binary(Binary::VonMisesMassDk), x), |g, x, _y| {
+                von_mises_density(g, x)
+            })
+        }
+        // d/dt: density (cos t - I_1(k)/I_0(k))
+        Binary::VonMisesMassDk => Row {
+            name: "von_mises_mass_dk",
+            vjp: |v| {
+                v.refuse(0);
+                if v.needs(1) {
+                    let density = von_mises_density(v.g, v.x);
+                    let (i0, i1) = (v.g.i0e(v.x[0]), v.g.i1e(v.x[0]));
+                    let length = v.g.div(i1, i0);
+                    let cosine = v.g.cos(v.x[1]);
+                    let score = v.g.sub(cosine, length);
+                    let d = v.g.mul(density, score);
+                    let cotangent = v.scale(d);
+                    v.give_summed(1, cotangent);
+                }
+            },
+        },
         Binary::Eq => flat!("eq"),
         Binary::Ne => flat!("ne"),
         Binary::Lt => flat!("lt"),
@@ -284,6 +307,19 @@ fn gamma_density(g: &mut Builder, x: &[ValueId]) -> ValueId {
     g.exp(d)
 }
 
+/// `e^(k (cos t - 1)) / (2 pi e^-k I_0(k))`
+fn von_mises_density(g: &mut Builder, x: &[ValueId]) -> ValueId {
+    let half = g.mul_scalar(x[1], 0.5);
+    let sine = g.sin(half);
+    let square = g.square(sine);
+    let twice = g.mul_scalar(square, -2.0);
+    let power = g.mul(x[0], twice);
+    let bell = g.exp(power);
+    let bessel = g.i0e(x[0]);
+    let norm = g.mul_scalar(bessel, std::f64::consts::TAU);
+    g.div(bell, norm)
+}
+
 /// `x^(a-1) (1-x)^(b-1) / B(a, b)`
 fn beta_density(g: &mut Builder, x: &[ValueId]) -> ValueId {
     let (a, b) = (g.add_scalar(x[0], -1.0), g.add_scalar(x[1], -1.0));
@@ -341,6 +377,8 @@ pub(super) fn samples() -> Vec<Sample> {
         (GammaIncP, positive, positive),
         (GammaIncPda, positive, positive),
         (GammaIncQ, positive, positive),
+        (VonMisesMass, positive, both),
+        (VonMisesMassDk, positive, both),
         (Eq, both, both),
         (Ne, both, both),
         (Lt, both, both),

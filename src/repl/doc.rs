@@ -3,25 +3,12 @@
 use super::commands;
 use super::state::{Checked, Program};
 use crate::check::modules::{LIBRARY, Module, function_of};
-use crate::dist::{self, DistDef, Reparam};
+use crate::dist::{self, DistDef, Reparam, wrappers};
 use crate::index::Idx;
 use crate::source::FileId;
 use crate::syntax::ast::{self, Expr, ExprKind, ParameterKind, Return};
 use crate::syntax::lexer::{TokenKind, tokenize};
 use crate::{builtins, data};
-
-/// A distribution that takes others; it has no row in the table.
-struct Wrapper {
-    name: &'static str,
-    signature: &'static str,
-    doc: &'static str,
-}
-
-const WRAPPERS: &[Wrapper] = &[Wrapper {
-    name: "Mixture",
-    signature: "Mixture(weights, [D, …])",
-    doc: "One of several distributions of one support, drawn with the given probabilities.",
-}];
 
 /// What a reader of files gives, by the name of its format.
 const READERS: &[(&str, &str)] = &[
@@ -44,12 +31,12 @@ pub fn is_distribution(e: &Expr) -> bool {
 
 /// Whether `name` is a family of distributions.
 pub fn is_family(name: &str) -> bool {
-    dist::names().contains(&name) || WRAPPERS.iter().any(|w| w.name == name)
+    dist::names().contains(&name) || wrappers::get(name).is_some()
 }
 
 /// The names of all families.
 pub fn families() -> impl Iterator<Item = &'static str> {
-    dist::names().into_iter().chain(WRAPPERS.iter().map(|w| w.name))
+    dist::names().into_iter().chain(wrappers::TABLE.iter().map(|w| w.name))
 }
 
 /// The names of all functions that can be called, those of data expressions too.
@@ -65,14 +52,14 @@ pub fn functions() -> Vec<&'static str> {
 /// `Gamma(concentration, rate)`
 fn dist_signature(row: &DistDef) -> String {
     let params: Vec<String> =
-        row.params.iter().map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name))).collect();
+        row.arguments().iter().map(|p| p.default.map_or(p.name.to_string(), |d| format!("{} = {d}", p.name))).collect();
     format!("{}({})", row.name, params.join(", "))
 }
 
 /// Every signature of the distribution or function `name`, the usual one first.
 pub fn signatures(name: &str) -> Vec<String> {
     let rows = dist::forms(name).into_iter().map(|id| dist_signature(dist::get(id)));
-    let wrappers = WRAPPERS.iter().filter(|w| w.name == name).map(|w| w.signature.to_string());
+    let wrappers = wrappers::get(name).into_iter().map(|w| w.signature.to_string());
     let functions = builtins::get(name).map(|f| f.signature.to_string());
     let mut out: Vec<String> = rows.chain(wrappers).chain(functions).collect();
     if out.is_empty() {
@@ -156,8 +143,11 @@ fn command(name: &str) -> Option<String> {
 }
 
 fn distribution(name: &str) -> Option<String> {
-    if let Some(wrapper) = WRAPPERS.iter().find(|w| w.name == name) {
-        return Some(format!("{}\n  {}\n", wrapper.signature, wrapper.doc));
+    if let Some(wrapper) = wrappers::get(name) {
+        let mut rows: Vec<(&str, String)> = wrapper.params.iter().map(|p| (p.0, p.1.to_string())).collect();
+        rows.push(("density", wrapper.formula.to_string()));
+        rows.push(("example", wrapper.example.to_string()));
+        return Some(format!("{}\n  {}\n{}", wrapper.signature, wrapper.summary, listed(&rows)));
     }
     let forms = dist::forms(name);
     let first = dist::get(*forms.first()?);
@@ -169,7 +159,7 @@ fn distribution(name: &str) -> Option<String> {
     out.push_str(&format!("  {}\n", first.summary));
     let mut rows: Vec<(&str, String)> = Vec::new();
     for &id in &forms {
-        for param in dist::get(id).params {
+        for param in dist::get(id).arguments() {
             if !rows.iter().any(|(name, _)| *name == param.name) {
                 let rank = ["", "vector, ", "matrix, "][param.event_rank.min(2)];
                 rows.push((param.name, format!("{rank}{}", param.support.words())));
@@ -190,11 +180,14 @@ fn distribution(name: &str) -> Option<String> {
         }
         .to_string(),
     ));
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    for (name, text) in rows {
-        out.push_str(&format!("  {name:width$}  {text}\n"));
-    }
+    out.push_str(&listed(&rows));
     Some(out)
+}
+
+/// Names in a column, with their texts.
+fn listed(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter().map(|(name, text)| format!("  {name:width$}  {text}\n")).collect()
 }
 
 fn function(name: &str) -> Option<String> {

@@ -20,11 +20,19 @@ const SUPPORTS: &[(SupportKind, &[usize], Option<(f64, f64)>)] = &[
     (SupportKind::Simplex, &[5], None),
     (SupportKind::Ordered, &[1], None),
     (SupportKind::Ordered, &[4], None),
+    (SupportKind::PositiveOrdered, &[1], None),
+    (SupportKind::PositiveOrdered, &[4], None),
+    (SupportKind::UnitVector, &[2], None),
+    (SupportKind::UnitVector, &[5], None),
+    (SupportKind::SumToZero, &[2], None),
+    (SupportKind::SumToZero, &[5], None),
     (SupportKind::LowerCholesky, &[1, 1], None),
     (SupportKind::LowerCholesky, &[3, 3], None),
     (SupportKind::PositiveDefinite, &[3, 3], None),
     (SupportKind::CorrelationCholesky, &[2, 2], None),
     (SupportKind::CorrelationCholesky, &[4, 4], None),
+    (SupportKind::Correlation, &[2, 2], None),
+    (SupportKind::Correlation, &[4, 4], None),
 ];
 
 /// x, ln |det J| and the coordinates of x again, for a batch of coordinates.
@@ -67,7 +75,7 @@ fn free(support: SupportKind, event: &[usize], x: &[f64]) -> Vec<f64> {
     match support {
         SupportKind::Simplex => x[..x.len() - 1].to_vec(),
         SupportKind::LowerCholesky | SupportKind::PositiveDefinite => lower(false),
-        SupportKind::CorrelationCholesky => lower(true),
+        SupportKind::CorrelationCholesky | SupportKind::Correlation => lower(true),
         _ => x.to_vec(),
     }
 }
@@ -130,7 +138,12 @@ fn log_determinants_are_those_of_the_jacobian() {
                     moved(h).iter().zip(moved(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect()
                 })
                 .collect();
-            let want = log_abs_det(jacobian);
+            // As many rows as coordinates; the columns are more where the support is a surface, whose area counts then.
+            let gram: Vec<Vec<f64>> = jacobian
+                .iter()
+                .map(|a| jacobian.iter().map(|b| a.iter().zip(b).map(|(x, y)| x * y).sum()).collect())
+                .collect();
+            let want = 0.5 * log_abs_det(gram);
             let got = trip(support, ends, &u, flat.clone()).log_det[0];
             assert!((got - want).abs() < 1e-6, "{support:?}{event:?}: {got}, finite differences {want}");
         }
@@ -146,7 +159,9 @@ fn extreme_coordinates_leave_no_nan() {
                 let u: Vec<f64> = (0..flat.count()).map(|i| if i % 2 == 0 { size } else { size * alternate }).collect();
                 let end = trip(support, ends, &u, flat.clone());
                 assert!(end.log_det.iter().all(|x| x.is_finite()), "{support:?} {size}: {:?}", end.log_det);
-                let matrix = support == SupportKind::PositiveDefinite;
+                let matrix = matches!(support, SupportKind::PositiveDefinite | SupportKind::Correlation);
+                // e^700 is the largest step, a sum of several may overflow
+                let matrix = matrix || support == SupportKind::PositiveOrdered;
                 assert!(matrix || end.x.iter().all(|x| x.is_finite()), "{support:?} {size}: {:?}", end.x);
                 // the same in single precision, where e^700 is infinite
                 let mut g = Builder::new();
@@ -186,6 +201,18 @@ fn checks_refuse_what_is_outside() {
         (Simplex, &[1.5, -0.5], None, false),
         (Ordered, &[0.0, 1.0], None, true),
         (Ordered, &[1.0, 1.0], None, false),
+        (PositiveOrdered, &[0.5, 1.0], None, true),
+        (PositiveOrdered, &[-0.5, 1.0], None, false),
+        (UnitVector, &[0.6, -0.8], None, true),
+        (UnitVector, &[0.6, 0.9], None, false),
+        (SumToZero, &[2.0, -1.5, -0.5], None, true),
+        (SumToZero, &[2.0, -1.5, 0.5], None, false),
+        (OneHot, &[0.0, 1.0], None, true),
+        (OneHot, &[1.0, 1.0], None, false),
+        (OneHot, &[0.5, 0.5], None, false),
+        (Correlation, &[1.0, 0.5, 0.5, 1.0], None, true),
+        (Correlation, &[1.0, 0.5, 0.5, 2.0], None, false),
+        (Correlation, &[1.0, 1.5, 1.5, 1.0], None, false),
         (Boolean, &[2.0], None, false),
         (Integer, &[-2.0], None, true),
         (Integer, &[0.5], None, false),
@@ -208,4 +235,34 @@ fn checks_refuse_what_is_outside() {
         assert!(!support.words().is_empty());
     }
     assert!(Positive.matches(NonNegative) && !Positive.matches(UnitInterval));
+}
+
+/// Ends that the graph does not know, element by element: two-sided, one-sided, none.
+#[test]
+fn ends_of_an_array_may_be_infinite_one_by_one() {
+    let inf = f64::INFINITY;
+    let ends = [(-2.0, 5.0), (-inf, 5.0), (-2.0, inf), (-inf, inf)];
+    let us = [0.3, -1.2, 2.0, -0.7, 400.0, -400.0, 90.0, -90.0];
+    for &u in &us {
+        let mut g = Builder::new();
+        let lower = g.constant(ends.iter().map(|e| e.0).collect(), Shape::from([4]), DType::Real);
+        let upper = g.constant(ends.iter().map(|e| e.1).collect(), Shape::from([4]), DType::Real);
+        let given = g.constant(vec![u; 4], Shape::from([4]), DType::Real);
+        let (x, log_det) = SupportKind::Interval.constrain(&mut g, given, Some((lower, upper)));
+        let back = SupportKind::Interval.unconstrain(&mut g, x, Some((lower, upper)));
+        let total = g.add(x, log_det);
+        let total = g.sum_all(total);
+        let gradient = crate::autodiff::gradient(&mut g, total, &[given, lower, upper]).expect("smooth");
+        let values = evaluate(&g, &[&[x, log_det, back][..], &gradient].concat());
+        for (at, &end) in ends.iter().enumerate() {
+            let one = trip(SupportKind::Interval, Some(end), &[u], Shape::scalar());
+            assert!(
+                close(values[0][at], one.x[0], 1e-14) && close(values[1][at], one.log_det[0], 1e-14),
+                "{end:?} {u}"
+            );
+            assert!(u.abs() > 10.0 || close(values[2][at], u, 1e-12), "{end:?} {u}: {}", values[2][at]);
+        }
+        assert!(u > 300.0 || values[3..].iter().flatten().all(|d| !d.is_nan()), "{u}: {:?}", &values[3..]);
+        assert!(values[4][1] == 0.0 && values[4][3] == 0.0 && values[5][2] == 0.0, "{u}: {:?}", &values[3..]);
+    }
 }

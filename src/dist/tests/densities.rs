@@ -169,16 +169,106 @@ fn integral_of_plane(id: DistId, params: &[Array]) -> f64 {
 fn vector_densities_integrate_to_one() {
     let total = integral_of_plane(DistId::DIRICHLET, &[Array::vector(&[2.0, 3.0, 0.8])]);
     assert!((total - 1.0).abs() < 1e-6, "Dirichlet: {total}");
-    for id in [DistId::MULTIVARIATE_NORMAL_COV, DistId::MULTIVARIATE_NORMAL_PRECISION, DistId::MULTIVARIATE_NORMAL_TRIL]
-    {
+    for id in [
+        DistId::MULTIVARIATE_NORMAL_COV,
+        DistId::MULTIVARIATE_NORMAL_PRECISION,
+        DistId::MULTIVARIATE_NORMAL_TRIL,
+        DistId::MULTIVARIATE_NORMAL_LOW_RANK,
+        DistId::GAUSSIAN_RANDOM_WALK,
+        DistId::AR,
+        DistId::ZERO_SUM_NORMAL,
+        DistId::GUMBEL_SOFTMAX_PROBS,
+        DistId::GUMBEL_SOFTMAX_LOGITS,
+    ] {
         let total = integral_of_plane(id, &parameter_sets(id)[0]);
         assert!((total - 1.0).abs() < 1e-6, "{}: {total}", get(id).name);
     }
 }
 
+/// Two by two: the entry off the diagonal alone is free.
+#[test]
+fn correlation_densities_integrate_to_one() {
+    let n = 4001;
+    let us: Vec<f64> = (0..n).map(|i| 12.0 * (2.0 * f64::from(i) / f64::from(n - 1) - 1.0)).collect();
+    for id in [DistId::LKJ_CHOLESKY, DistId::LKJ] {
+        for concentration in [0.7, 1.0, 2.0, 5.0] {
+            let mut g = Builder::new();
+            let d = dist(&mut g, id, &[Array::scalar(concentration), Array::zeros(&[2, 2])]);
+            let u = g.constant(us.clone(), Shape::from([n as usize, 1]), DType::Real);
+            let (x, log_det) = d.support().constrain(&mut g, u, None);
+            let lp = d.log_prob(&mut g, x);
+            let values = evaluate(&g, &[lp, log_det]);
+            let terms = values[0].iter().zip(&values[1]).map(|(lp, log_det)| (lp + log_det).exp());
+            let total = terms.sum::<f64>() * (us[1] - us[0]);
+            // at the ends of the line, where |r| is 1 up to rounding, a low concentration has a little mass left
+            assert!((total - 1.0).abs() < 1e-6, "{} {concentration}: {total}", get(id).name);
+        }
+    }
+}
+
+/// As one long normal vector whose covariance is the Kronecker product.
+#[test]
+fn a_matrix_normal_is_a_normal_vector() {
+    let params = parameter_sets(DistId::MATRIX_NORMAL).remove(0);
+    let (n, m) = (2, 3);
+    let x: Vec<f64> = (0..n * m).map(|i| (1.3 * i as f64).sin()).collect();
+    let mut factor = vec![0.0; (n * m) * (n * m)];
+    for i in 0..n * m {
+        for j in 0..n * m {
+            factor[i * n * m + j] = params[1].data[i / m * n + j / m] * params[2].data[i % m * m + j % m];
+        }
+    }
+    let long = [Array::vector(&params[0].data), Array::matrix(n * m, &factor)];
+    let mut g = Builder::new();
+    let (d, long) =
+        (dist(&mut g, DistId::MATRIX_NORMAL, &params), dist(&mut g, DistId::MULTIVARIATE_NORMAL_TRIL, &long));
+    let (xm, xv) = (
+        Array { shape: vec![n, m], data: x.clone() }.put(&mut g, DType::Real),
+        Array::vector(&x).put(&mut g, DType::Real),
+    );
+    let pairs = [
+        (d.log_prob(&mut g, xm), long.log_prob(&mut g, xv)),
+        (d.entropy(&mut g).expect("closed"), long.entropy(&mut g).expect("closed")),
+        (d.variance(&mut g).expect("closed"), long.variance(&mut g).expect("closed")),
+    ];
+    for (a, b) in pairs {
+        let values = evaluate(&g, &[a, b]);
+        assert!(values[0].iter().zip(&values[1]).all(|(a, b)| close(*a, *b, 1e-13)), "{values:?}");
+    }
+}
+
+/// As a normal with the covariance written out.
+#[test]
+fn a_low_rank_normal_is_the_normal_of_its_covariance() {
+    for params in parameter_sets(DistId::MULTIVARIATE_NORMAL_LOW_RANK) {
+        let (k, rank) = (params[1].shape[0], params[1].shape[1]);
+        let mut cov = vec![0.0; k * k];
+        for i in 0..k {
+            for j in 0..k {
+                cov[i * k + j] = (0..rank).map(|r| params[1].data[i * rank + r] * params[1].data[j * rank + r]).sum();
+            }
+            cov[i * k + i] += params[2].data[i];
+        }
+        let x = Array::vector(&(0..k).map(|i| (1.3 * i as f64 + 0.2).sin()).collect::<Vec<_>>());
+        let mut g = Builder::new();
+        let d = dist(&mut g, DistId::MULTIVARIATE_NORMAL_LOW_RANK, &params);
+        let full = dist(&mut g, DistId::MULTIVARIATE_NORMAL_COV, &[params[0].clone(), Array::matrix(k, &cov)]);
+        let x = x.put(&mut g, DType::Real);
+        let pairs = [
+            (d.log_prob(&mut g, x), full.log_prob(&mut g, x)),
+            (d.entropy(&mut g).expect("closed"), full.entropy(&mut g).expect("closed")),
+            (d.variance(&mut g).expect("closed"), full.variance(&mut g).expect("closed")),
+        ];
+        for (a, b) in pairs {
+            let values = evaluate(&g, &[a, b]);
+            assert!(values[0].iter().zip(&values[1]).all(|(a, b)| close(*a, *b, 1e-13)), "{values:?}");
+        }
+    }
+}
+
 #[test]
 fn multinomial_masses_sum_to_one() {
-    for id in [DistId::MULTINOMIAL_PROBS, DistId::MULTINOMIAL_LOGITS] {
+    for id in [DistId::MULTINOMIAL_PROBS, DistId::MULTINOMIAL_LOGITS, DistId::DIRICHLET_MULTINOMIAL] {
         let params = &parameter_sets(id)[0];
         let vectors: Vec<f64> = (0..=9)
             .flat_map(|a| (0..=9 - a).flat_map(move |b| [f64::from(a), f64::from(b), f64::from(9 - a - b)]))

@@ -11,13 +11,13 @@ use crate::dist::{Dist, DistId, Reparam, Sampler, get};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::rng::{Key, Philox};
 
-const N: usize = 20_000;
+pub const N: usize = 20_000;
 
 /// `sqrt(-ln(alpha / 2) / 2)` for alpha = 1e-6: the quantile of the Kolmogorov distribution.
-const KOLMOGOROV: f64 = 2.694;
+pub const KOLMOGOROV: f64 = 2.694;
 
 /// The largest distance of the empirical cdf from `below` at sorted draws, times sqrt(n).
-fn kolmogorov(below: &[f64]) -> f64 {
+pub fn kolmogorov(below: &[f64]) -> f64 {
     let n = below.len() as f64;
     let distance = below.iter().enumerate().map(|(i, &p)| (p - i as f64 / n).abs().max((p - (i + 1) as f64 / n).abs()));
     distance.fold(0.0, f64::max) * n.sqrt()
@@ -74,7 +74,7 @@ fn continuous_draws_follow_their_cdf() {
 
 /// Chi-square of counts against masses, small cells pooled, as a number of standard deviations of its normal
 /// approximation (Wilson & Hilferty 1931); 4.9 has a false alarm of 1e-6 with room for its skewness.
-fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
+pub fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
     let (mut statistic, mut cells) = (0.0, 0.0f64);
     let (mut pooled_count, mut pooled_mass) = (0.0, 0.0);
     let mut cell = |count: f64, mass: f64| {
@@ -102,7 +102,7 @@ fn chi_square(counts: &[f64], masses: &[f64], n: f64) -> f64 {
     ((statistic / freedom).cbrt() - (1.0 - spread)) / spread.sqrt()
 }
 
-fn counts_of(draws: &[f64], lowest: f64, cells: usize) -> Vec<f64> {
+pub fn counts_of(draws: &[f64], lowest: f64, cells: usize) -> Vec<f64> {
     let mut counts = vec![0.0; cells];
     for x in draws {
         counts[(x - lowest) as usize] += 1.0;
@@ -135,7 +135,7 @@ fn columns(id: DistId, params: &[Array]) -> Vec<Vec<Vec<f64>>> {
     let shape = Shape::from([N]).concat(&event);
     let ids: Vec<ValueId> = match &d {
         Dist::Row { params, .. } => params.clone(),
-        Dist::Mixture { .. } => unreachable!("a row"),
+        _ => unreachable!("a row"),
     };
     let mut values = vec![g.draw(id, &ids, shape.clone())];
     values.extend(d.rsample(&mut g, &shape));
@@ -237,6 +237,106 @@ fn multinomial_draws_have_binomial_marginals() {
 }
 
 #[test]
+fn matrix_and_series_draws_have_the_right_marginals() {
+    for params in parameter_sets(DistId::WISHART) {
+        let (df, scale, n) = (params[0].data[0], &params[1].data, params[1].shape[0]);
+        for columns in columns(DistId::WISHART, &params) {
+            for i in 0..n {
+                let p = [0.5 * df, 0.5 / scale[i * n + i]];
+                assert_marginal("Wishart", columns[i * n + i].clone(), DistId::GAMMA, &p);
+            }
+        }
+        for columns in columns(DistId::INVERSE_WISHART, &params) {
+            for i in 0..n {
+                let p = [0.5 * (df - n as f64 + 1.0), 0.5 * scale[i * n + i]];
+                assert_marginal("InverseWishart", columns[i * n + i].clone(), DistId::INVERSE_GAMMA, &p);
+            }
+        }
+    }
+    for params in parameter_sets(DistId::LKJ) {
+        let (concentration, k) = (params[0].data[0], params[1].shape[0]);
+        // every correlation is 2 Beta - 1, whatever its place
+        let shape = concentration - 1.0 + 0.5 * k as f64;
+        for columns in columns(DistId::LKJ, &params) {
+            for (i, j) in (0..k).flat_map(|i| (0..i).map(move |j| (i, j))) {
+                let unit: Vec<f64> = columns[i * k + j].iter().map(|r| 0.5 * (r + 1.0)).collect();
+                assert_marginal("LKJ", unit, DistId::BETA, &[shape, shape]);
+            }
+        }
+        for columns in columns(DistId::LKJ_CHOLESKY, &params) {
+            for i in 1..k {
+                let unit: Vec<f64> = columns[i * k].iter().map(|r| 0.5 * (r + 1.0)).collect();
+                assert_marginal("LKJCholesky", unit, DistId::BETA, &[shape, shape]);
+            }
+        }
+    }
+    for params in parameter_sets(DistId::GAUSSIAN_RANDOM_WALK) {
+        let [scale, drift, start] = [0, 1, 2].map(|i| params[i].data[0]);
+        for columns in columns(DistId::GAUSSIAN_RANDOM_WALK, &params) {
+            for (t, column) in columns.into_iter().enumerate() {
+                let steps = t as f64 + 1.0;
+                assert_marginal(
+                    "GaussianRandomWalk",
+                    column,
+                    DistId::NORMAL,
+                    &[start + drift * steps, scale * steps.sqrt()],
+                );
+            }
+        }
+    }
+    for params in parameter_sets(DistId::AR) {
+        let (c, scale, loc, n) = (&params[0].data, params[1].data[0], params[2].data[0], params[3].data.len());
+        // the responses to one noise, whose squares sum to the variance
+        let mut psi = vec![1.0];
+        for t in 1..n {
+            psi.push((1..=t.min(c.len())).map(|i| c[i - 1] * psi[t - i]).sum::<f64>());
+        }
+        for columns in columns(DistId::AR, &params) {
+            for (t, column) in columns.into_iter().enumerate() {
+                let variance: f64 = psi[..=t].iter().map(|x| x * x).sum();
+                assert_marginal("AR", column, DistId::NORMAL, &[loc, scale * variance.sqrt()]);
+            }
+        }
+    }
+    for params in parameter_sets(DistId::ZERO_SUM_NORMAL) {
+        let k = params[1].data.len() as f64;
+        for columns in columns(DistId::ZERO_SUM_NORMAL, &params) {
+            for column in columns {
+                assert_marginal(
+                    "ZeroSumNormal",
+                    column,
+                    DistId::NORMAL,
+                    &[0.0, params[0].data[0] * (1.0 - 1.0 / k).sqrt()],
+                );
+            }
+        }
+    }
+}
+
+/// The largest entry is class k with probability p_k at every temperature.
+#[test]
+fn relaxed_classes_have_the_probabilities_of_their_classes() {
+    for (id, class) in [
+        (DistId::GUMBEL_SOFTMAX_PROBS, DistId::CATEGORICAL_PROBS),
+        (DistId::GUMBEL_SOFTMAX_LOGITS, DistId::CATEGORICAL_LOGITS),
+        (DistId::ONE_HOT_CATEGORICAL_PROBS, DistId::CATEGORICAL_PROBS),
+        (DistId::ONE_HOT_CATEGORICAL_LOGITS, DistId::CATEGORICAL_LOGITS),
+    ] {
+        for params in parameter_sets(id) {
+            let ks: Vec<f64> = (0..params[params.len() - 1].data.len()).map(|k| k as f64).collect();
+            let masses: Vec<f64> = log_prob(class, &params[params.len() - 1..], &ks).iter().map(|l| l.exp()).collect();
+            for columns in columns(id, &params) {
+                let top =
+                    |i: usize| (0..ks.len()).max_by(|&a, &b| columns[a][i].total_cmp(&columns[b][i])).expect("a class");
+                let classes: Vec<f64> = (0..N).map(|i| top(i) as f64).collect();
+                let deviation = chi_square(&counts_of(&classes, 0.0, ks.len()), &masses, N as f64);
+                assert!(deviation < 4.9, "{}{params:?}: {deviation}", get(id).name);
+            }
+        }
+    }
+}
+
+#[test]
 fn mixture_draws_follow_their_cdf() {
     let mut g = Builder::new();
     let weights = Array::vector(&[0.3, 0.7]).put(&mut g, DType::Real);
@@ -266,8 +366,13 @@ fn implicit_draws_move_with_the_quantiles() {
         if matches!(id, DistId::STUDENT_T | DistId::HALF_STUDENT_T) {
             continue; // two sources of noise: a draw is no quantile
         }
-        for params in parameter_sets(id) {
-            for moved in 0..params.len() {
+        for mut params in parameter_sets(id) {
+            // The location of an angle turns the circle: at 0 the ends of the interval lie opposite and stay.
+            let turns = id == DistId::VON_MISES;
+            if turns {
+                params[0] = Array::scalar(0.0);
+            }
+            for moved in usize::from(turns)..params.len() {
                 let mut g = Builder::new();
                 let d = dist(&mut g, id, &params);
                 let Dist::Row { params: ids, .. } = &d else { unreachable!("a row") };
@@ -292,6 +397,32 @@ fn implicit_draws_move_with_the_quantiles() {
                     assert!((a - b).abs() < 1e-6, "{}{params:?} parameter {moved}: {a} became {b}", get(id).name);
                 }
             }
+        }
+    }
+}
+
+/// E cos x and E sin x of an angle, differentiated through draws.
+#[test]
+fn gradients_through_angles_are_right_on_average() {
+    for params in parameter_sets(DistId::VON_MISES) {
+        let [loc, concentration] = [0, 1].map(|i| params[i].data[0]);
+        let n = 20_000;
+        let mut g = Builder::new();
+        let copies = [g.full(loc, Shape::from([n])), g.full(concentration, Shape::from([n]))];
+        let x = Dist::row(DistId::VON_MISES, copies).rsample(&mut g, &Shape::from([n])).expect("reparameterized");
+        let (sine, cosine) = (g.sin(x), g.cos(x));
+        let both = g.add(sine, cosine);
+        let total = g.sum_all(both);
+        let slopes = autodiff::gradient(&mut g, total, &copies).expect("implicit");
+        // E e^(i x) = A e^(i m), A = I_1/I_0, dA/dk = 1 - A/k - A^2
+        let (i0, i1) = (crate::kernels::special::i0e(concentration), crate::kernels::special::i1e(concentration));
+        let length = i1 / i0;
+        let growth = 1.0 - length / concentration - length * length;
+        let want = [length * (loc.cos() - loc.sin()), growth * (loc.sin() + loc.cos())];
+        for (got, want) in evaluate(&g, &slopes).iter().zip(want) {
+            let mean = got.iter().sum::<f64>() / n as f64;
+            let variance = got.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n as f64;
+            assert!((mean - want).abs() < 5.0 * (variance / n as f64).sqrt(), "{params:?}: {mean} instead of {want}");
         }
     }
 }

@@ -36,11 +36,77 @@ fn outside_the_support_log_densities_are_minus_infinity_with_zero_gradients() {
         (DistId::MULTINOMIAL_PROBS, [4.0, 4.0, 2.0]),
         (DistId::MULTINOMIAL_PROBS, [4.5, 4.5, 0.0]),
         (DistId::MULTINOMIAL_LOGITS, [12.0, -3.0, 0.0]),
+        (DistId::DIRICHLET_MULTINOMIAL, [4.0, 4.0, 2.0]),
+        (DistId::DIRICHLET_MULTINOMIAL, [4.5, 4.5, 0.0]),
+        (DistId::ONE_HOT_CATEGORICAL_PROBS, [1.0, 1.0, 0.0]),
+        (DistId::ONE_HOT_CATEGORICAL_PROBS, [0.5, 0.5, 0.0]),
+        (DistId::ONE_HOT_CATEGORICAL_LOGITS, [2.0, -1.0, 0.0]),
+        (DistId::GUMBEL_SOFTMAX_PROBS, [0.5, 0.4, 0.3]),
+        (DistId::GUMBEL_SOFTMAX_LOGITS, [0.5, 0.5, 0.0]),
+        (DistId::ZERO_SUM_NORMAL, [0.5, 0.4, 0.3]),
     ] {
         let (lp, gradients) = log_prob_and_gradients(id, &parameter_sets(id)[0], &Array::vector(&x));
         assert_eq!(lp, [f64::NEG_INFINITY], "{} at {x:?}", get(id).name);
         assert!(gradients.iter().flatten().all(|&d| d == 0.0), "{} at {x:?}: {gradients:?}", get(id).name);
     }
+}
+
+#[test]
+fn outside_the_support_of_matrices_log_densities_are_minus_infinity_with_zero_gradients() {
+    for (id, x) in [
+        (DistId::LKJ_CHOLESKY, [1.0, 0.0, 0.6, -0.8]),
+        (DistId::LKJ_CHOLESKY, [1.0, 0.0, 0.6, 0.9]),
+        (DistId::LKJ_CHOLESKY, [1.0, 0.1, 0.6, 0.8]),
+        (DistId::LKJ, [1.0, 1.5, 1.5, 1.0]),
+        (DistId::LKJ, [1.0, 0.5, 0.5, 2.0]),
+        (DistId::WISHART, [1.0, 2.0, 2.0, 1.0]),
+        (DistId::WISHART, [-1.0, 0.0, 0.0, 1.0]),
+        (DistId::INVERSE_WISHART, [1.0, 2.0, 2.0, 1.0]),
+    ] {
+        let (lp, gradients) = log_prob_and_gradients(id, &parameter_sets(id)[0], &Array::matrix(2, &x));
+        assert_eq!(lp, [f64::NEG_INFINITY], "{} at {x:?}", get(id).name);
+        assert!(gradients.iter().flatten().all(|&d| d == 0.0), "{} at {x:?}: {gradients:?}", get(id).name);
+    }
+}
+
+/// Lengths and sides of 1.
+#[test]
+fn the_smallest_vectors_and_matrices_work() {
+    let one = Array::matrix(1, &[1.0]);
+    for (id, params, x, want) in [
+        (DistId::LKJ_CHOLESKY, vec![Array::scalar(2.0), one.clone()], one.clone(), 0.0),
+        (DistId::LKJ, vec![Array::scalar(2.0), one.clone()], one.clone(), 0.0),
+        (DistId::ZERO_SUM_NORMAL, vec![Array::scalar(2.0), Array::zeros(&[1])], Array::vector(&[0.0]), 0.0),
+        (
+            DistId::GAUSSIAN_RANDOM_WALK,
+            vec![Array::scalar(1.0), Array::scalar(0.5), Array::scalar(1.0), Array::zeros(&[1])],
+            Array::vector(&[1.5]),
+            -0.918_938_533_204_672_8,
+        ),
+        (
+            DistId::AR,
+            vec![Array::vector(&[0.5, 0.2]), Array::scalar(1.0), Array::scalar(1.5), Array::zeros(&[1])],
+            Array::vector(&[1.5]),
+            -0.918_938_533_204_672_8,
+        ),
+    ] {
+        let (lp, gradients) = log_prob_and_gradients(id, &params, &x);
+        assert!((lp[0] - want).abs() < 1e-14, "{}: {lp:?}", get(id).name);
+        assert!(gradients.iter().flatten().all(|d| d.is_finite()), "{}: {gradients:?}", get(id).name);
+        let mut g = Builder::new();
+        let d = dist(&mut g, id, &params);
+        let draw = d.rsample(&mut g, &Shape::from(x.shape.clone())).expect("reparameterized");
+        let lp = d.log_prob(&mut g, draw);
+        assert!(evaluate(&g, &[lp])[0][0].is_finite(), "{}", get(id).name);
+    }
+}
+
+#[test]
+fn a_point_mass_is_at_its_point() {
+    let at = |x: f64| log_prob_and_gradients(DistId::DELTA, &[Array::scalar(1.5)], &Array::scalar(x));
+    assert_eq!(at(1.5).0, [0.0]);
+    assert_eq!(at(1.25).0, [f64::NEG_INFINITY]);
+    assert!(at(1.25).1.iter().flatten().all(|&d| d == 0.0));
 }
 
 #[test]

@@ -61,6 +61,9 @@ impl Array {
         assert_eq!(data.len(), n * n);
         Self { shape: vec![n, n], data: data.to_vec() }
     }
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
+    }
     pub fn put(&self, g: &mut Builder, dtype: DType) -> ValueId {
         g.constant(self.data.clone(), Shape::from(self.shape.clone()), dtype)
     }
@@ -163,6 +166,66 @@ pub fn parameter_sets(id: DistId) -> Vec<Vec<Array>> {
                 vec![Array::scalar(12.0), loc, Array::matrix(2, &[0.2, 0.0, 3.0, 2.0])],
             ]
         }
+        DistId::DELTA => scalars(&[&[1.2], &[0.0]]),
+        DistId::RELAXED_BERNOULLI_PROBS => scalars(&[&[0.7, 0.3], &[2.0, 0.9], &[0.3, 0.02]]),
+        DistId::RELAXED_BERNOULLI_LOGITS => scalars(&[&[0.7, 0.3], &[2.0, -4.0], &[0.6, 2.0]]),
+        DistId::ONE_HOT_CATEGORICAL_PROBS => vectors(simplexes),
+        DistId::ONE_HOT_CATEGORICAL_LOGITS => vectors(logits),
+        DistId::DIRICHLET_MULTINOMIAL => totals(&[&[2.0, 3.0, 0.8], &[12.0, 1.0, 4.0, 0.5]], 9.0),
+        DistId::GUMBEL_SOFTMAX_PROBS => {
+            vec![
+                vec![Array::scalar(0.8), Array::vector(&[0.2, 0.5, 0.3])],
+                vec![Array::scalar(2.0), Array::vector(&[0.9, 0.1])],
+            ]
+        }
+        DistId::GUMBEL_SOFTMAX_LOGITS => {
+            vec![
+                vec![Array::scalar(0.8), Array::vector(&[0.1, -1.0, 2.0])],
+                vec![Array::scalar(2.0), Array::vector(&[3.0, 3.0])],
+            ]
+        }
+        DistId::MULTIVARIATE_NORMAL_LOW_RANK => {
+            let factor =
+                |rank: usize, data: &[f64]| Array { shape: vec![data.len() / rank, rank], data: data.to_vec() };
+            vec![
+                vec![loc.clone(), factor(1, &[0.6, -1.4]), Array::vector(&[0.4, 1.5])],
+                vec![
+                    Array::vector(&[0.5, -1.0, 2.0]),
+                    factor(2, &[0.6, -1.4, 0.3, 0.2, 1.0, 0.0]),
+                    Array::vector(&[0.4, 1.5, 0.1]),
+                ],
+            ]
+        }
+        DistId::GAUSSIAN_RANDOM_WALK => [(1.2, 0.0, 0.0, 2), (0.5, 0.3, -2.0, 5)]
+            .into_iter()
+            .map(|(scale, drift, start, n)| {
+                vec![Array::scalar(scale), Array::scalar(drift), Array::scalar(start), Array::zeros(&[n])]
+            })
+            .collect(),
+        DistId::AR => {
+            [(vec![0.6], 1.2, 0.3, 2), (vec![0.5, -0.3, 0.2], 0.5, -2.0, 6), (vec![0.9, 0.1, 0.1], 0.5, 0.0, 2)]
+                .into_iter()
+                .map(|(coefficients, scale, loc, n)| {
+                    vec![Array::vector(&coefficients), Array::scalar(scale), Array::scalar(loc), Array::zeros(&[n])]
+                })
+                .collect()
+        }
+        DistId::ZERO_SUM_NORMAL => {
+            vec![vec![Array::scalar(1.2), Array::zeros(&[3])], vec![Array::scalar(0.3), Array::zeros(&[6])]]
+        }
+        DistId::MATRIX_NORMAL => vec![vec![
+            Array { shape: vec![2, 3], data: vec![0.5, -1.0, 2.0, 0.0, 1.0, 3.0] },
+            tril,
+            Array::matrix(3, &[0.8, 0.0, 0.0, 0.3, 1.1, 0.0, -0.5, 0.4, 0.6]),
+        ]],
+        DistId::WISHART | DistId::INVERSE_WISHART => vec![
+            vec![Array::scalar(9.5), spd],
+            vec![Array::scalar(11.0), Array::matrix(3, &[1.0, 0.3, -0.2, 0.3, 2.0, 0.5, -0.2, 0.5, 0.7])],
+        ],
+        DistId::LKJ_CHOLESKY | DistId::LKJ => [(2.0, 2), (1.0, 3), (0.7, 4), (5.0, 3)]
+            .into_iter()
+            .map(|(concentration, n)| vec![Array::scalar(concentration), Array::zeros(&[n, n])])
+            .collect(),
         DistId::FLAT | DistId::HALF_FLAT => vec![vec![]],
         other => panic!("give parameter sets for {} ({other})", get(other).name),
     }
@@ -173,9 +236,10 @@ pub fn close(got: f64, want: f64, tolerance: f64) -> bool {
     got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance * (1.0 + want.abs())
 }
 
-/// The rows whose draws are scalars of reals.
+/// The rows whose draws are scalars of reals and have a density: a point mass has none.
 pub fn continuous_scalars() -> impl Iterator<Item = DistId> {
-    crate::dist::ids().filter(|&id| get(id).is_proper() && get(id).event_rank == 0 && !get(id).is_discrete())
+    crate::dist::ids()
+        .filter(|&id| get(id).is_proper() && get(id).event_rank == 0 && !get(id).is_discrete() && id != DistId::DELTA)
 }
 /// The rows whose draws are scalars of ints.
 pub fn discrete_scalars() -> impl Iterator<Item = DistId> {

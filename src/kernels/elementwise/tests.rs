@@ -91,6 +91,8 @@ const BINARY: &[TwoOperands] = &[
     (Binary::GammaIncP, special::gammainc),
     (Binary::GammaIncPda, special::gammainc_da),
     (Binary::GammaIncQ, special::gammaincc),
+    (Binary::VonMisesMass, special::von_mises_mass),
+    (Binary::VonMisesMassDk, special::von_mises_mass_dk),
 ];
 
 fn arguments() -> Vec<f64> {

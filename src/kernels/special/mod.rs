@@ -9,6 +9,7 @@ mod gamma;
 mod incomplete_beta;
 mod incomplete_gamma;
 mod normal;
+mod von_mises;
 
 pub use bessel::{i0e, i1e};
 pub use beta::{digamma_difference, lbeta, lbeta_grad, lchoose, lmgamma};
@@ -20,6 +21,7 @@ pub use gamma::{digamma, lgamma, tetragamma, trigamma};
 pub use incomplete_beta::{betainc, betainc_da, betainc_db, betainc_dx};
 pub use incomplete_gamma::{gammainc, gammainc_da, gammainc_dx, gammaincc};
 pub use normal::{erf, erfc, erfcx, erfinv, gelu, log_ndtr, ndtr, ndtri, owens_t};
+pub use von_mises::{von_mises_mass, von_mises_mass_dk};
 
 #[cfg(test)]
 mod tests;

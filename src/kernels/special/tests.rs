@@ -281,3 +281,36 @@ fn small_upper_tails_keep_their_digits() {
     let i = betainc(1.0, 1e-12, 0.5);
     assert!((i / 1e-12 - std::f64::consts::LN_2).abs() < 1e-11, "{i:e}");
 }
+
+#[test]
+fn von_mises_masses_are_integrals_and_their_derivatives_differences() {
+    for k in [0.0, 1e-3, 0.3, 1.0, 4.0, 30.0, 1e3, 1e6] {
+        assert!((von_mises_mass(k, std::f64::consts::PI) - 0.5).abs() < 1e-14, "{k}");
+        assert!(von_mises_mass_dk(k, std::f64::consts::PI).abs() < 1e-14, "{k}");
+        let spread = 1.0 / f64::max(k, 1.0).sqrt();
+        for i in 1..12 {
+            let t = f64::from(i) * 0.5 * spread;
+            if t >= std::f64::consts::PI {
+                continue;
+            }
+            assert_eq!(von_mises_mass(k, -t), -von_mises_mass(k, t));
+            assert_eq!(von_mises_mass_dk(k, -t), -von_mises_mass_dk(k, t));
+            assert!((von_mises_mass(k, t + 2.0 * std::f64::consts::TAU) - von_mises_mass(k, t) - 2.0).abs() < 1e-10);
+            // Simpson's rule
+            let n = 2000;
+            let density = |s: f64| (-2.0 * k * (0.5 * s).sin().powi(2)).exp() / (std::f64::consts::TAU * i0e(k));
+            let h = t / f64::from(n);
+            let weight = |j: i32| if j == 0 || j == n { 1.0 } else { f64::from(2 + 2 * (j % 2)) };
+            let want: f64 = (0..=n).map(|j| weight(j) * density(f64::from(j) * h)).sum::<f64>() * h / 3.0;
+            assert!((von_mises_mass(k, t) - want).abs() < 1e-12, "{k} {t}");
+            if k > 0.0 {
+                let d = 1e-3 * k;
+                let f = |s: f64| von_mises_mass(k + s, t);
+                let slope = (8.0 * (f(d) - f(-d)) - (f(2.0 * d) - f(-2.0 * d))) / (12.0 * d);
+                let got = von_mises_mass_dk(k, t);
+                assert!((got - slope).abs() < 1e-8 * slope.abs() + 1e-12 / k, "{k} {t}: {got} instead of {slope}");
+            }
+        }
+    }
+    assert!(von_mises_mass(-1.0, 0.0).is_nan() && von_mises_mass_dk(f64::NAN, 0.0).is_nan());
+}
