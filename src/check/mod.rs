@@ -17,6 +17,7 @@ pub mod guides;
 mod loops;
 pub mod minibatch;
 pub mod modules;
+mod params;
 pub mod print;
 pub mod settings;
 pub mod size;

@@ -247,7 +247,7 @@ impl<'p> Lowering<'p> {
         let path = Dist::row(DistId::NORMAL, [loc_fixed, scale_fixed]);
         let densities = [normal, path].map(|q| {
             let log_prob = q.log_prob(&mut self.g, u);
-            let log_prob = self.g.sum_last(log_prob, support.event_rank());
+            let log_prob = self.g.sum_last(log_prob, support.free_rank());
             self.g.sub(log_prob, log_det)
         });
         GuideDraw { value, dist: None, log_prob: Some(densities[0]), log_prob_path: Some(densities[1]), joint: None }
