@@ -18,6 +18,8 @@ pub struct Options {
     pub model: Option<String>,
     /// `--set steps=100`
     pub settings: Vec<(String, String)>,
+    /// `--infer NAME`: the block that the settings change.
+    pub infer: Option<String>,
 }
 
 /// A compiled file: the program as far as it could be checked, and everything that was found wrong.
@@ -48,8 +50,12 @@ pub fn compile(
     let mut diags = Diagnostics::new();
     let root: FileId = sources.add(name, path, text);
     let modules = Modules::load(root, &mut sources, loader, &mut diags);
-    let mut checked =
-        check::Options { sizes: options.sizes.clone(), model: options.model.clone(), settings: Vec::new() };
+    let mut checked = check::Options {
+        sizes: options.sizes.clone(),
+        model: options.model.clone(),
+        settings: Vec::new(),
+        infer: options.infer.clone(),
+    };
     for (name, value) in &options.settings {
         // A setting of the command line is read as if it stood in an infer block.
         let text = format!("infer svi {{ {name} = {value} }}");

@@ -316,12 +316,18 @@ fn fits_that_are_not_there_are_3() {
 fn inference_that_fails_is_4_and_names_the_site() {
     let folder = project();
     let text = MODEL.replace("Normal(mu, 1)", "Normal(log(mu - 1000), 1)");
-    let model = write(&folder, "f.bayes", text);
+    let model = write(&folder, "f.bayes", &text);
     let ended = call(&["run", &model]).expect(4);
-    assert!(ended.out.is_empty() && ended.err.contains("y"), "{}", ended.err);
+    assert!(ended.out.is_empty() && ended.err.contains("the log density of `y` is NaN at step 1"), "{}", ended.err);
+    // Drawn at its place, as all messages are.
+    assert!(ended.err.contains("error[E1001]") && ended.err.contains("f.bayes:"), "{}", ended.err);
+    assert!(ended.err.contains("the logarithm of 0 or of a negative number"), "{}", ended.err);
     assert!(!folder.path().join("f.fit").exists());
     let json = call(&["run", &model, "--format", "json"]).expect(4).json();
     assert!(json["error"]["message"].is_string() && json["exit_code"] == 4);
+    let start = &json["diagnostics"][0]["start"];
+    let line = text.lines().position(|l| l.contains("log(mu - 1000)")).expect("it is there") + 1;
+    assert!(json["diagnostics"][0]["code"] == "E1001" && start["line"] == line, "{json}");
 }
 
 #[test]

@@ -516,10 +516,19 @@ impl<'p> Checker<'p> {
         let used = indices.iter().filter(|i| !matches!(i, Index::New(_))).count();
         if used > ty.shape.len() {
             let shape = self.program.shape_text(&ty.shape);
-            let message = format!("{used} indices for {} dimensions", ty.shape.len());
-            let d = Diagnostic::new(Code::E0309, message)
-                .label(span, format!("this has shape {shape}"))
-                .help("leave the last indices out");
+            let count = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+            let d = match ty.shape.len() {
+                0 => Diagnostic::new(Code::E0309, "a scalar has no elements to choose from")
+                    .label(span, "indexed here")
+                    .label(span, "this is a scalar")
+                    .help("leave the index out, or give the value a shape where it is defined"),
+                n => {
+                    let (found, has) = (count(used, "index", "indices"), count(n, "dimension", "dimensions"));
+                    Diagnostic::new(Code::E0309, format!("{found} for {has}"))
+                        .label(span, format!("this has shape {shape}"))
+                        .help("leave the last indices out")
+                }
+            };
             return Err(self.report(d));
         }
         let mut dims = ty.shape.iter();
@@ -554,7 +563,7 @@ impl<'p> Checker<'p> {
                             "an index must be an int",
                             e.span,
                             "not an int",
-                            "declare the data as `int[…]`, or use `floor`",
+                            "declare the data as `int[…]`",
                         ));
                     }
                     if at_ty.shape.is_empty() {

@@ -12,15 +12,22 @@ use crate::syntax::ast::{self, Elem, ExprKind as Syntax, GuideBody, StmtKind, Ta
 use std::collections::HashMap;
 
 /// Families that the language describes and that are not built yet.
-const LATER: &[&str] = &["low_rank", "laplace", "flow", "structured", "matrix_normal", "dropout", "mixture"];
+const LATER: &[&str] = &["laplace", "flow", "matrix_normal", "dropout", "mixture"];
+/// Families that can be used.
+pub const FAMILIES: &[&str] = &["mean_field", "full_rank", "low_rank", "structured", "delta"];
 
-/// The automatic family called `name`.
+/// The automatic family called `name`; the rank may follow as in `low_rank(4)`.
 pub fn family(name: &str) -> Option<Family> {
     Some(match name {
         "mean_field" => Family::MeanField,
         "full_rank" => Family::FullRank,
+        "low_rank" => Family::LowRank(None),
+        "structured" => Family::Structured,
         "delta" => Family::Delta,
-        _ => Family::Later(LATER.iter().find(|l| **l == name)?),
+        _ => match name.strip_prefix("low_rank(").and_then(|rest| rest.strip_suffix(')')) {
+            Some(rank) => Family::LowRank(Some(rank.trim().parse().ok().filter(|&k| k > 0)?)),
+            None => Family::Later(LATER.iter().find(|l| **l == name)?),
+        },
     })
 }
 
@@ -36,14 +43,34 @@ pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) 
 
 impl<'p> Checker<'p> {
     /// The family that an expression names, if it names one: `mean_field`, `low_rank(8)`.
-    fn family_of(&mut self, e: &ast::Expr) -> Option<Family> {
-        match &e.kind {
+    fn family_of(&mut self, e: &ast::Expr) -> R<Option<Family>> {
+        Ok(match &e.kind {
             Syntax::Name(name) => family(name),
-            Syntax::Call { callee, .. } => match &callee.kind {
+            Syntax::Call { callee, args } => match &callee.kind {
+                Syntax::Name(name) if name == "low_rank" => Some(self.low_rank(args, e.span)?),
                 Syntax::Name(name) => family(name).filter(|f| matches!(f, Family::Later(_))),
                 _ => None,
             },
             _ => None,
+        })
+    }
+    fn low_rank(&mut self, args: &[ast::Arg], span: Span) -> R<Family> {
+        let rank = match args {
+            [arg] if arg.name.as_ref().is_none_or(|n| n.name == "rank") => match arg.value.kind {
+                Syntax::Int(k) => usize::try_from(k).ok().filter(|&k| k > 0),
+                _ => None,
+            },
+            _ => None,
+        };
+        match rank {
+            Some(k) => Ok(Family::LowRank(Some(k))),
+            None => Err(self.error(
+                Code::E0605,
+                "`low_rank` takes its rank, a whole number of at least 1",
+                span,
+                "not such a family",
+                "write for example `low_rank(4)`",
+            )),
         }
     }
 
@@ -51,7 +78,7 @@ impl<'p> Checker<'p> {
     pub(super) fn guide(&mut self, guide: &'p ast::Guide, span: Span) -> R<()> {
         match &guide.body {
             GuideBody::Family(e) => {
-                let Some(family) = self.family_of(e) else {
+                let Some(family) = self.family_of(e)? else {
                     return Err(self.unknown_family(e));
                 };
                 let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e));
@@ -84,13 +111,13 @@ impl<'p> Checker<'p> {
             _ => super::expr::dotted(e),
         }
         .unwrap_or_default();
-        let names = ["mean_field", "full_rank", "delta"];
         let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`"))
             .label(e.span, "unknown family");
-        d = match nearest(&name, names.into_iter().chain(LATER.iter().copied())) {
+        d = match nearest(&name, FAMILIES.iter().chain(LATER).copied()) {
             Some(near) => d.help(format!("there is `{near}`")).fix(e.span, near),
             None => {
-                d.help("the families are `mean_field`, `full_rank` and `delta`; `guide { … }` gives one for each site")
+                let names = FAMILIES.join("`, `");
+                d.help(format!("the families are `{names}`; `guide {{ … }}` gives one for each site"))
             }
         };
         self.report(d)
@@ -127,7 +154,7 @@ impl<'p> Checker<'p> {
                     ));
                 }
                 let sites = self.guide_targets(target, all, steps)?;
-                if let Some(family) = self.family_of(dist) {
+                if let Some(family) = self.family_of(dist)? {
                     for &site in &sites {
                         self.site_values.insert(self.model.sites[site].name.clone(), site);
                     }
@@ -344,8 +371,8 @@ impl<'p> Checker<'p> {
         if !missing.is_empty() {
             let names =
                 missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
-                .label(span, "this guide");
+            let which = if name == "guide" { "the guide".to_string() } else { format!("the guide `{name}`") };
+            let mut d = Diagnostic::new(Code::E0601, format!("{which} leaves out {names}")).label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }

@@ -101,13 +101,13 @@ impl<'p> Checker<'p> {
         for site in &self.model.sites {
             roots.extend(site.dist.args());
         }
-        for step in &self.model.steps {
-            match step {
-                Step::Factor(e) => roots.push(*e),
-                Step::Marginal(at) => roots.push(self.model.marginals[*at].value),
-                _ => {}
-            }
-        }
+        let factor = |step: &Step| match step {
+            Step::Factor(e) => Some(*e),
+            Step::Marginal(at) => Some(self.model.marginals[*at].value),
+            _ => None,
+        };
+        let factors: Vec<ExprId> = self.model.steps.iter().filter_map(factor).collect();
+        roots.extend(&factors);
         for guide in &self.program.guides {
             for step in &guide.steps {
                 if let GuideStep::Explicit { dist, .. } = step {
@@ -141,7 +141,12 @@ impl<'p> Checker<'p> {
                 let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
                     .label(expr.span, "needs all rows at once")
                     .label(batch, format!("but a minibatch of `{name}` has only some of them"))
-                    .help("remove `minibatch`, or move the operation to the data");
+                    .help(match &expr.kind {
+                        ExprKind::Call { def, .. } if def.name == "sum" && factors.contains(&e) => {
+                            "`factor` adds the elements of an array by itself, and scales them: leave `sum` out"
+                        }
+                        _ => "remove `minibatch`, or move the operation to the data",
+                    });
                 self.report(d);
             }
         }
@@ -180,12 +185,16 @@ impl<'p> Checker<'p> {
         let guides = self.program.guides.clone();
         for guide in &guides {
             for step in &guide.steps {
-                let GuideStep::Family { family: Family::FullRank, sites, span } = step else { continue };
+                let GuideStep::Family { family, sites, span } = step else { continue };
+                if !matches!(family, Family::FullRank | Family::LowRank(_)) {
+                    continue;
+                }
+                let word = super::print::family_name(*family);
                 if let Some(&local) =
                     sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size)))
                 {
                     let site = self.model.sites[local].name.clone();
-                    let d = Diagnostic::new(Code::E0704, format!("`full_rank` mixes the rows of `{name}` in `{site}`"))
+                    let d = Diagnostic::new(Code::E0704, format!("`{word}` mixes the rows of `{name}` in `{site}`"))
                         .label(*span, "correlates all rows")
                         .label(batch, format!("but a minibatch of `{name}` has only some of them"))
                         .help(format!("give it a family of its own: `{site} ~ mean_field`"));

@@ -40,8 +40,10 @@ pub struct Options {
     pub sizes: Vec<(String, usize)>,
     /// `--model NAME`
     pub model: Option<String>,
-    /// `--set steps=100`: settings that replace those of the infer blocks.
+    /// `--set steps=100`: settings that replace those of the infer block that runs.
     pub settings: Vec<ast::Setting>,
+    /// `--infer NAME`: that block; the first one if not given.
+    pub infer: Option<String>,
 }
 
 /// Checks a program.
@@ -80,6 +82,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         }
     }
     let has_model = fitted.is_some();
+    let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
             // A model with mistakes has sites that are not known: its guides would only repeat them.
@@ -94,7 +97,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
                 let _ = cx.guide(guide, item.span);
             }
             ItemKind::Infer { algorithm, name, settings } => {
-                let settings = overridden(settings, &options.settings);
+                let runs = target == Some(item.span);
+                let settings = overridden(settings, if runs { &options.settings } else { &[] });
                 let _ = cx.infer(algorithm, name.as_ref(), &settings, item.span);
             }
             ItemKind::Generate(block) if complete => {
@@ -105,9 +109,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             _ => {}
         }
     }
-    if !options.settings.is_empty() && !items.iter().any(|i| matches!(i.kind, ItemKind::Infer { .. })) {
-        let algorithm = ast::Ident { name: "svi".into(), span: options.settings[0].span };
-        let _ = cx.infer(&algorithm, None, &options.settings, options.settings[0].span);
+    if !options.settings.is_empty() && target.is_none() {
+        cx.unwritten_infer(options.infer.as_deref(), &options.settings);
     }
     cx.evaluate(items);
     cx.refuse_expect(items);
@@ -342,6 +345,17 @@ fn is_labels(e: &ast::Expr) -> bool {
         },
         _ => false,
     }
+}
+
+/// The place of the infer block that runs: the one called `name`, the first one when nobody asks.
+fn infer_that_runs(items: &[ast::Item], name: Option<&str>) -> Option<crate::source::Span> {
+    items.iter().find_map(|item| match &item.kind {
+        ItemKind::Infer { algorithm, name: own, .. } => {
+            let own = own.as_ref().map_or(&algorithm.name, |n| &n.name);
+            name.is_none_or(|n| n == own).then_some(item.span)
+        }
+        _ => None,
+    })
 }
 
 /// The settings of a block with those of the command line in their place; one way of saying how long to run replaces

@@ -728,6 +728,12 @@ pub enum Family {
     MeanField,
     /// One normal with a full covariance in unconstrained space.
     FullRank,
+    /// One normal whose covariance has low rank plus a diagonal, in unconstrained space; the rank, if it was given.
+    LowRank(Option<usize>),
+    /// Normals in unconstrained space, each given the sites that its prior depends on; see `lower/structured.rs`.
+    Structured,
+    /// `mean_field` in standard variables: what `reparam = noncentered` makes of it.
+    Standardized,
     /// Point masses.
     Delta,
     /// A family that the language describes and that is not built yet: refused when a run asks for it.
@@ -861,6 +867,32 @@ impl Program {
             }
             _ => Vec::new(),
         }
+    }
+    /// The sites that an expression depends on, each once, in the model's order; those behind other sites are not
+    /// counted.
+    pub fn parents(&self, e: ExprId) -> Vec<SiteId> {
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![e];
+        let mut sites = std::collections::BTreeSet::new();
+        while let Some(e) = stack.pop() {
+            if !seen.insert(e) {
+                continue;
+            }
+            match &self.exprs[e].kind {
+                ExprKind::Site(id) => {
+                    sites.insert(*id);
+                }
+                // The body of a loop, whose captures are only known to its operands.
+                ExprKind::Scan { scan, .. } => {
+                    let scan = &self.scans[*scan];
+                    stack.extend(scan.results.iter().copied());
+                    stack.extend(scan.carries.iter().map(|c| c.next));
+                    stack.extend(self.operands(e));
+                }
+                _ => stack.extend(self.operands(e)),
+            }
+        }
+        sites.into_iter().collect()
     }
     /// Appends an expression, and notes which variables of loops it depends on.
     pub fn push(&mut self, expr: Expr) -> ExprId {

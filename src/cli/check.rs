@@ -5,10 +5,11 @@ use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
-use crate::check::settings::{EstimatorChoice, KlChoice};
+use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
 use crate::dist::{self, Reparam, SupportKind};
 use crate::lower::estimators::{self, Estimator};
+use crate::lower::noncentered;
 use crate::source::Sources;
 use anstyle::Style;
 use serde_json::{Value, json};
@@ -68,6 +69,7 @@ impl Explanation {
             };
             sections.push(sites(program, model, guide));
             sections.push(estimators(program, model, guide));
+            sections.push(coordinates(program, model));
             sections.push(observations(program, model));
             sections.push(discrete(program, model));
             sections.push(loops(model, sources));
@@ -171,6 +173,25 @@ fn estimators(program: &Program, model: &Model, guide: &Guide) -> Section {
     }
 }
 
+/// In which coordinates nuts moves hierarchical sites, with the settings of its first block. Without data the numbers of
+/// rows are not known, so that only `auto` may still choose otherwise.
+fn coordinates(program: &Program, model: &Model) -> Section {
+    let default = NutsSettings::default();
+    let settings = program.infers.iter().find(|i| i.algorithm == Algorithm::Nuts).map_or(&default, |i| &i.nuts);
+    let rows = noncentered::choose(program, &settings.reparam, None).into_iter().map(|c| {
+        let how = if c.noncentered { "noncentered" } else { "centered" };
+        let unless = settings.reparam == Settings::Auto && c.noncentered;
+        let reason = if unless { format!("{}, unless many data depend on each element", c.reason) } else { c.reason };
+        vec![model.sites[c.site].name.clone(), how.into(), reason]
+    });
+    Section {
+        key: "coordinates",
+        title: "coordinates of hierarchical sites under nuts".into(),
+        columns: &["site", "coordinates", "reason"],
+        rows: rows.collect(),
+    }
+}
+
 fn observations(program: &Program, model: &Model) -> Section {
     let rows = model.observations.iter().map(|o| {
         let ty = type_text(program, program.ty(o.value));
@@ -239,9 +260,14 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                     SupportKind::Positive | SupportKind::NonNegative => Some(dist::DistId::LOG_NORMAL),
                     _ => None,
                 };
-                let closed = *family == Family::MeanField && own.is_some_and(|q| has_closed_kl(q, &site.dist));
+                let single = matches!(family, Family::MeanField | Family::Structured | Family::Standardized);
+                let closed = single && own.is_some_and(|q| has_closed_kl(q, &site.dist));
                 let gradient = match family {
-                    Family::MeanField | Family::FullRank => "reparameterized",
+                    Family::MeanField
+                    | Family::FullRank
+                    | Family::LowRank(_)
+                    | Family::Structured
+                    | Family::Standardized => "reparameterized",
                     Family::Delta => "exact",
                     Family::Later(_) => "not built yet",
                 };

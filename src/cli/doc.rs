@@ -95,7 +95,9 @@ fn of_dist(row: &DistDef) -> Entry {
         facts.push(("closed forms", known.join(", ")));
     }
     if !row.kl.is_empty() {
-        let names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        // Variants by other parameters have one name.
+        let mut names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        names.dedup();
         facts.push(("closed KL to", names.join(", ")));
     }
     let names: Vec<&str> = row.arguments().iter().map(|p| p.name).collect();

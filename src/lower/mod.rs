@@ -7,13 +7,16 @@
 pub mod estimators;
 mod layers;
 mod loops;
+mod low_rank;
+pub mod noncentered;
 pub mod params;
 pub mod rows;
 pub mod sites;
+pub mod structured;
 
 pub use params::{Init, Slot, Slots};
 pub use rows::Rows;
-pub use sites::{GuideDraw, SiteSource};
+pub use sites::{FreeSite, GuideDraw, SiteSource};
 
 use crate::builtins::ConcreteAttrs;
 use crate::check::size::{Size, SizeId};
@@ -66,6 +69,10 @@ pub struct Lowering<'p> {
     pub(crate) site_active: IndexVec<SiteId, bool>,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
+    /// The coordinates of each site that is a function of free ones.
+    pub free_sites: IndexVec<SiteId, Option<FreeSite>>,
+    /// The noise of sites under a structured family.
+    pub(crate) noises: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) draw_values: HashMap<DrawId, ValueId>,
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
@@ -109,6 +116,8 @@ impl<'p> Lowering<'p> {
             site_values: (0..n_sites).map(|_| None).collect(),
             site_active: (0..n_sites).map(|_| false).collect(),
             guide_draws: (0..n_sites).map(|_| None).collect(),
+            free_sites: (0..n_sites).map(|_| None).collect(),
+            noises: (0..n_sites).map(|_| None).collect(),
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,
