@@ -310,9 +310,7 @@ impl WrapperExpr {
             WrapperExpr::Truncated { lower, upper } => {
                 WrapperExpr::Truncated { lower: end(lower)?, upper: end(upper)? }
             }
-            WrapperExpr::Censored { lower, upper } => {
-                WrapperExpr::Censored { lower: end(lower)?, upper: end(upper)? }
-            }
+            WrapperExpr::Censored { lower, upper } => WrapperExpr::Censored { lower: end(lower)?, upper: end(upper)? },
             WrapperExpr::ZeroInflated { p, hurdle } => WrapperExpr::ZeroInflated { p: f(*p)?, hurdle: *hurdle },
             WrapperExpr::Transformed { maps } => {
                 let mut mapped = Vec::with_capacity(maps.len());
