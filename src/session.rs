@@ -395,149 +395,82 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
         }
     }
     check_supports(program, bound, diags);
-    check_observations(program, bound, diags);
 }
 /// Observed values must lie in the support of their distribution, as far as data and constants say where that ends.
 fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let Some(model) = &program.model else { return };
-    let fixed = data_only(program);
-    let slots = Slots::default();
     for o in &model.observations {
-        let (Some(id), DistExpr::Row { def, args, .. }) = (o.data, &o.dist) else { continue };
+        let Some(id) = o.data else { continue };
         let Some(values) = &bound.values[id] else { continue };
-        let row = crate::dist::get(*def);
-        if row.event_rank != row.support.event_rank() && row.support != SupportKind::Real {
+        let support = o.dist.support();
+        if o.dist.event_rank() != support.event_rank() && support != SupportKind::Real {
             continue;
         }
-        // The ends where they are known, NaN elsewhere.
-        let ends = row.bounds.map(|_| {
-            let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
-            let shape = lo.shape(&program.ty(o.value).shape);
-            let params: Vec<_> = args
-                .iter()
-                .map(|&a| {
-                    if fixed[a] && reads_given(program, bound, a) {
-                        return lo.expr(a);
-                    }
-                    let shape = lo.shape(&program.ty(a).shape);
-                    lo.g.full(f64::NAN, shape)
-                })
-                .collect();
-            let (lower, upper) = crate::dist::Dist::row(*def, params).bounds(&mut lo.g).expect("the row gives bounds");
-            for end in [lower, upper] {
-                let end = lo.g.broadcast_to(end, shape.clone());
-                lo.g.output("end", end);
-            }
-            let inputs = std::mem::take(&mut lo.inputs);
-            let mut exe = Executable::<f64>::compile(&lo.g.finish());
-            Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
-            exe.run(&[], Key::new(0));
-            [exe.output(0).to_vec(), exe.output(1).to_vec()]
-        });
+        let ends = observed_ends(program, bound, o);
         let shape = &program.ty(o.value).shape;
         let extent = |s: &crate::check::size::Size| s.evaluate(&|id| Some(bound.sizes[id])).expect("sizes are bound");
-        let event: i64 = shape[shape.len() - row.support.event_rank()..].iter().map(extent).product();
+        let event: i64 = shape[shape.len() - support.event_rank()..].iter().map(extent).product();
         let at_end = |i: usize| {
             let open = |x: f64, infinite: f64| if x.is_nan() { infinite } else { x };
             ends.as_ref().map(|[lower, upper]| (open(lower[i], f64::NEG_INFINITY), open(upper[i], f64::INFINITY)))
         };
-        let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !row.support.check(x, at_end(i)));
+        let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !support.check(x, at_end(i)));
         let Some(at) = bad else { continue };
         let words = match at_end(at) {
-            Some((lower, upper)) if row.is_discrete() && upper.is_finite() => format!("in {lower}..{}", upper + 1.0),
-            Some((lower, upper)) if upper.is_finite() => format!("between {lower} and {upper}"),
+            Some((lower, upper)) if o.dist.is_discrete() && lower.is_finite() && upper.is_finite() => {
+                format!("in {lower}..{}", upper + 1.0)
+            }
+            Some((lower, upper)) if lower.is_finite() && upper.is_finite() => format!("between {lower} and {upper}"),
             Some((lower, _)) if lower.is_finite() => format!("not below {lower}"),
-            _ => row.support.words().to_string(),
+            Some((_, upper)) if upper.is_finite() => format!("not above {upper}"),
+            _ => support.words().to_string(),
         };
-        let what = match row.support.event_rank() {
+        let what = match support.event_rank() {
             0 => format!("`{}` is {} in row {at}", o.name, values[at]),
             _ => format!("`{}` is {:?} in row {at}", o.name, &values[at * event as usize..][..event as usize]),
         };
         diags.push(
-            Diagnostic::new(Code::E0905, format!("{what}, `{}` gives values that are {words}", row.name))
+            Diagnostic::new(Code::E0905, format!("{what}, `{}` gives values that are {words}", o.dist.name()))
                 .label(o.dist.span(), format!("this is {words}"))
                 .label(program.data[id].ty_span, "declared here")
                 .help("clean the data, or use a distribution with that support"),
         );
     }
 }
-/// Likewise for compositions of rows.
-fn check_observations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
-    let Some(model) = &program.model else { return };
-    for o in &model.observations {
-        let Some(id) = o.data else { continue };
-        let Some(values) = &bound.values[id] else { continue };
-        if matches!(o.dist, DistExpr::Row { .. }) {
-            continue;
-        }
-        if o.dist.event_rank() > 0 {
-            continue;
-        }
-        let support = o.dist.support();
-        let classes = match &o.dist {
-            DistExpr::Row { def, args, .. } if crate::dist::get(*def).name == "Categorical" => {
-                program.ty(args[0]).shape.last().and_then(|s| s.evaluate(&|id| Some(bound.sizes[id]))).map(|k| k as f64)
-            }
-            _ => None,
-        };
-        let bounds = match classes {
-            Some(k) => Some((vec![0.0], vec![k - 1.0])),
-            None if support.needs_bounds() => match observed_bounds(program, bound, o) {
-                Some(bounds) => Some(bounds),
-                None => continue,
-            },
-            None => None,
-        };
-        let at = |i: usize| bounds.as_ref().map(|(low, high)| (low[i % low.len()], high[i % high.len()]));
-        let kind = if classes.is_some() { SupportKind::IntegerRange } else { support };
-        if let Some(row) = (0..values.len()).find(|&i| !kind.check(&values[i..=i], at(i))) {
-            let words = match (classes, at(row)) {
-                (Some(k), _) => format!("in 0..{k}"),
-                (None, Some((low, high))) if low.is_finite() && high.is_finite() => {
-                    format!("between {low} and {high} here")
-                }
-                (None, Some((low, high))) if low.is_finite() != high.is_finite() => {
-                    if low.is_finite() {
-                        format!("not below {low} here")
-                    } else {
-                        format!("not above {high} here")
-                    }
-                }
-                _ => support.words().to_string(),
-            };
-            let name = o.dist.name();
-            diags.push(
-                Diagnostic::new(
-                    Code::E0905,
-                    format!("`{}` is {} in row {row}, `{name}` gives values that are {words}", o.name, values[row]),
-                )
-                .label(o.dist.span(), format!("this is {words}"))
-                .label(program.data[id].ty_span, "declared here")
-                .help("clean the data, or use a distribution with that support"),
-            );
-        }
-    }
-}
-/// The ends of the support of an observation, one for each value (or one for all), where data and numbers fix them.
-fn observed_bounds(program: &Program, bound: &BoundData, o: &Observation) -> Option<(Vec<f64>, Vec<f64>)> {
-    let fixed = data_only(program);
-    if !o.dist.args().into_iter().all(|a| fixed[a] && reads_given(program, bound, a)) {
+/// The ends of the support of an observed datum, element by element: NaN where they are not known before a fit. `None`
+/// where there are none.
+fn observed_ends(program: &Program, bound: &BoundData, o: &Observation) -> Option<[Vec<f64>; 2]> {
+    if !o.dist.support().needs_bounds() || !matches!(program.exprs[o.value].kind, ExprKind::Data(_)) {
         return None;
     }
+    let fixed = data_only(program);
+    // A copy of the program in which what is not known yet is NaN.
+    let mut known = program.clone();
+    let nan = known.push(Expr { kind: ExprKind::Const(f64::NAN), ty: Ty::scalar(Elem::Real), span: o.span });
+    let fill = crate::builtins::get("fill").expect("a built-in");
+    let dist = o.dist.map_args(&mut |a, _| {
+        if fixed[a] && reads_given(program, bound, a) {
+            return Ok::<_, std::convert::Infallible>(a);
+        }
+        let ty = program.ty(a).clone();
+        let attrs = Attrs { sizes: ty.shape.clone(), ints: Vec::new() };
+        let kind = ExprKind::Call { def: fill, args: vec![nan], attrs };
+        Ok(known.push(Expr { kind, ty, span: o.span }))
+    });
+    let Ok(dist) = dist;
     let slots = Slots::default();
-    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
-    let dist = lo.dist(&o.dist, Mode::Live);
-    let (lower, upper) = dist.bounds(&mut lo.g)?;
+    let mut lo = Lowering::new(&known, &slots, bound.sizes.clone(), None, SiteSource::Prior);
     let shape = lo.shape(&program.ty(o.value).shape);
+    let (lower, upper) = lo.dist(&dist, Mode::Live).bounds(&mut lo.g)?;
     for end in [lower, upper] {
         let end = lo.g.broadcast_to(end, shape.clone());
         lo.g.output("end", end);
     }
     let inputs = std::mem::take(&mut lo.inputs);
     let mut exe = Executable::<f64>::compile(&lo.g.finish());
-    Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
+    Store::<f64>::new(&known, bound, None).give_whole(&known, &inputs, &mut exe);
     exe.run(&[], Key::new(0));
-    Some((exe.output(0).to_vec(), exe.output(1).to_vec()))
+    Some([exe.output(0).to_vec(), exe.output(1).to_vec()])
 }
 /// Whether all data that an expression reads are given.
 fn reads_given(program: &Program, bound: &BoundData, e: ExprId) -> bool {
@@ -676,7 +609,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                 .help(format!("use at most {n}"))));
         }
     }
-    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan.is_some());
     let noisy = network && infer.svi.minibatch.is_some();
     infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
     let largest = program

@@ -93,8 +93,12 @@ impl<'p> Checker<'p> {
                 let outer = std::mem::replace(&mut self.context, Context::Guide);
                 // A guide sees the sites that it has drawn so far.
                 let all = std::mem::take(&mut self.site_values);
-                self.layer_path.clear();
+                // Parameters of the guide bear its name, so that those of several guides are told apart.
+                self.layer_path = vec![name.clone()];
+                let counts = std::mem::take(&mut self.layer_counts);
                 let result = self.guide_block(block, &all);
+                self.layer_counts = counts;
+                self.layer_path.clear();
                 self.site_values = all;
                 self.context = outer;
                 self.scope = scope;
@@ -136,13 +140,7 @@ impl<'p> Checker<'p> {
     fn guide_stmt(&mut self, stmt: &'p ast::Stmt, all: &HashMap<String, SiteId>, steps: &mut Vec<GuideStep>) -> R<()> {
         match &stmt.kind {
             StmtKind::Let { target, value, keep: false } => self.let_stmt(target, value, false, None),
-            StmtKind::Param { .. } => Err(self.error(
-                Code::E0404,
-                "`param` in a guide is not supported yet",
-                stmt.span,
-                "a learnable constant",
-                "a hole `?` is a free parameter",
-            )),
+            StmtKind::Param { name, ty, init } => self.param(name, ty.as_ref(), init.as_ref(), stmt.span),
             StmtKind::Sample { target, ty, dist, .. } => {
                 if let Some(ty) = ty {
                     return Err(self.error(
@@ -178,6 +176,23 @@ impl<'p> Checker<'p> {
                 let step = self.explicit(site, dist, stmt.span)?;
                 self.site_values.insert(self.model.sites[site].name.clone(), site);
                 steps.push(step);
+                Ok(())
+            }
+            StmtKind::If { cond, then, otherwise } => {
+                let c = self.scalar(cond)?;
+                let Some(value) = self.const_value(c) else {
+                    return Err(self.error(
+                        Code::E0402,
+                        "the condition of `if` must be known at compile time",
+                        cond.span,
+                        "this depends on values",
+                        "choose by values with `where(c, a, b)`",
+                    ));
+                };
+                let branch = if value != 0.0 { Some(then) } else { otherwise.as_ref() };
+                for stmt in branch.iter().flat_map(|b| &b.stmts) {
+                    self.guide_stmt(stmt, all, steps)?;
+                }
                 Ok(())
             }
             _ => Err(self.error(
@@ -259,6 +274,8 @@ impl<'p> Checker<'p> {
                     "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
                 }
                 SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
+                SupportKind::UnitInterval => "use `Beta(?, ?)`, or `mean_field`, which works in unconstrained space",
+                SupportKind::Simplex => "use `Dirichlet(?)`, or `mean_field`, which works in unconstrained space",
                 _ => "use `mean_field`, which works in unconstrained space",
             });
             return Err(self.report(diagnostic));

@@ -15,16 +15,17 @@ use crate::index::IndexVec;
 pub fn data_only(program: &Program) -> IndexVec<ExprId, bool> {
     let mut result: IndexVec<ExprId, bool> = IndexVec::new();
     for (id, e) in program.exprs.iter_enumerated() {
-        let leaf = !matches!(
-            e.kind,
+        let leaf = match &e.kind {
             ExprKind::Site(_)
-                | ExprKind::Param(_)
-                | ExprKind::Hole(_)
-                | ExprKind::Draw(_)
-                | ExprKind::Discrete(_)
-                | ExprKind::Var(_)
-                | ExprKind::Sample { .. }
-        );
+            | ExprKind::Param(_)
+            | ExprKind::Hole(_)
+            | ExprKind::Draw(_)
+            | ExprKind::Discrete(_)
+            | ExprKind::Var(_)
+            | ExprKind::Sample { .. } => false,
+            ExprKind::Call { def, .. } => !def.draws(),
+            _ => true,
+        };
         let operands = program.operands(id);
         let value = leaf && operands.iter().all(|&o| result[o]);
         result.push(value);

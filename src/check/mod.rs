@@ -4,6 +4,7 @@
 //! Every statement of every item is checked, whatever is run. Functions are instantiated where they are called, so the
 //! typed program holds no calls of user functions.
 
+mod activations;
 mod arrays;
 mod batch;
 pub mod call;
@@ -16,6 +17,7 @@ pub mod guides;
 mod loops;
 pub mod minibatch;
 pub mod modules;
+mod params;
 pub mod print;
 pub mod settings;
 pub mod size;
@@ -55,9 +57,11 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
     cx.constants(items);
     cx.sizes(items, options);
     cx.data(items);
-    for item in items {
-        if let Some((kind, function)) = function_of(&item.kind) {
-            cx.check_generic(function, kind);
+    for (id, module) in modules.iter() {
+        for item in &module.ast.items {
+            if let Some((kind, function)) = function_of(&item.kind) {
+                cx.check_generic(id, function, kind);
+            }
         }
     }
     let fitted = cx.pick_model(items, options);
@@ -117,6 +121,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
     if complete && has_model {
         cx.check_minibatches();
     }
+    activations::mark(&mut cx.program);
     if has_model {
         let model = std::mem::take(&mut cx.model);
         cx.program.model = Some(model);

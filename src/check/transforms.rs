@@ -290,12 +290,8 @@ impl<'p> Checker<'p> {
             ExprKind::Const(x) => *x > 0.0,
             ExprKind::Size(_) => true,
             ExprKind::Site(id) => self.model.sites.get(*id).is_some_and(|s| positive(s.dist.support())),
-            ExprKind::Param(id) => {
-                matches!(self.program.params[*id].constraint, Constraint::Positive | Constraint::UnitInterval)
-            }
-            ExprKind::Hole(id) => {
-                matches!(self.program.holes[*id].constraint, Constraint::Positive | Constraint::UnitInterval)
-            }
+            ExprKind::Param(id) => above_zero(self.program.params[*id].constraint),
+            ExprKind::Hole(id) => above_zero(self.program.holes[*id].constraint),
             ExprKind::Data(id) => match self.program.data[*id].range.as_ref().map(|r| &r.kind) {
                 Some(Syntax::Range { start: Some(start), .. }) => {
                     matches!(start.kind, Syntax::Int(_) | Syntax::Real(_))
@@ -311,5 +307,14 @@ impl<'p> Checker<'p> {
             },
             _ => false,
         }
+    }
+}
+
+/// Whether what is made under a constraint is above 0.
+fn above_zero(constraint: Constraint) -> bool {
+    match constraint {
+        Constraint::Positive | Constraint::UnitInterval => true,
+        Constraint::Above(low) | Constraint::Between(low, _) => low >= 0.0,
+        _ => false,
     }
 }

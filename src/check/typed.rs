@@ -683,6 +683,18 @@ impl Constraint {
     }
 }
 
+/// What follows the layer of a weight, as far as its starting values care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Activation {
+    /// Nothing that is known.
+    #[default]
+    None,
+    /// `relu`, `gelu`, `softplus`: half of the inputs pass.
+    Rectifier,
+    /// `tanh`, `sigmoid`: linear near 0.
+    Saturating,
+}
+
 /// A learnable constant.
 #[derive(Clone, Debug)]
 pub struct Param {
@@ -694,8 +706,11 @@ pub struct Param {
     pub constraint: Constraint,
     /// Its initial value, an expression that depends on no site.
     pub init: Option<ExprId>,
-    /// Fan-in, when it is the weight of a convolution or a dense layer.
-    pub fan_in: Option<Size>,
+    /// Fan-in and fan-out, when it is the weight of a convolution or a dense layer: how many products each output sums
+    /// over, and how many outputs each input reaches.
+    pub fan: Option<(Size, Size)>,
+    /// What follows its layer.
+    pub activation: Activation,
     /// Where it was written.
     pub span: Span,
 }

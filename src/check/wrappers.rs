@@ -78,9 +78,13 @@ impl<'p> Checker<'p> {
             let help = "wrap a distribution whose draws are single numbers; independent draws fill the dimensions";
             return Err(self.error(Code::E0510, message, base.span(), "draws are arrays", help));
         }
-        if let Some(name) = base.atoms() {
+        let point = matches!(base, DistExpr::Row { def: crate::dist::DistId::DELTA, .. }).then_some("Delta");
+        if let Some(name) = base.atoms().or(point) {
             let message = format!("`{wrapper}` needs a density, `{name}` puts mass on single points");
-            let help = format!("put `{wrapper}` inside: `{name}({wrapper}(…), …)`");
+            let help = match point {
+                Some(_) => "a point mass has nothing to change".to_string(),
+                None => format!("put `{wrapper}` inside: `{name}({wrapper}(…), …)`"),
+            };
             return Err(self.error(Code::E0510, message, base.span(), "partly discrete", &help));
         }
         Ok(base)
@@ -279,9 +283,13 @@ impl<'p> Checker<'p> {
             return Err(self.error(Code::E0606, message, place, "this hole", help));
         }
         let support = match base.support() {
-            SupportKind::Real if self.dist_elem(&base) == Elem::Real => SupportKind::Ordered,
+            SupportKind::Real => SupportKind::Ordered,
+            SupportKind::Positive | SupportKind::NonNegative => SupportKind::PositiveOrdered,
             kind => {
-                let message = format!("`Ordered` needs a distribution over the real line, `{}` is not", base.name());
+                let message = format!(
+                    "`Ordered` needs draws over the real line or the positive numbers, `{}` has others",
+                    base.name()
+                );
                 let label = format!("draws are {}", kind.words());
                 let help = "order draws of a family over the real line, and transform the result";
                 return Err(self.error(Code::E0510, message, base.span(), &label, help));

@@ -282,7 +282,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                 let (gradient, closed) = match dist {
                     DistExpr::Row { def, .. } => {
                         let gradient = match dist::get(*def).rsample {
-                            Reparam::Noise(_) => "reparameterized",
+                            Reparam::Noise(_) | Reparam::CostlyNoise(_) => "reparameterized",
                             Reparam::Implicit(_) => "implicit reparameterization",
                             Reparam::None => "none",
                         };

@@ -75,7 +75,7 @@ fn of_dist(row: &DistDef) -> Entry {
     facts.push((
         "gradient",
         match row.rsample {
-            Reparam::Noise(_) => "draws are a smooth function of the parameters",
+            Reparam::Noise(_) | Reparam::CostlyNoise(_) => "draws are a smooth function of the parameters",
             Reparam::Implicit(_) => "implicit reparameterization (arXiv:1805.08498)",
             Reparam::None if !row.is_proper() => "improper: a prior that cannot be drawn from",
             Reparam::None if row.is_discrete() => "none: discrete draws are for data and `generate`",

@@ -101,6 +101,10 @@ impl SupportKind {
             _ => 0,
         }
     }
+    /// How many trailing dimensions the coordinates of one element have: none for a number, one for vectors and matrices.
+    pub fn free_rank(self) -> usize {
+        self.event_rank().min(1)
+    }
     /// Whether values are whole numbers, which have no unconstrained coordinates.
     pub fn is_discrete(self) -> bool {
         matches!(self, Boolean | Integer | Count | IntegerRange | CountVector | OneHot)
@@ -418,7 +422,6 @@ fn constrain_interval(g: &mut Builder, u: ValueId, lower: ValueId, upper: ValueI
         }
     }
 }
-
 fn unconstrain_interval(g: &mut Builder, x: ValueId, lower: ValueId, upper: ValueId) -> ValueId {
     let log_ratio = |g: &mut Builder, above: ValueId, below: ValueId| {
         let (log_above, log_below) = (g.log(above), g.log(below));

@@ -12,4 +12,5 @@ mod harness;
 mod monte_carlo;
 mod reference;
 mod table;
+mod wrapped_reference;
 mod wrappers;

@@ -7,6 +7,11 @@ impl RunError {
     /// The message with its place in the program, for the same renderer as all others. Code E1001 for a number that is not
     /// finite, E1002 for what cannot be fitted.
     pub fn diagnostic(&self) -> Diagnostic {
+        if let RunError::NoStart { cause, .. } = self {
+            let mut d = cause.diagnostic();
+            d.message = self.to_string();
+            return d;
+        }
         let RunError::NotFinite { what, step, value, origin } = self else {
             let d = Diagnostic::new(Code::E1002, self.to_string());
             return match self.span() {

@@ -103,6 +103,7 @@ impl<'p> Draws<'p> {
 
     fn compile<F: Scalar>(&self) -> OneDraw<F> {
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, self.source.clone());
+        lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;

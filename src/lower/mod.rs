@@ -67,6 +67,9 @@ pub struct Lowering<'p> {
     pub(crate) source: SiteSource,
     pub(crate) site_values: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) site_active: IndexVec<SiteId, bool>,
+    /// Whether the trainable parameters keep their values while the graph runs: then what depends on them and on data alone
+    /// is computed once, the amortized guide of all rows for instance.
+    pub settled: bool,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
     /// The coordinates of each site that is a function of free ones.
@@ -82,6 +85,8 @@ pub struct Lowering<'p> {
     /// What stands for each prepared expression in this graph.
     pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
+    /// The noise of expressions that draw: one for both modes.
+    masks: HashMap<ExprId, ValueId>,
     /// The graphs around the one that is being built, outermost first: bodies of loops are graphs of their own.
     outer: Vec<loops::Outer>,
     scans: HashMap<(ScanId, Mode), loops::ScanValues>,
@@ -115,6 +120,7 @@ impl<'p> Lowering<'p> {
             source,
             site_values: (0..n_sites).map(|_| None).collect(),
             site_active: (0..n_sites).map(|_| false).collect(),
+            settled: false,
             guide_draws: (0..n_sites).map(|_| None).collect(),
             free_sites: (0..n_sites).map(|_| None).collect(),
             noises: (0..n_sites).map(|_| None).collect(),
@@ -124,6 +130,7 @@ impl<'p> Lowering<'p> {
             estimators: HashMap::new(),
             row_inputs: Vec::new(),
             memo: HashMap::new(),
+            masks: HashMap::new(),
             outer: Vec::new(),
             scans: HashMap::new(),
             vars: HashMap::new(),
@@ -201,7 +208,16 @@ impl<'p> Lowering<'p> {
             ExprKind::Param(id) => self.learnable(params::Owner::Param(*id), mode),
             ExprKind::Hole(id) => self.learnable(params::Owner::Hole(*id), mode),
             ExprKind::Call { def, args, attrs } => {
-                let args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                let mut args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                if def.draws() {
+                    let shape = self.g.shape(args[0]);
+                    let noise = match self.masks.get(&e) {
+                        Some(&noise) => noise,
+                        None => self.g.noise(crate::ops::NoiseKind::Uniform, shape),
+                    };
+                    self.masks.insert(e, noise);
+                    args.push(noise);
+                }
                 let attrs = ConcreteAttrs {
                     sizes: attrs.sizes.iter().map(|s| self.size(s)).collect(),
                     ints: attrs.ints.clone(),

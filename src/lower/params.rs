@@ -4,6 +4,7 @@
 use super::structured::Link;
 use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
+use crate::index::IndexVec;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 
 /// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
@@ -113,11 +114,17 @@ impl Slots {
             batch.is_some_and(|b| shape.first().is_some_and(|s| s.as_name() == Some(b)))
         };
         let fan_scale = |fan: &crate::check::size::Size| (1.0 / number(fan) as f64).sqrt();
-        for (id, p) in program.params.iter_enumerated() {
-            let init = match (p.init, &p.fan_in) {
-                (Some(e), _) => Init::Expr(e),
-                (None, Some(fan)) => Init::Normal(fan_scale(fan)),
-                (None, None) => default_init(p.constraint),
+        let used = used_params(program, model, guide);
+        for (id, p) in program.params.iter_enumerated().filter(|(id, _)| used[*id]) {
+            let init = match (p.init, &p.fan, p.activation) {
+                (Some(e), ..) => Init::Expr(e),
+                (None, None, _) => default_init(p.constraint),
+                _ if p.constraint != Constraint::Real => default_init(p.constraint),
+                (None, Some((fan, _)), Activation::None) => Init::Normal(fan_scale(fan)),
+                (None, Some((fan, _)), Activation::Rectifier) => Init::Normal(2f64.sqrt() * fan_scale(fan)),
+                (None, Some((fan, out)), Activation::Saturating) => {
+                    Init::Normal((2.0 / (number(fan) + number(out)) as f64).sqrt())
+                }
             };
             slots.push(
                 p.name.clone(),
@@ -318,6 +325,35 @@ impl Slots {
     }
 }
 
+/// Which params the model, what is reported and the chosen guide read: those of other guides have no part in a fit.
+fn used_params(program: &Program, model: &Model, guide: &Guide) -> IndexVec<ParamId, bool> {
+    let mut used: IndexVec<ParamId, bool> = program.params.iter().map(|_| false).collect();
+    let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
+    let mut stack: Vec<ExprId> = Vec::new();
+    stack.extend(model.sites.iter().flat_map(|s| s.dist.args()));
+    stack.extend(model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())));
+    stack.extend(model.steps.iter().filter_map(|s| if let Step::Factor(e) = s { Some(*e) } else { None }));
+    stack.extend(model.marginals.iter().map(|m| m.value));
+    stack.extend(model.discrete.iter().flat_map(|d| d.dist.args().into_iter().chain(d.forward).chain(d.back)));
+    stack.extend(model.kept.iter().chain(&program.generate.reported).map(|k| k.value));
+    stack.extend(program.generate.draws.iter().flat_map(|d| d.dist.args()));
+    for step in &guide.steps {
+        if let GuideStep::Explicit { dist, .. } = step {
+            stack.extend(dist.args());
+        }
+    }
+    while let Some(e) = stack.pop() {
+        if std::mem::replace(&mut seen[e], true) {
+            continue;
+        }
+        if let ExprKind::Param(id) = program.exprs[e].kind {
+            used[id] = true;
+        }
+        stack.extend(program.operands(e));
+    }
+    used
+}
+
 fn default_init(constraint: Constraint) -> Init {
     match constraint {
         Constraint::Real => Init::Constant(0.0),
@@ -386,7 +422,8 @@ impl<'p> Lowering<'p> {
             return v;
         }
         let slot = &self.slots.list[at];
-        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, InputKind::Param);
+        let kind = if self.settled { InputKind::Data } else { InputKind::Param };
+        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, kind);
         self.slot_inputs[at] = Some(v);
         v
     }

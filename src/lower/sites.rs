@@ -87,7 +87,16 @@ impl<'p> Lowering<'p> {
                         Some(dist) => {
                             let dist = self.dist(&dist, Mode::Live);
                             let shape = self.shape(&self.model.sites[site].ty.shape);
-                            dist.sample(&mut self.g, &shape)
+                            let value = dist.sample(&mut self.g, &shape);
+                            let log_prob = dist.log_prob(&mut self.g, value);
+                            self.guide_draws[site] = Some(GuideDraw {
+                                value,
+                                dist: Some(dist),
+                                log_prob: Some(log_prob),
+                                log_prob_path: None,
+                                joint: None,
+                            });
+                            value
                         }
                         None => self.prior_draw(site),
                     }
@@ -238,7 +247,7 @@ impl<'p> Lowering<'p> {
         let path = Dist::row(DistId::NORMAL, [loc_fixed, scale_fixed]);
         let densities = [normal, path].map(|q| {
             let log_prob = q.log_prob(&mut self.g, u);
-            let log_prob = self.g.sum_last(log_prob, support.event_rank());
+            let log_prob = self.g.sum_last(log_prob, support.free_rank());
             self.g.sub(log_prob, log_det)
         });
         GuideDraw { value, dist: None, log_prob: Some(densities[0]), log_prob_path: Some(densities[1]), joint: None }

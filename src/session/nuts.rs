@@ -88,13 +88,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     if let Some((held_out, resampled)) = &bound.held_out {
         let predictive =
             Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
-        let fresh = predictive.drawn_from_prior();
-        if !fresh.is_empty() {
-            fit.notes.push(format!(
-                "held-out rows of `{}` are drawn from their prior given the global sites",
-                fresh.join("`, `")
-            ));
-        }
+        fit.notes.extend(predictive.notes(SCORE_DRAWS));
         let posterior = draws_of_sites(&quantities, SCORE_DRAWS);
         let sites: Vec<&Quantity> = posterior.iter().collect();
         fit.evaluation = predictive.score::<f64>(&[], &sites, root.fold_in(11));

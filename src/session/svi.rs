@@ -63,14 +63,8 @@ where
     if let Some((held_out, resampled)) = &bound.held_out {
         let predictive =
             Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
-        let fresh = predictive.drawn_from_prior();
-        if !fresh.is_empty() {
-            fit.notes.push(format!(
-                "held-out rows of `{}` are drawn from their prior given the global sites",
-                fresh.join("`, `")
-            ));
-        }
         let n = settings.draws.min(SCORE_DRAWS);
+        fit.notes.extend(predictive.notes(n));
         let posterior = draws_of_sites(&quantities, n);
         let sites: Vec<&Quantity> = posterior.iter().collect();
         fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));

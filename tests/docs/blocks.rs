@@ -11,7 +11,7 @@ use bayesc::data::Files;
 use bayesc::diag::Diagnostics;
 use bayesc::driver::{self, Compilation, Options};
 use bayesc::index::Idx;
-use bayesc::session::{self, Failure, Observer, RunOptions, Status};
+use bayesc::session::{self, Failure, Observer, RunOptions, Sampling, Status};
 use bayesc::source::FileId;
 use bayesc::syntax::format::format_module;
 use std::ops::ControlFlow;
@@ -145,6 +145,9 @@ impl Observer for Hasty {
     fn status(&mut self, _: &Status) -> ControlFlow<()> {
         self.0 += 1;
         if self.0 < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+    fn sampling(&mut self, _: &Sampling<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
     }
     fn clock(&mut self) -> f64 {
         0.0

@@ -176,7 +176,7 @@ fn facts(id: DistId, row: &DistDef, example: Option<&Example>) -> String {
         }
     }
     let gradient = match row.rsample {
-        Reparam::Noise(_) => "yes, a draw is a smooth function of its parameters",
+        Reparam::Noise(_) | Reparam::CostlyNoise(_) => "yes, a draw is a smooth function of its parameters",
         Reparam::Implicit(_) => "implicit",
         Reparam::None if !row.is_proper() => "none: an improper prior, which cannot be drawn from",
         Reparam::None => "no",
@@ -343,7 +343,7 @@ fn parameter(p: &Parameter) -> String {
 // ---- messages
 
 /// The first three characters of codes, file, title.
-const RANGES: [(&str, &str, &str); 10] = [
+const RANGES: [(&str, &str, &str); 11] = [
     ("E01", "syntax", "Syntax"),
     ("E02", "names", "Names"),
     ("E03", "sizes", "Sizes and shapes"),
@@ -353,6 +353,7 @@ const RANGES: [(&str, &str, &str); 10] = [
     ("E07", "settings", "Settings of inference"),
     ("E08", "modules", "Modules and items"),
     ("E09", "data", "Data and files"),
+    ("E10", "runs", "Runs"),
     ("W0", "warnings", "Warnings"),
 ];
 

@@ -159,9 +159,9 @@ fn vectors_of_data_are_observed() {
 data y: int[N, K] = [[0, 1, 0], [0, 0, 1], [0, 1, 0]]
 data c: int[N, K] = [[2, 1, 0], [0, 0, 3], [1, 1, 1]]
 model {
-  p: real[K] ~ Dirichlet([1.0, 1.0, 1.0])
+  p: real[K] ~ Dirichlet(ones([K]))
   y ~ OneHotCategorical(p)
-  c ~ DirichletMultinomial(3, [1.0, 1.0, 1.0])
+  c ~ DirichletMultinomial(3, ones([K]))
 }
 infer svi { steps = 300, seed = 1 }
 ";
@@ -187,6 +187,10 @@ model {
   param b: real in 2..
   param c: real in ..2 = 1.5
   param d: real in 2..6 = 3
+  keep a_end = a
+  keep b_end = b
+  keep c_end = c
+  keep d_end = d
   z ~ Normal(0, 1)
   y ~ Normal(a, 1)
   observe y + 0 ~ Normal(b, 1)
@@ -197,7 +201,7 @@ guide mean_field
 infer svi { steps = 2_000, optimizer = adam(5e-2), schedule = cosine, seed = 6 }
 ";
     let fit = fit(text);
-    let value = |name: &str| params(&fit, name)[0];
+    let value = |name: &str| draws(&fit.quantities, &format!("{name}_end"), 0)[0];
     assert!(value("a") < 2.0 && value("a") > 1.9, "{}", value("a"));
     assert!((value("b") - 2.45).abs() < 0.01, "{}", value("b"));
     assert!(value("c") < 2.0 && value("c") > 1.9, "{}", value("c"));

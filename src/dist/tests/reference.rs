@@ -63,10 +63,10 @@ const NOT_ROWS: &[&str] = &[
     "Frechet",
     "LogitNormal",
     "Triangular",
-    "TruncatedNormal",
+    "TruncatedNormal", // a wrapper, in wrapped_reference.rs
     "ExponentiallyModifiedNormal",
     "NegativeBinomialProb",
-    "ZeroInflatedPoisson",
+    "ZeroInflatedPoisson", // likewise
     "OrderedProbit",
 ];
 
