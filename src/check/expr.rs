@@ -652,6 +652,9 @@ impl<'p> Checker<'p> {
                     }
                     if at_ty.shape.is_empty() {
                         self.check_constant_index(at, &dim, e.span)?;
+                        if let Some(place @ super::arrays::Dim::Var { .. }) = self.place_of(at) {
+                            self.inside(&place, &dim, e.span)?;
+                        }
                         ixs.push(Ix::At(at));
                     } else {
                         match &mut gathered {

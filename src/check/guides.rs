@@ -238,6 +238,13 @@ impl<'p> Checker<'p> {
             inside.sort();
             return Ok(inside);
         }
+        if let Some(latent) = self.model.discrete.iter().find(|l| l.name == name) {
+            let d = Diagnostic::new(Code::E0603, format!("`{name}` is discrete and summed out: it has no guide"))
+                .label(path.span, "not a site")
+                .label(latent.span, "summed out of the model exactly")
+                .help("remove this line; `generate` draws it back by its name");
+            return Err(self.report(d));
+        }
         let mut d = Diagnostic::new(Code::E0603, format!("`{name}` is not a latent site of the model"))
             .label(path.span, "not a site");
         let kept = self.model.kept.iter().any(|k| k.name == name);
