@@ -16,3 +16,4 @@ mod held_out;
 mod matrices;
 mod scaling;
 mod supports;
+mod wrappers;
