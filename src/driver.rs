@@ -2,7 +2,7 @@
 //!
 //! Everything after checking needs data and is driven by `session.rs`.
 
-use crate::check::{self, modules::Modules, typed::Program};
+use crate::check::{self, modules::Modules, settings::Algorithm, typed::Program};
 use crate::diag::Diagnostics;
 use crate::source::{FileId, Sources};
 use crate::syntax::ast::ItemKind;
@@ -18,6 +18,8 @@ pub struct Options {
     pub model: Option<String>,
     /// `--set steps=100`
     pub settings: Vec<(String, String)>,
+    /// `--infer NAME`: the block that the settings change.
+    pub infer: Option<String>,
 }
 
 /// A compiled file: the program as far as it could be checked, and everything that was found wrong.
@@ -48,11 +50,16 @@ pub fn compile(
     let mut diags = Diagnostics::new();
     let root: FileId = sources.add(name, path, text);
     let modules = Modules::load(root, &mut sources, loader, &mut diags);
-    let mut checked =
-        check::Options { sizes: options.sizes.clone(), model: options.model.clone(), settings: Vec::new() };
+    let mut checked = check::Options {
+        sizes: options.sizes.clone(),
+        model: options.model.clone(),
+        settings: Vec::new(),
+        infer: options.infer.clone(),
+    };
     for (name, value) in &options.settings {
         // A setting of the command line is read as if it stood in an infer block.
-        let text = format!("infer svi {{ {name} = {value} }}");
+        let algorithm = options.infer.as_deref().filter(|n| Algorithm::from_name(n).is_some()).unwrap_or("svi");
+        let text = format!("infer {algorithm} {{ {name} = {value} }}");
         let file = sources.add(format!("--set {name}={value}"), None, text.clone());
         for item in parse_module(file, &text, &mut diags).items {
             if let ItemKind::Infer { settings, .. } = item.kind {

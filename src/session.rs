@@ -4,7 +4,7 @@
 
 use crate::check::guides;
 use crate::check::minibatch::data_only;
-use crate::check::settings::{Algorithm, Infer, Length, PrecisionChoice, SviSettings};
+use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
 use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
@@ -15,18 +15,17 @@ use crate::exec::Executable;
 use crate::index::IndexVec;
 use crate::infer::data::{BoundData, Store};
 use crate::infer::draws::{Draws, SizeLabels};
-use crate::infer::elbo::KlTerm;
-use crate::infer::predictive::Predictive;
-use crate::infer::svi::{Svi, SviFit};
-pub use crate::infer::{Observer, RunError, Status, Unobserved};
-use crate::kernels::Scalar;
+use crate::infer::svi::Svi;
+pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
 use crate::lower::{Lowering, Mode, SiteSource, Slots, rows::Prepared};
-use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, NamedTensor, Precision, Quantity, Timing};
+use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
 use crate::rng::Key;
 use crate::source::Span;
 use crate::syntax::ast::{Elem, ItemKind};
-use serde_json::json;
 use std::path::{Path, PathBuf};
+
+mod nuts;
+mod svi;
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;
@@ -507,7 +506,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         Some(wanted) => match program.infers.iter().find(|i| i.name == *wanted) {
             Some(found) => found.clone(),
             None => match Algorithm::from_name(wanted) {
-                Some(algorithm) => Infer { name: wanted.clone(), algorithm, svi: SviSettings::default(), span: None },
+                Some(algorithm) => Infer::default_of(algorithm),
                 None => {
                     let names: Vec<&str> = program
                         .infers
@@ -526,10 +525,17 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             },
         },
         None => match program.infers.first() {
-            Some(first) => first.clone(),
-            None => {
-                notes.push("the file has no infer block: fitting by svi with default settings".to_string());
-                Infer { name: "svi".into(), algorithm: Algorithm::Svi, svi: SviSettings::default(), span: None }
+            Some(first) if first.written => first.clone(),
+            _ => {
+                let (algorithm, why) = default_algorithm(bound, &program, options);
+                // Settings of the command line that only one algorithm has decide.
+                let given = |a: Algorithm| program.infers.iter().find(|i| i.algorithm == a);
+                let found = given(algorithm).or(program.infers.first()).cloned();
+                let why =
+                    if found.as_ref().is_some_and(|i| i.algorithm != algorithm) { "as `--set` asks" } else { why };
+                let infer = found.unwrap_or_else(|| Infer::default_of(algorithm));
+                notes.push(format!("the file has no infer block: fitting by {}, {why}", infer.algorithm.name()));
+                infer
             }
         },
     };
@@ -543,9 +549,14 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     }
     if let Some(seed) = options.seed {
         infer.svi.seed = seed;
+        infer.nuts.seed = seed;
     }
     if let Some(precision) = options.precision {
         infer.svi.precision = precision;
+    }
+    if infer.algorithm == Algorithm::Nuts {
+        nuts::refuse(&program, &infer, options)?;
+        return Ok(Chosen { infer, program, guide: usize::MAX, precision: Precision::F64, notes });
     }
     let guide = match &options.guide {
         Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
@@ -560,7 +571,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                         .guides
                         .iter()
                         .map(|g| g.name.as_str())
-                        .chain(["mean_field", "full_rank", "delta"])
+                        .chain(guides::FAMILIES.iter().copied())
                         .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
                     d = match crate::nearest::nearest(wanted, names.iter().copied()) {
@@ -587,6 +598,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             return Err(one(d.help("use `mean_field` or `full_rank`: `--guide mean_field`")));
         }
     }
+    svi::standardize(&mut program, guide, &infer.svi.reparam)?;
     if let Some(batch) = infer.svi.minibatch {
         let n = bound.data.sizes[batch.size];
         if batch.rows > n {
@@ -597,7 +609,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                 .help(format!("use at most {n}"))));
         }
     }
-    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan_in.is_some());
+    let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan.is_some());
     let noisy = network && infer.svi.minibatch.is_some();
     infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
     let largest = program
@@ -623,129 +635,57 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     Ok(Chosen { infer, program, guide, precision, notes })
 }
 
+/// The most latent elements for which nuts is the default.
+const NUTS_ELEMENTS: usize = 10_000;
+
+/// The algorithm for a program without an infer block, and why.
+fn default_algorithm(bound: &BoundProgram<'_>, program: &Program, options: &RunOptions) -> (Algorithm, &'static str) {
+    let Some(model) = &program.model else { return (Algorithm::Svi, "") };
+    let count = |shape: &[Size]| -> usize {
+        let number = |s: &Size| s.evaluate(&|id| Some(bound.data.sizes[id])).and_then(|n| usize::try_from(n).ok());
+        shape.iter().map(|s| number(s).unwrap_or(1)).product()
+    };
+    let elements: usize = model.sites.iter().map(|s| count(&s.ty.shape)).sum();
+    if options.guide.is_some() || !program.guides.is_empty() {
+        (Algorithm::Svi, "because there is a guide")
+    } else if !program.params.is_empty() || model.sites.iter().any(|s| s.fan_in.is_some()) {
+        (Algorithm::Svi, "because the model has a network or learnable constants")
+    } else if elements >= NUTS_ELEMENTS {
+        (Algorithm::Svi, "because it has very many latent numbers")
+    } else {
+        (Algorithm::Nuts, "the default for models of this kind")
+    }
+}
+
 /// Fits the program as its first infer block says, or as the options say.
 pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Observer) -> Result<Fit, Failure> {
     let chosen = choose(bound, options)?;
     for note in &chosen.notes {
         observer.note(note);
     }
-    match chosen.precision {
-        Precision::F32 => fit_svi::<f32>(bound, &chosen, observer),
-        Precision::F64 => fit_svi::<f64>(bound, &chosen, observer),
+    match (chosen.infer.algorithm, chosen.precision) {
+        (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
+        (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
+        (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }
 }
 
-fn fit_svi<F>(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure>
-where
-    F: Scalar + Into<f64>,
-    fit::Draws: From<Vec<F>>,
-{
-    let began = observer.clock();
-    let (program, settings) = (&chosen.program, &chosen.infer.svi);
-    let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
-    let guide = &program.guides[chosen.guide];
-    let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
-    let mut ticking = Ticking { inner: observer, first: None };
-    let result: SviFit<F> = svi.run(&mut ticking)?;
-    let first = ticking.first;
-    let compile_secs = first.map_or(0.0, |t| t - began);
-
-    let root = Key::new(settings.seed);
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &slots,
-        source: SiteSource::Guide(chosen.guide),
-        observations: false,
-        generate: true,
-    };
-    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
-    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
-    fit.guide = guide.name.clone();
-    fit.elbo = Some(result.elbo);
-    fit.diagnostics.pareto_k = result.pareto_k;
-    fit.stop_reason = result.stop;
-    if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
-        let fresh = predictive.drawn_from_prior();
-        if !fresh.is_empty() {
-            fit.notes.push(format!(
-                "held-out rows of `{}` are drawn from their prior given the global sites",
-                fresh.join("`, `")
-            ));
-        }
-        let n = settings.draws.min(SCORE_DRAWS);
-        let posterior = draws_of_sites(&quantities, n);
-        let sites: Vec<&Quantity> = posterior.iter().collect();
-        fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
-    }
-    fit.notes.extend(chosen.notes.iter().cloned());
-    let steps = result.trace.len() as f64;
-    let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
-    fit.timing = Timing {
-        compile_secs,
-        fit_secs: result.secs,
-        steps_per_sec: rate(steps),
-        items_per_sec: settings.minibatch.and_then(|_| rate(result.items as f64)),
-    };
-    fit.params = slots
-        .list
-        .iter()
-        .map(|s| NamedTensor {
-            name: s.name.clone(),
-            shape: s.shape.to_vec(),
-            data: result.params[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()).collect(),
-        })
-        .collect();
-    fit.trace = result.trace;
-    fit.quantities = quantities;
-    fit.settings = settings_json(chosen, &result.terms);
-    fit.data = bound.fingerprints.clone();
-    Ok(fit)
-}
-
-/// The first `n` draws of the latent sites.
+/// `n` draws of the latent sites as one chain: the first ones of one chain, evenly spread ones of several.
 fn draws_of_sites(quantities: &[Quantity], n: usize) -> Vec<Quantity> {
-    quantities
-        .iter()
-        .filter(|q| q.role == fit::Role::Latent)
+    let latent = quantities.iter().filter(|q| q.role == fit::Role::Latent);
+    latent
         .map(|q| {
-            let n = n.min(q.draws);
+            let (all, count) = (q.chains * q.draws, q.count());
+            let n = n.min(all);
+            let rows = (0..n).map(|i| if q.chains == 1 { i } else { i * all / n });
+            let at = rows.flat_map(|row| row * count..(row + 1) * count);
             let data = match &q.data {
-                fit::Draws::F32(v) => fit::Draws::F32(v[..n * q.count()].to_vec()),
-                fit::Draws::F64(v) => fit::Draws::F64(v[..n * q.count()].to_vec()),
+                fit::Draws::F32(v) => fit::Draws::F32(at.map(|i| v[i]).collect()),
+                fit::Draws::F64(v) => fit::Draws::F64(at.map(|i| v[i]).collect()),
             };
-            Quantity { draws: n, data, ..q.clone() }
+            Quantity { chains: 1, draws: n, data, ..q.clone() }
         })
         .collect()
-}
-
-/// Notes when the first clock reading of the optimization was taken: everything before is compilation.
-struct Ticking<'o> {
-    inner: &'o mut dyn Observer,
-    first: Option<f64>,
-}
-impl Observer for Ticking<'_> {
-    fn note(&mut self, text: &str) {
-        self.inner.note(text);
-    }
-    fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()> {
-        self.inner.status(status)
-    }
-    fn clock(&mut self) -> f64 {
-        let now = self.inner.clock();
-        self.first.get_or_insert(now);
-        now
-    }
 }
 
 fn model_source(bound: &BoundProgram<'_>) -> ModelSource {
@@ -756,42 +696,6 @@ fn model_source(bound: &BoundProgram<'_>) -> ModelSource {
         name: bound.program.model.as_ref().and_then(|m| m.name.clone()),
         text: file.text.clone(),
     }
-}
-
-/// Every setting with its final value.
-fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, serde_json::Value)> {
-    let s = &chosen.infer.svi;
-    let mut list: Vec<(String, serde_json::Value)> = Vec::new();
-    let mut add = |name: &str, value: serde_json::Value| list.push((name.to_string(), value));
-    match s.length {
-        Length::Steps(n) => add("steps", json!(n)),
-        Length::Epochs(n) => add("epochs", json!(n)),
-    }
-    if let Some(b) = s.minibatch {
-        add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
-    }
-    add("particles", json!(s.particles));
-    add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
-    add("learning_rate", json!(s.learning_rate));
-    add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
-    add("clip", json!(s.clip));
-    add("anneal_kl", json!(s.anneal_kl));
-    add("seed", json!(s.seed));
-    add("draws", json!(s.draws));
-    let model = chosen.program.model.as_ref();
-    let kl: serde_json::Map<String, serde_json::Value> = terms
-        .iter()
-        .filter_map(|(id, term)| {
-            let word = match term {
-                KlTerm::Closed => "closed",
-                KlTerm::MonteCarlo => "monte_carlo",
-                KlTerm::PointMass => "point_mass",
-            };
-            model.map(|m| (m.sites[*id].name.clone(), json!(word)))
-        })
-        .collect();
-    add("kl", serde_json::Value::Object(kl));
-    list
 }
 
 /// Draws from the prior: sites, kept values, and the observed data as the model would have them.
@@ -843,12 +747,22 @@ pub enum Stage {
 /// A stage of one step as text.
 pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Result<String, Failure> {
     let chosen = choose(bound, options)?;
+    if chosen.infer.algorithm == Algorithm::Nuts {
+        return nuts::emit(bound, &chosen, stage);
+    }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let slots =
         Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi =
-        Svi { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, prepared: prepared.as_ref() };
+    let svi = Svi {
+        program,
+        guide: chosen.guide,
+        bound: &bound.data,
+        settings,
+        slots: &slots,
+        prepared: prepared.as_ref(),
+        restart: 0,
+    };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);
     Ok(match chosen.precision {

@@ -1,18 +1,25 @@
 //! A run of a planned graph allocates nothing.
 
 use bayesc::autodiff::gradient;
+use bayesc::data::Files;
+use bayesc::driver::{self, Options};
 use bayesc::exec::Executable;
 use bayesc::index::Idx;
+use bayesc::infer::density::{self, Density, Space};
 use bayesc::ir::{Builder, DType, InputId, InputKind, Shape};
 use bayesc::kernels::threads::set_threads;
 use bayesc::ops::{ConvAttrs, NoiseKind, PoolAttrs};
 use bayesc::rng::Key;
+use bayesc::session;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The system's allocator, counting.
 struct Counting;
 
+/// One test at a time: the count is the process's.
+static ALONE: Mutex<()> = Mutex::new(());
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call goes to the system's allocator unchanged.
@@ -33,6 +40,7 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_training_step_allocates_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
     // Handing work to other threads allocates a job for each; the loops themselves do not.
     set_threads(1);
     let mut g = Builder::new();
@@ -77,4 +85,26 @@ fn a_training_step_allocates_nothing() {
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while running");
     assert!(first.is_finite());
     assert_eq!(executable.output(0)[0].to_bits(), first.to_bits(), "the same key gives the same bits");
+}
+
+#[test]
+fn a_leapfrog_step_allocates_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
+    set_threads(1);
+    let text = "data y: real[J] = [28.0, 8.0, -3.0]\ndata se: real[J] = [15.0, 10.0, 16.0]\nmodel {\n  mu ~ Normal(0, 5)\n  \
+                tau ~ HalfCauchy(5)\n  p ~ Dirichlet(fill([4], 2.0))\n  theta: real[J] ~ Normal(mu, tau + p[0])\n  \
+                y ~ Normal(theta, se)\n}\n";
+    let c = driver::compile_text(text, &Options::default());
+    let bound = session::bind(&c, &mut Files::new(), &[]).expect("the program is right");
+    let graph = density::build(&bound.program, &bound.data, &Space::Unconstrained(Vec::new())).expect("a gradient");
+    let mut density = Density::new(&graph, &bound.program, &bound.data);
+    let u = vec![0.3; density.dim()];
+    let mut gradient = vec![0.0; density.dim()];
+    let first = density.evaluate(&u, &mut gradient);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        assert_eq!(density.evaluate(&u, &mut gradient).to_bits(), first.to_bits());
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while evaluating");
+    assert!(first.is_finite() && gradient.iter().all(|g| g.is_finite()));
 }

@@ -118,7 +118,7 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    for command in ["predict", "report", "compare", "audit", "sbc", "graph", "fmt", "new", "lsp"] {
+    for command in ["predict", "report", "compare", "audit", "sbc", "graph", "new", "lsp"] {
         let ended = call(&[command, "x", "--flag"]).expect(2);
         assert!(ended.err.contains(&format!("`bayesc {command}` is not built yet")), "{}", ended.err);
     }
@@ -316,12 +316,18 @@ fn fits_that_are_not_there_are_3() {
 fn inference_that_fails_is_4_and_names_the_site() {
     let folder = project();
     let text = MODEL.replace("Normal(mu, 1)", "Normal(log(mu - 1000), 1)");
-    let model = write(&folder, "f.bayes", text);
+    let model = write(&folder, "f.bayes", &text);
     let ended = call(&["run", &model]).expect(4);
-    assert!(ended.out.is_empty() && ended.err.contains("y"), "{}", ended.err);
+    assert!(ended.out.is_empty() && ended.err.contains("the log density of `y` is NaN at step 1"), "{}", ended.err);
+    // Drawn at its place, as all messages are.
+    assert!(ended.err.contains("error[E1001]") && ended.err.contains("f.bayes:"), "{}", ended.err);
+    assert!(ended.err.contains("the logarithm of 0 or of a negative number"), "{}", ended.err);
     assert!(!folder.path().join("f.fit").exists());
     let json = call(&["run", &model, "--format", "json"]).expect(4).json();
     assert!(json["error"]["message"].is_string() && json["exit_code"] == 4);
+    let start = &json["diagnostics"][0]["start"];
+    let line = text.lines().position(|l| l.contains("log(mu - 1000)")).expect("it is there") + 1;
+    assert!(json["diagnostics"][0]["code"] == "E1001" && start["line"] == line, "{json}");
 }
 
 #[test]
@@ -435,4 +441,43 @@ fn an_interrupted_run_is_130_and_saved() {
     let stored: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("long.fit/fit.json")).unwrap()).unwrap();
     assert_eq!(stored["stop_reason"], "interrupted");
+}
+
+#[test]
+fn fmt_lays_files_out_and_check_says_which() {
+    let folder = project();
+    let neat = at(&folder, "m.bayes");
+    let rough = write(&folder, "r.bayes", "// kept\nmodel{ x~Normal(0,1) // too\n}\n");
+    let expect = "// kept\nmodel {\n  x ~ Normal(0, 1)  // too\n}\n";
+    let text = |path: &str| std::fs::read_to_string(path).unwrap();
+    call(&["fmt", &neat]).expect(0);
+    assert!(call(&["fmt", "--check", &neat]).expect(0).out.is_empty());
+    let before = text(&rough);
+    assert_eq!(call(&["fmt", "--check", &neat, &rough]).expect(1).out, format!("{rough}\n"));
+    assert_eq!(text(&rough), before, "`--check` writes nothing");
+    let json = call(&["fmt", "--check", &neat, &rough, "--format", "json"]).expect(1).json();
+    assert_eq!(json["files"][0]["changed"], false);
+    assert_eq!(json["files"][1]["changed"], true);
+    call(&["fmt", &rough]).expect(0);
+    assert_eq!(text(&rough), expect);
+    // Nothing but the files is left in the folder.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    let piped = run(bayesc().arg("fmt").write_stdin(before.clone()));
+    assert_eq!(piped.expect(0).out, expect);
+    run(bayesc().args(["fmt", "--check", "-"]).write_stdin(before)).expect(1);
+}
+
+#[test]
+fn fmt_leaves_alone_what_does_not_parse() {
+    let folder = project();
+    let wrong = "model {\n  x ~ ~ Normal(0, 1)\n}\n";
+    let path = write(&folder, "w.bayes", wrong);
+    let ended = call(&["fmt", &path]).expect(1);
+    assert!(ended.err.contains("E0101"), "{}", ended.err);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), wrong);
+    // The others are laid out all the same, and a file that is not there is the graver end.
+    let rough = write(&folder, "r.bayes", "size  K=2\n");
+    call(&["fmt", &path, &at(&folder, "none.bayes"), &rough]).expect(3);
+    assert_eq!(std::fs::read_to_string(&rough).unwrap(), "size K = 2\n");
+    call(&["fmt", "-", &rough]).expect(2);
 }

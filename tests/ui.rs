@@ -1,11 +1,15 @@
 //! Messages as users see them: every program under `tests/ui` says in comments which diagnostics it must give.
 //!
-//! `//~ E0301 "inner sizes differ"` stands behind the offending line, `//~^ …` in the line below it; the text occurs in
-//! the message, a label or the help. `//~ ok` in the first line: no diagnostics at all. A `.stderr` file beside a program
+//! `//~ E0301 "inner sizes differ"` stands behind the offending line, `//~^ …` in the line below it, `//~? …` anywhere for
+//! a message without a place; the text occurs in the message, a label or the help. `//~ ok` in the first line: no diagnostics at all. A `.stderr` file beside a program
 //! holds the whole rendering; `UPDATE_EXPECT=1 cargo test --test ui` writes those that exist anew.
+//!
+//! Programs in `data/` are also given their data, those in `runs/` also fitted.
 
-use bayesc::diag::{Diagnostic, render::render_all};
+use bayesc::data::Files;
+use bayesc::diag::{Code, Diagnostic, Diagnostics, render::render_all};
 use bayesc::driver::{Compilation, compile};
+use bayesc::session::{self, Failure, RunOptions, Unobserved};
 use std::path::{Path, PathBuf};
 
 /// What a comment of a program asks for.
@@ -32,13 +36,15 @@ fn expected(name: &str, text: &str) -> Vec<Expected> {
     for (at, line) in text.lines().enumerate() {
         for part in line.split("//~").skip(1) {
             let up = part.chars().take_while(|c| *c == '^').count();
-            let rest = part[up..].trim();
+            let nowhere = part.starts_with('?');
+            let rest = part[up..].trim_start_matches('?').trim();
             if rest == "ok" {
                 continue;
             }
             let (code, quoted) = rest.split_once(' ').unwrap_or_else(|| panic!("{name}:{}: a code and a text", at + 1));
             let text = quoted.trim().trim_matches('"').to_string();
-            all.push(Expected { line: at + 1 - up, code: code.to_string(), text });
+            let line = if nowhere { 0 } else { at + 1 - up };
+            all.push(Expected { line, code: code.to_string(), text });
         }
     }
     all
@@ -55,6 +61,25 @@ fn compiled(shown: &str, path: &Path, text: &str) -> Compilation {
     compile(shown, Some(path), text, &Default::default(), &mut loader)
 }
 
+/// All messages on the way to a result: of the check, then of the data (in `data/`), then of the fit (in `runs/`).
+fn messages(shown: &str, result: &Compilation) -> Diagnostics {
+    let mut diags = result.diags.clone();
+    let folder = shown.split('/').next().unwrap_or("");
+    if diags.has_errors() || !["data", "runs"].contains(&folder) {
+        return diags;
+    }
+    let outcome = session::bind(result, &mut Files::new(), &[]).and_then(|bound| match folder {
+        "runs" => session::run(&bound, &RunOptions::default(), &mut Unobserved).map(|_| ()),
+        _ => Ok(()),
+    });
+    match outcome {
+        Ok(()) => {}
+        Err(Failure::Diagnostics(more)) => diags.extend(more),
+        Err(Failure::Run(error)) => diags.push(error.diagnostic()),
+    }
+    diags
+}
+
 fn says(d: &Diagnostic, text: &str) -> bool {
     d.message.contains(text)
         || d.labels.iter().any(|l| l.message.contains(text))
@@ -66,19 +91,31 @@ fn programs_give_the_messages_that_they_announce() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let mut paths = Vec::new();
     programs(&root, &mut paths);
-    assert!(paths.len() >= 120, "only {} programs", paths.len());
-    let mut wrong = String::new();
+    assert!(paths.len() >= 180, "only {} programs", paths.len());
+    let (mut wrong, mut seen) = (String::new(), std::collections::BTreeSet::new());
     for path in paths {
         let shown = path.strip_prefix(&root).expect("below the root").display().to_string().replace('\\', "/");
         let text = std::fs::read_to_string(&path).expect("readable");
         let result = compiled(&shown, &path, &text);
-        let rendered = render_all(&result.diags, &result.sources, false);
+        let diags = messages(&shown, &result);
+        let rendered = render_all(&diags, &result.sources, false);
+        if std::env::var_os("SHOW_UI").is_some_and(|part| shown.contains(&*part.to_string_lossy())) {
+            println!("===== {shown}\n{rendered}");
+        }
         let mut wanted = expected(&shown, &text);
         if wanted.is_empty() && !text.starts_with("//~ ok") {
             wrong += &format!("{shown} announces nothing; it gives\n{rendered}\n");
             continue;
         }
-        for d in &result.diags {
+        for d in &diags {
+            seen.insert(d.code);
+            // One thing to do; what the grammar expected says it by itself.
+            if d.help.is_none() && d.code != Code::E0101 && d.code != Code::E1002 {
+                wrong += &format!("{shown} gives no help: {} {}\n", d.code.name(), d.message);
+            }
+            if d.message.ends_with('.') || d.message.starts_with(|c: char| c.is_uppercase()) {
+                wrong += &format!("{shown}: a message has a small first letter and no full stop: {}\n", d.message);
+            }
             let place = d.span().map(|s| result.sources.file(s.file).line_column(s.start as usize).0);
             let line = place.unwrap_or(0);
             let fits = |e: &Expected| e.line == line && e.code == d.code.name() && says(d, &e.text);
@@ -100,6 +137,9 @@ fn programs_give_the_messages_that_they_announce() {
                 wrong += &format!("{shown} is rendered differently:\n{rendered}\n");
             }
         }
+    }
+    for code in Code::ALL.iter().filter(|c| !seen.contains(c)) {
+        wrong += &format!("no program gives {} ({})\n", code.name(), code.title());
     }
     assert!(wrong.is_empty(), "{wrong}");
 }

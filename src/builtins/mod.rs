@@ -91,6 +91,14 @@ pub struct FnDef {
     pub rows: Rows,
 }
 
+impl FnDef {
+    /// Whether it draws random numbers: its lowering gets uniform ones in the shape of the first operand as the last
+    /// operand, the same ones wherever the expression is read in a graph.
+    pub fn draws(&self) -> bool {
+        self.name == "dropout"
+    }
+}
+
 impl std::fmt::Debug for FnDef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)

@@ -121,7 +121,8 @@ fn conv(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
         shape.push(out_size(cx, &xs[2 + axis], &ws[2 + axis], pad, axis, stride[axis], dilation[axis])?);
     }
     let args = [x, w].into_iter().chain(b).collect();
-    cx.mark_weight(w, &ws[1..]);
+    let fan_out: Vec<Size> = [ws[0].clone()].into_iter().chain(ws[2..].iter().cloned()).collect();
+    cx.mark_weight(w, &ws[1..], &fan_out);
     let attrs = Attrs { sizes: Vec::new(), ints: ints(stride, pad, dilation, groups) };
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs })
 }
@@ -193,21 +194,21 @@ fn lower_conv1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
     add_bias(g, y, a.get(2))
 }
 
-/// Type rule of the transposed convolution: `x [N, I, H, W]`, `w [I, O / groups, KH, KW]`.
-fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
+/// Type rule of transposed convolutions with `dims` spatial dimensions: `x [N, I, H, W]`, `w [I, O / groups, KH, KW]`.
+fn conv_transpose(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     let (x, w) = (cx.array(0)?, cx.array(1)?);
     let b = cx.opt_array(2)?;
-    let stride = cx.pair(3, 2, 1, 1)?;
-    let pad = cx.pair(4, 2, 0, 0)?;
-    let dilation = cx.pair(5, 2, 1, 1)?;
+    let stride = cx.pair(3, dims, 1, 1)?;
+    let pad = cx.pair(4, dims, 0, 0)?;
+    let dilation = cx.pair(5, dims, 1, 1)?;
     let groups = cx.pair(6, 1, 1, 1)?[0];
-    let output_pad = cx.pair(7, 2, 0, 0)?;
+    let output_pad = cx.pair(7, dims, 0, 0)?;
     let (xs, ws) = (cx.ty(x).shape, cx.ty(w).shape);
-    if xs.len() != 4 {
-        return Err(cx.rank_error(0, "[N, C, H, W]"));
+    if xs.len() != dims + 2 {
+        return Err(cx.rank_error(0, if dims == 2 { "[N, C, H, W]" } else { "[N, C, L]" }));
     }
-    if ws.len() != 4 {
-        return Err(cx.rank_error(1, "[C, O / groups, KH, KW]"));
+    if ws.len() != dims + 2 {
+        return Err(cx.rank_error(1, if dims == 2 { "[C, O / groups, KH, KW]" } else { "[C, O / groups, K]" }));
     }
     if !cx.agree(&xs[1], &ws[0]) {
         let message =
@@ -218,7 +219,7 @@ fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
     let out = ws[1].mul(&groups.into()).ok_or_else(large)?;
     check_bias(cx, b, &out)?;
     let mut shape = vec![xs[0].clone(), out];
-    for axis in 0..2 {
+    for axis in 0..dims {
         // (n - 1) stride - 2 pad + dilation (k - 1) + output_pad + 1
         let spread = xs[2 + axis].sub(&1.into()).and_then(|n| n.mul(&stride[axis].into())).ok_or_else(large)?;
         let reach = ws[2 + axis].sub(&1.into()).and_then(|k| k.mul(&dilation[axis].into())).ok_or_else(large)?;
@@ -232,23 +233,59 @@ fn conv_transpose2d(cx: &mut CallCx<'_, '_>) -> Checked {
         }
         shape.push(n);
     }
-    cx.mark_weight(w, &[ws[0].clone(), ws[2].clone(), ws[3].clone()]);
+    // A stride spreads the products of a kernel over that many outputs.
+    let cells = ws[2..].iter().try_fold(Size::from(1), |acc, s| acc.mul(s)).ok_or_else(large)?;
+    let spread: i64 = stride[..dims].iter().product();
+    let spread = if cells.as_number().is_some_and(|n| n < spread) { 1 } else { spread };
+    let cells = cells.floor_div(&spread.into()).ok_or_else(large)?;
+    let inputs = ws[0].floor_div(&groups.into()).ok_or_else(large)?;
+    cx.mark_weight(w, &[inputs, cells], &ws[1..]);
     let mut ints = ints(stride, Pad::Cells(pad), dilation, groups);
     ints.extend(output_pad);
     let args = [x, w].into_iter().chain(b).collect();
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs: Attrs { sizes: Vec::new(), ints } })
 }
 fn lower_conv_transpose2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    // The adjoint of a convolution whose input is our output.
     let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let (xs, ws) = (g.shape(x), g.shape(w));
+    let ws = g.shape(w);
     let attrs = conv_attrs(&at.ints, [0, 0], [ws[2], ws[3]]);
-    let out = [0, 1].map(|i| {
-        (xs[2 + i] - 1) * attrs.stride[i] + attrs.dilation[i] * (ws[2 + i] - 1) + at.ints[8 + i] as usize + 1
-            - 2 * attrs.pad[i][0]
-    });
-    let y = g.conv2d_input_grad(x, w, attrs, out);
+    let y = g.conv_transpose2d(x, w, attrs, [at.ints[8] as usize, at.ints[9] as usize]);
     add_bias(g, y, a.get(2))
+}
+
+fn lower_conv_transpose1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
+    let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
+    let (x, w) = (g.expand_dim(x, 2), g.expand_dim(w, 2));
+    let mut ints = flat_ints(&at.ints);
+    ints.extend([0, at.ints[8]]);
+    let y = lower_conv_transpose2d(g, &[x, w], &ConcreteAttrs { sizes: Vec::new(), ints });
+    let mut shape = g.shape(y).to_vec();
+    shape.remove(2);
+    let y = g.reshape(y, shape);
+    add_bias(g, y, a.get(2))
+}
+
+/// `dropout(x, rate)`: the mask is the third operand of the lowering, uniform numbers of the shape of x.
+fn dropout(cx: &mut CallCx<'_, '_>) -> Checked {
+    let (x, rate) = (cx.array(0)?, cx.scalar(1)?);
+    if cx.in_loop() {
+        let error = cx.error("`dropout` cannot stand in a loop: all its iterations would share one mask");
+        return Err(error.help("apply it to whole arrays, before the loop or after it").into());
+    }
+    if let Some(rate) = cx.number(rate).filter(|r| !(0.0..1.0).contains(r)) {
+        let error = cx.error_at(1, format!("`rate` is the share that is dropped, found {rate}"));
+        return Err(error.help("write a number from 0 to below 1").into());
+    }
+    Ok(Typed { ty: Ty::new(Elem::Real, cx.ty(x).shape), args: vec![x, rate], attrs: Attrs::default() })
+}
+fn lower_dropout(g: &mut Builder, a: &[ValueId]) -> ValueId {
+    let (x, rate, uniform) = (g.to_real(a[0]), g.to_real(a[1]), a[2]);
+    let one = g.scalar(1.0);
+    let share = g.sub(one, rate);
+    let kept = g.lt(uniform, share);
+    let scaled = g.div(x, share);
+    let zero = g.scalar(0.0);
+    g.select(kept, scaled, zero)
 }
 
 /// Type rule of pools with `dims` spatial dimensions.
@@ -333,7 +370,7 @@ fn dense(cx: &mut CallCx<'_, '_>) -> Checked {
     let mut shape = xs;
     let end = shape.len() - 1;
     shape[end] = ws[1].clone();
-    cx.mark_weight(w, &ws[..1]);
+    cx.mark_weight(w, &ws[..1], &ws[1..]);
     let args = [x, w].into_iter().chain(b).collect();
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs: Attrs::default() })
 }
@@ -404,6 +441,7 @@ fn embedding(cx: &mut CallCx<'_, '_>) -> Checked {
     if rows.shape.is_empty() {
         return Err(cx.rank_error(1, "[K, D]"));
     }
+    cx.mark_table(table);
     let mut shape = ty.shape;
     shape.extend_from_slice(&rows.shape[1..]);
     Ok(Typed { ty: Ty::new(rows.elem, shape), args: vec![index, table], attrs: Attrs::default() })
@@ -434,8 +472,16 @@ rows! {
     CONV_TRANSPOSE2D "conv_transpose2d"
         "conv_transpose2d(x, w, b, stride = 1, pad = 0, dilation = 1, groups = 1, output_pad = 0)"
         [req("x"), req("w"), opt("b"), opt("stride"), opt("pad"), opt("dilation"), opt("groups"), opt("output_pad")]
-        conv_transpose2d, Leading, lower_conv_transpose2d,
+        |cx| conv_transpose(cx, 2), Leading, lower_conv_transpose2d,
         "The transposed convolution of x [N, C, H, W] with w [C, O / groups, KH, KW].";
+    CONV_TRANSPOSE1D "conv_transpose1d"
+        "conv_transpose1d(x, w, b, stride = 1, pad = 0, dilation = 1, groups = 1, output_pad = 0)"
+        [req("x"), req("w"), opt("b"), opt("stride"), opt("pad"), opt("dilation"), opt("groups"), opt("output_pad")]
+        |cx| conv_transpose(cx, 1), Leading, lower_conv_transpose1d,
+        "The transposed convolution of x [N, C, L] with w [C, O / groups, K].";
+    DROPOUT "dropout" "dropout(x, rate)" [req("x"), req("rate")] dropout, Elementwise,
+        |g, a, _| lower_dropout(g, a),
+        "x / (1 - rate) with that share of elements set to 0 by a fresh random mask, in every step and for every draw.";
     MAX_POOL2D "max_pool2d" "max_pool2d(x, window, stride = window, pad = 0)"
         [req("x"), req("window"), opt("stride"), opt("pad")] |cx| pool(cx, 2), Leading,
         |g, a, at| lower_pool(g, a[0], at, false, true), "The largest cell of each window.";

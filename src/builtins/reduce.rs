@@ -105,8 +105,26 @@ rows! {
     ARGMAX "argmax" |cx| one_axis(cx, true, |_| Elem::Int), |g, a, at| g.argmax(a[0], axes(at)[0]), "The position of the largest element, the first at ties.";
     ARGMIN "argmin" |cx| one_axis(cx, true, |_| Elem::Int), |g, a, at| { let n = g.neg(a[0]); g.argmax(n, axes(at)[0]) }, "The position of the smallest element, the first at ties.";
     CUMSUM "cumsum" |cx| one_axis(cx, false, |e| e), |g, a, at| g.cumsum(a[0], axes(at)[0], false), "Running sums.";
+    SORT "sort" |cx| one_axis(cx, false, |e| e), |g, a, at| along_last(g, a[0], axes(at)[0], Builder::sort), "The elements of one dimension in ascending order.";
+    ARGSORT "argsort" |cx| one_axis(cx, false, |_| Elem::Int), |g, a, at| along_last(g, a[0], axes(at)[0], Builder::argsort), "The positions of the elements of one dimension in ascending order; ties keep their order.";
     SOFTMAX "softmax" |cx| one_axis(cx, false, |_| Elem::Real), |g, a, at| { let l = log_softmax(g, a[0], axes(at)[0]); g.exp(l) }, "e^x scaled to sum 1, along one dimension.";
     LOG_SOFTMAX "log_softmax" |cx| one_axis(cx, false, |_| Elem::Real), |g, a, at| log_softmax(g, a[0], axes(at)[0]), "The logarithm of softmax.";
+}
+/// `f` along `axis`, which stands last while it works.
+fn along_last(g: &mut Builder, x: ValueId, axis: usize, f: fn(&mut Builder, ValueId) -> ValueId) -> ValueId {
+    let last = g.rank(x) - 1;
+    if axis == last {
+        return f(g, x);
+    }
+    let to_end: Vec<usize> = (0..=last).filter(|&a| a != axis).chain([axis]).collect();
+    let moved = g.transpose(x, &to_end);
+    let y = f(g, moved);
+    let back: Vec<usize> = (0..last).map(|a| if a < axis { a } else { a + 1 }).collect();
+    let mut perm = vec![0; last + 1];
+    for (from, &to) in back.iter().chain([&axis]).enumerate() {
+        perm[to] = from;
+    }
+    g.transpose(y, &perm)
 }
 fn log_softmax(g: &mut Builder, x: ValueId, axis: usize) -> ValueId {
     let x = g.to_real(x);

@@ -368,7 +368,7 @@ impl<'p> Checker<'p> {
         };
         let array = self.arrays[id].clone();
         let (region, ty) = self.region(&array.name, &array.ty, index, span)?;
-        let d = d?;
+        let d = self.with_event(d?, &ty.shape);
         let element = format!("{}[…]", array.name);
         let ty_span = data.map_or(array.span, |d| self.program.data[d].ty_span);
         self.site_type(&d, Some((ty.clone(), ty_span)), &element)?;
@@ -513,7 +513,7 @@ impl<'p> Checker<'p> {
                     }
                     What::Value(_) => false,
                 });
-                let forward = sequential.then(|| {
+                let forward = (sequential || matches!(array.role, Role::Data(_))).then(|| {
                     let values: Vec<(Vec<Dim>, ExprId)> = pieces
                         .iter()
                         .filter_map(|p| match &p.what {

@@ -133,6 +133,14 @@ impl CallCx<'_, '_> {
     pub fn ty(&self, e: ExprId) -> Ty {
         self.checker.program.ty(e).clone()
     }
+    /// Whether the call stands inside a `for`.
+    pub fn in_loop(&self) -> bool {
+        !self.checker.loops.is_empty()
+    }
+    /// The number that an expression is at compile time, if it is one.
+    pub fn number(&self, e: ExprId) -> Option<f64> {
+        self.checker.const_value(e)
+    }
     /// Whether two sizes agree.
     pub fn agree(&self, a: &Size, b: &Size) -> bool {
         self.checker.agree(a, b)
@@ -211,6 +219,8 @@ impl CallCx<'_, '_> {
         };
         let numbers = match value {
             Some(OptionValue::Numbers(n)) => n,
+            // What only a call can decide is left to the calls.
+            _ if self.checker.generic => return Err(reported(Reported)),
             _ => {
                 let message = format!("`{}` must be a number known at compile time", self.def.params[at].name);
                 let help = if dims == 2 { "write a number or a pair such as `(1, 2)`" } else { "write a number" };
@@ -256,6 +266,7 @@ impl CallCx<'_, '_> {
         };
         match value {
             Some(OptionValue::Flag(b)) => Ok(b),
+            _ if self.checker.generic => Err(reported(Reported)),
             _ => {
                 let message = format!("`{}` must be `true` or `false`", self.def.params[at].name);
                 Err(self.error_at(at, message).help("write `true` or `false`").into())
@@ -336,8 +347,13 @@ impl CallCx<'_, '_> {
     fn axis_error(&self, at: usize, message: String, help: &str) -> Box<Diagnostic> {
         Box::new(Diagnostic::new(Code::E0310, message).label(self.arg_span(at), "this one").help(help))
     }
-    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products.
-    pub fn mark_weight(&mut self, w: ExprId, fan_in: &[Size]) {
-        self.checker.mark_weight(w, fan_in);
+    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products and whose inputs each reach
+    /// `fan_out` outputs (products of these sizes).
+    pub fn mark_weight(&mut self, w: ExprId, fan_in: &[Size], fan_out: &[Size]) {
+        self.checker.mark_weight(w, fan_in, fan_out);
+    }
+    /// Notes that `table` holds the vectors of an embedding.
+    pub fn mark_table(&mut self, table: ExprId) {
+        self.checker.mark_table(table);
     }
 }

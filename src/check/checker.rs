@@ -122,6 +122,12 @@ pub(crate) struct Checker<'p> {
     /// Path of the layer or net whose parameters are being declared, and how often each name was used in it.
     pub(super) layer_path: Vec<String>,
     pub(super) layer_counts: HashMap<String, usize>,
+    /// The names under which the parameters of nets are kept.
+    pub(super) net_paths: HashMap<(ModuleId, String), String>,
+    /// The kind of the function being called, until its arguments are bound.
+    pub(super) pending_layer: Option<&'static str>,
+    /// Constants and sizes of files whose values are being worked out, outermost first.
+    pub(super) open_items: Vec<(ModuleId, String)>,
     /// True while a generic function is checked on its own, with opaque sizes.
     pub(super) generic: bool,
     /// Items whose declaration has a mistake: messages about their use would only repeat it.
@@ -165,6 +171,9 @@ impl<'p> Checker<'p> {
             guide_site: None,
             layer_path: Vec::new(),
             layer_counts: HashMap::new(),
+            net_paths: HashMap::new(),
+            open_items: Vec::new(),
+            pending_layer: None,
             generic: false,
             failed: HashSet::new(),
             ahead: Vec::new(),
@@ -499,9 +508,11 @@ impl<'p> Checker<'p> {
         }
         self.report(d)
     }
-    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products.
-    pub(super) fn mark_weight(&mut self, w: ExprId, fan_in: &[Size]) {
-        let Some(fan) = fan_in.iter().try_fold(Size::from(1), |acc, s| acc.mul(s)) else { return };
+    /// Notes that `w` is the weight of a layer whose outputs each sum over `fan_in` products and whose inputs each reach
+    /// `fan_out` outputs.
+    pub(super) fn mark_weight(&mut self, w: ExprId, fan_in: &[Size], fan_out: &[Size]) {
+        let product = |sizes: &[Size]| sizes.iter().try_fold(Size::from(1), |acc, s| acc.mul(s));
+        let (Some(fan), Some(out)) = (product(fan_in), product(fan_out)) else { return };
         let mut e = w;
         loop {
             match &self.program.exprs[e].kind {
@@ -510,12 +521,18 @@ impl<'p> Checker<'p> {
                     return;
                 }
                 ExprKind::Param(id) => {
-                    self.program.params[*id].fan_in.get_or_insert(fan);
+                    self.program.params[*id].fan.get_or_insert((fan, out));
                     return;
                 }
                 ExprKind::Call { def, args, .. } if matches!(def.name, "reshape" | "transpose") => e = args[0],
                 _ => return,
             }
+        }
+    }
+    /// Notes that `table` holds the vectors of an embedding: a param starts standard normal.
+    pub(super) fn mark_table(&mut self, table: ExprId) {
+        if let ExprKind::Param(id) = self.program.exprs[table].kind {
+            self.program.params[id].fan.get_or_insert((1.into(), 1.into()));
         }
     }
 }

@@ -69,6 +69,13 @@ impl<'p> Checker<'p> {
         }
     }
     fn not_a_distribution(&mut self, e: &ast::Expr) -> super::checker::Reported {
+        if let Syntax::Call { callee, .. } = &e.kind
+            && let Syntax::Name(name) = &callee.kind
+            && let Some(help) = self.elsewhere(name)
+        {
+            let message = format!("the built-in function `{name}` is not a distribution");
+            return self.error(Code::E0507, message, e.span, "deterministic", &help);
+        }
         self.error(
             Code::E0507,
             "this is not a distribution",
@@ -85,6 +92,9 @@ impl<'p> Checker<'p> {
         let mut d = Diagnostic::new(Code::E0203, format!("no distribution is called `{name}`"))
             .label(span, "unknown distribution");
         let known = super::synonyms::distribution(name).filter(|n| is_distribution(n));
+        if let (None, Some(help)) = (known, self.elsewhere(name)) {
+            return self.report(d.help(help));
+        }
         d = match known.or_else(|| nearest(name, names.iter().copied())) {
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help("`bayesc doc` lists the distributions"),
@@ -480,7 +490,10 @@ impl<'p> Checker<'p> {
                 let base = Box::new(self.with_event(*base, shape));
                 DistExpr::Wrapped { wrapper, base, support, span }
             }
-            joined @ DistExpr::Joined { .. } => joined,
+            DistExpr::Joined { axis, parts, span } => {
+                let parts = parts.into_iter().map(|(n, d)| (n, self.with_event(d, shape))).collect();
+                DistExpr::Joined { axis, parts, span }
+            }
         }
     }
     /// The event shape of a distribution, as far as its parameters say it.

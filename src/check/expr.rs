@@ -128,11 +128,32 @@ impl<'p> Checker<'p> {
                 return Ok(Val::Array(self.size_value(id.into(), span)));
             }
         }
+        if let Some(val) = self.module_item(name, span) {
+            return val;
+        }
         match name {
             "pi" => Ok(Val::Array(self.constant(std::f64::consts::PI, Elem::Real, span))),
             "e" => Ok(Val::Array(self.constant(std::f64::consts::E, Elem::Real, span))),
             _ => Err(self.unknown_name(name, span)),
         }
+    }
+    /// The constant or size `name` of the file of a function that the program uses.
+    fn module_item(&mut self, name: &str, span: Span) -> Option<R<Val>> {
+        let module = self.scope.module;
+        if module == self.modules.root() {
+            return None;
+        }
+        let modules = self.modules;
+        let (value, is_size) = modules.get(module).ast.items.iter().find_map(|i| match &i.kind {
+            ast::ItemKind::Const { name: n, value } if n.name == name => Some((value, false)),
+            ast::ItemKind::Size { name: n, value: Some(value) } if n.name == name => Some((value, true)),
+            _ => None,
+        })?;
+        if is_size {
+            let size = self.global_size(name, span);
+            return Some(size.map(|s| Val::Array(self.size_value(s, span))));
+        }
+        Some(self.inline_constant(name, value, span))
     }
     /// The same value, as it is written at `span` (so that messages point there).
     fn at(&mut self, val: Val, span: Span) -> Val {
@@ -155,6 +176,20 @@ impl<'p> Checker<'p> {
         let ty = self.model.sites[site].ty.clone();
         self.push(ExprKind::Site(site), ty, span)
     }
+    /// Works out the value of a constant or size of a file, which sees none of the names around its use.
+    fn item_value<T>(&mut self, name: &str, span: Span, value: impl FnOnce(&mut Self) -> R<T>) -> R<T> {
+        let me = (self.scope.module, name.to_string());
+        if self.open_items.contains(&me) {
+            let message = format!("the value of `{name}` needs `{name}` itself");
+            return Err(self.error(Code::E0206, message, span, "this closes the circle", "give it a number"));
+        }
+        self.open_items.push(me);
+        let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
+        let result = value(self);
+        self.scope.frames = frames;
+        self.open_items.pop();
+        result
+    }
     /// A file constant inside a model: its expression, if that needs no files.
     fn inline_constant(&mut self, name: &str, value: &ast::Expr, span: Span) -> R<Val> {
         if reads_data(value) {
@@ -167,10 +202,7 @@ impl<'p> Checker<'p> {
                 &help,
             ));
         }
-        let frames = std::mem::replace(&mut self.scope.frames, vec![Default::default()]);
-        let result = self.expr(value);
-        self.scope.frames = frames;
-        result
+        self.item_value(name, span, |cx| cx.expr(value))
     }
     fn field(&mut self, whole: &ast::Expr, base: &ast::Expr, field: &ast::Ident) -> R<Val> {
         if let Some(path) = dotted(whole) {
@@ -183,6 +215,12 @@ impl<'p> Checker<'p> {
                 let full = format!("{prefix}{}", field.name);
                 if let Some(&site) = self.site_values.get(&full) {
                     return Ok(Val::Array(self.site_expr(site, whole.span)));
+                }
+            }
+            if self.context == Context::Generate {
+                let full = format!("{}{path}", self.prefix);
+                if let Some(draw) = self.program.generate.draws.iter().find(|d| d.name == full) {
+                    return Ok(Val::Array(draw.value));
                 }
             }
             let names: Vec<String> = self.site_values.keys().cloned().collect();
@@ -213,7 +251,22 @@ impl<'p> Checker<'p> {
 
     // --- operators ---------------------------------------------------------------------------------------------
 
+    /// `activation == relu`: whether an `option` parameter is a certain setting.
+    fn option_comparison(&mut self, op: BinaryOp, a: &ast::Expr, b: &ast::Expr) -> Option<bool> {
+        let is_option = |e: &ast::Expr| match &e.kind {
+            Syntax::Name(n) => matches!(self.lookup_local(n), Some((Binding::Val(Val::Option(_)), _))),
+            _ => false,
+        };
+        if !matches!(op, BinaryOp::Eq | BinaryOp::Ne) || !(is_option(a) || is_option(b)) {
+            return None;
+        }
+        let (a, b) = (self.option_expr(a)?, self.option_expr(b)?);
+        Some((a == b) == (op == BinaryOp::Eq))
+    }
     fn binary(&mut self, op: BinaryOp, a: &ast::Expr, b: &ast::Expr, span: Span) -> R<ExprId> {
+        if let Some(holds) = self.option_comparison(op, a, b) {
+            return Ok(self.constant(f64::from(u8::from(holds)), Elem::Bool, span));
+        }
         let (left, right) = (self.array(a), self.array(b));
         let (left, right) = (left?, right?);
         let def = match op {
@@ -326,8 +379,14 @@ impl<'p> Checker<'p> {
                 }
                 let user = self.modules.function(self.scope.module, name);
                 // A submodel has no place in an expression, so it does not hide the function of the same name.
-                let hidden = user.is_some_and(|(_, i)| matches!(i.kind, ast::ItemKind::Submodel(_)))
-                    && builtins::get(name).is_some();
+                // Inside a function of that name the built-in one is meant: a function cannot call itself.
+                let hidden = builtins::get(name).is_some()
+                    && user.is_some_and(|(home, i)| {
+                        let me = self.calls.last().is_some_and(|(m, n)| {
+                            *m == home && super::modules::function_of(&i.kind).is_some_and(|(_, f)| f.name.name == *n)
+                        });
+                        me || matches!(i.kind, ast::ItemKind::Submodel(_))
+                    });
                 if user.is_some() && !hidden {
                     return self.call_function(self.scope.module, name, args, first, span);
                 }
@@ -420,12 +479,31 @@ impl<'p> Checker<'p> {
         let mut d =
             Diagnostic::new(Code::E0202, format!("no function is called `{name}`")).label(span, "unknown function");
         let other = super::synonyms::function(name);
+        if let (None, Some(help)) = (other, self.elsewhere(name)) {
+            return self.report(d.help(help));
+        }
         d = match other.or_else(|| nearest(name, names)) {
             Some(operator @ ("@" | "^")) => d.help(format!("write `a {operator} b`")),
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near),
             None => d.help(format!("define it: `fn {name}(x: real) -> real {{ … }}`")),
         };
         self.report(d)
+    }
+    /// Help for a function that a module has: one that the program uses, or one of the standard library.
+    pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
+        let uses = &self.modules.get(self.scope.module).uses;
+        let mut used: Vec<&str> = uses
+            .iter()
+            .filter(|(_, id)| self.modules.get(**id).functions.contains_key(name))
+            .map(|(alias, _)| alias.as_str())
+            .collect();
+        used.sort_unstable();
+        if let Some(alias) = used.first() {
+            return Some(format!("`{alias}` has one: write `{alias}.{name}(…)`"));
+        }
+        let heads = ["model", "fn", "layer", "net"].map(|kind| format!("\n{kind} {name}("));
+        let (library, _) = super::modules::LIBRARY.iter().find(|(_, text)| heads.iter().any(|h| text.contains(h)))?;
+        Some(format!("the library has one: add `use {library}` and write `{library}.{name}(…)`"))
     }
     /// Puts the arguments of a call into the places of a built-in function's parameters.
     fn match_builtin<'a>(
@@ -451,6 +529,10 @@ impl<'p> Checker<'p> {
                     Some(at) => at,
                     None => {
                         let names: Vec<&str> = def.params.iter().map(|p| p.name).collect();
+                        if let Some(help) = self.elsewhere(def.name) {
+                            let message = format!("the built-in `{}` has no argument `{}`", def.name, name.name);
+                            return Err(self.error(Code::E0208, message, name.span, "unknown argument", &help));
+                        }
                         return Err(self.unknown_argument(def.name, name, &names));
                     }
                 },
@@ -516,10 +598,19 @@ impl<'p> Checker<'p> {
         let used = indices.iter().filter(|i| !matches!(i, Index::New(_))).count();
         if used > ty.shape.len() {
             let shape = self.program.shape_text(&ty.shape);
-            let message = format!("{used} indices for {} dimensions", ty.shape.len());
-            let d = Diagnostic::new(Code::E0309, message)
-                .label(span, format!("this has shape {shape}"))
-                .help("leave the last indices out");
+            let count = |n: usize, one: &str, more: &str| format!("{n} {}", if n == 1 { one } else { more });
+            let d = match ty.shape.len() {
+                0 => Diagnostic::new(Code::E0309, "a scalar has no elements to choose from")
+                    .label(span, "indexed here")
+                    .label(span, "this is a scalar")
+                    .help("leave the index out, or give the value a shape where it is defined"),
+                n => {
+                    let (found, has) = (count(used, "index", "indices"), count(n, "dimension", "dimensions"));
+                    Diagnostic::new(Code::E0309, format!("{found} for {has}"))
+                        .label(span, format!("this has shape {shape}"))
+                        .help("leave the last indices out")
+                }
+            };
             return Err(self.report(d));
         }
         let mut dims = ty.shape.iter();
@@ -554,7 +645,7 @@ impl<'p> Checker<'p> {
                             "an index must be an int",
                             e.span,
                             "not an int",
-                            "declare the data as `int[…]`, or use `floor`",
+                            "declare the data as `int[…]`",
                         ));
                     }
                     if at_ty.shape.is_empty() {
@@ -702,6 +793,9 @@ impl<'p> Checker<'p> {
     }
     /// A size name of the program; a new one stays symbolic until data or the command line bind it.
     fn global_size(&mut self, name: &str, span: Span) -> R<Size> {
+        if self.scope.module != self.modules.root() {
+            return self.module_size(name, span);
+        }
         if let Some(id) = self.known_size(name) {
             return Ok(id.into());
         }
@@ -733,6 +827,26 @@ impl<'p> Checker<'p> {
             return Err(self.error(Code::E0308, format!("`{name}` is not a size"), span, "this is a datum", &help));
         }
         Ok(self.size_named(name, span).into())
+    }
+    /// A size of the file of a function that the program uses: the sizes of the program are not visible there.
+    fn module_size(&mut self, name: &str, span: Span) -> R<Size> {
+        let modules = self.modules;
+        let item = modules.get(self.scope.module).ast.items.iter().find_map(|i| match &i.kind {
+            ast::ItemKind::Size { name: n, value: Some(value) } | ast::ItemKind::Const { name: n, value }
+                if n.name == name =>
+            {
+                Some(value)
+            }
+            _ => None,
+        });
+        match item {
+            Some(value) => self.item_value(name, span, |cx| cx.size_expr(value)),
+            None => {
+                let help = format!("make it a parameter, `{name}: size`, or give it a value: `size {name} = 10`");
+                let message = format!("no size is called `{name}` in this file");
+                Err(self.error(Code::E0201, message, span, "unknown size", &help))
+            }
+        }
     }
     pub(super) fn val_as_size(&mut self, val: &Val, span: Span) -> R<Size> {
         if let Val::Array(e) = val {

@@ -46,44 +46,88 @@ impl<'p> Checker<'p> {
                     "make the caller a `layer`",
                 ));
             }
+            ("layer", Context::Generate) => {
+                return Err(self.error(
+                    Code::E0405,
+                    format!("`{name}` would have parameters of its own here, which nothing trains"),
+                    span,
+                    "a `layer` has fresh parameters at every call",
+                    "call a `net`, which shares its parameters with its calls in the model",
+                ));
+            }
             _ => {}
         }
         let context = if kind == "fn" { Context::Function } else { Context::Layer };
-        let mut path = self.layer_path.clone();
-        let mut counts = std::mem::take(&mut self.layer_counts);
-        match kind {
-            // One set of parameters for all calls of a net: its path is its name alone.
-            "net" => {
-                path = vec![function.name.name.clone()];
-                self.layer_counts = HashMap::new();
-            }
-            "layer" => {
-                let base = path.iter().chain([&function.name.name]).cloned().collect::<Vec<_>>().join(".");
-                let n = counts.entry(base).or_insert(0);
-                *n += 1;
-                path.push(if *n == 1 { function.name.name.clone() } else { format!("{}_{n}", function.name.name) });
-                self.layer_counts = HashMap::new();
-            }
-            _ => self.layer_counts = counts.clone(),
-        }
-        let outer_path = std::mem::replace(&mut self.layer_path, path);
+        self.pending_layer = Some(kind);
         let result = self.instantiate(home, function, args, first, span, context);
-        self.layer_path = outer_path;
-        if kind == "fn" {
-            counts = std::mem::take(&mut self.layer_counts);
-        }
-        self.layer_counts = counts;
+        self.pending_layer = None;
         let value = result?;
         match value {
             Some(value) => Ok(value),
             None => {
-                let d = Diagnostic::new(Code::E0407, format!("`{name}` returns nothing"))
+                let words: Vec<String> = args
+                    .iter()
+                    .filter(|a| {
+                        let param =
+                            a.name.as_ref().and_then(|n| function.params.iter().find(|p| p.name.name == n.name));
+                        param.is_some_and(|p| matches!(p.kind, ParameterKind::Option(_)))
+                    })
+                    .filter_map(|a| a.name.as_ref().map(|n| format!("`{} = {}`", n.name, self.describe(&a.value))))
+                    .collect();
+                let message = match words.is_empty() {
+                    true => format!("`{name}` returns nothing"),
+                    false => format!("`{name}` returns nothing with {}", words.join(" and ")),
+                };
+                let d = Diagnostic::new(Code::E0407, message)
                     .label(function.name.span, "defined here")
                     .label(span, "its value is needed here")
-                    .help("end it with `return …`");
+                    .help(if words.is_empty() { "end it with `return …`" } else { "give another option" });
                 Err(self.report(d))
             }
         }
+    }
+
+    /// Where the parameters of the body of a call live: under the net's name, or under the layer's next one; what it was
+    /// before, to be put back after the call.
+    fn enter_layer(&mut self, kind: &str, home: ModuleId, name: &str) -> (Vec<String>, HashMap<String, usize>) {
+        let mut path = self.layer_path.clone();
+        match kind {
+            // One set of parameters for all calls of a net: its path is its name alone.
+            "net" => path = vec![self.net_path(home, name)],
+            "layer" => {
+                // A layer inside a submodel belongs to its draw.
+                if path.is_empty() && !self.prefix.is_empty() {
+                    path.push(self.prefix.trim_end_matches('.').to_string());
+                }
+                let base = path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+                let n = self.layer_counts.entry(base).or_insert(0);
+                *n += 1;
+                path.push(if *n == 1 { name.to_string() } else { format!("{name}_{n}") });
+            }
+            // What has no parameters of its own.
+            _ => return (path, self.layer_counts.clone()),
+        }
+        (std::mem::replace(&mut self.layer_path, path), std::mem::take(&mut self.layer_counts))
+    }
+    /// The name under which the parameters of a net are kept: that of the net, in other files than the program's with the
+    /// name of the file before it.
+    fn net_path(&mut self, home: ModuleId, name: &str) -> String {
+        let key = (home, name.to_string());
+        if let Some(path) = self.net_paths.get(&key) {
+            return path.clone();
+        }
+        let base = match home == self.modules.root() {
+            true => name.to_string(),
+            false => format!("{}.{name}", self.modules.get(home).stem),
+        };
+        let mut path = base.clone();
+        let mut n = 1;
+        while self.net_paths.values().any(|p| *p == path) {
+            n += 1;
+            path = format!("{base}_{n}");
+        }
+        self.net_paths.insert(key, path.clone());
+        path
     }
 
     /// Runs the body of `function` with `args` bound; the value it returns, if it returns one.
@@ -105,7 +149,10 @@ impl<'p> Checker<'p> {
             return Err(self.report(d));
         }
         let pending = self.pending_prefix.take();
+        let layer = self.pending_layer.take().filter(|kind| matches!(*kind, "layer" | "net"));
+        // Layers among the arguments are the caller's.
         let frame = self.bind_arguments(home, function, args, first, span)?;
+        let around = layer.map(|kind| self.enter_layer(kind, home, &function.name.name));
         let prefix = pending.map(|p| std::mem::replace(&mut self.prefix, p));
         let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame] });
         let outer = std::mem::replace(&mut self.context, context);
@@ -121,6 +168,10 @@ impl<'p> Checker<'p> {
             Err(e) => Err(e),
         };
         self.calls.pop();
+        if let Some((path, counts)) = around {
+            self.layer_path = path;
+            self.layer_counts = counts;
+        }
         self.ahead = ahead;
         self.context = outer;
         self.scope = scope;
@@ -241,6 +292,8 @@ impl<'p> Checker<'p> {
                 };
                 match option {
                     Some(option) => Ok(Binding::Val(Val::Option(option))),
+                    // What only a call can decide is left to the calls.
+                    None if self.generic => Err(Reported),
                     None => {
                         let message = format!("`{}` must be known at compile time", param.name.name);
                         Err(self.error(
@@ -279,17 +332,30 @@ impl<'p> Checker<'p> {
                 .help("convert it first, for example with `floor` or a comparison");
             return Err(self.report(d));
         }
-        let spread = ty.dims.iter().any(|d| matches!(d, ast::Dim::Spread(_)));
-        if !spread && ty.dims.len() != actual.shape.len() {
+        let spread = ty.dims.iter().position(|d| matches!(d, ast::Dim::Spread(_)));
+        let named = ty.dims.len() - usize::from(spread.is_some());
+        if actual.shape.len() < named || (spread.is_none() && actual.shape.len() > named) {
             let shape = self.program.shape_text(&actual.shape);
-            let d = Diagnostic::new(Code::E0306, format!("`{}` needs {} dimensions", name.name, ty.dims.len()))
+            let least = if spread.is_some() { "at least " } else { "" };
+            let plural = if named == 1 { "" } else { "s" };
+            let d = Diagnostic::new(Code::E0306, format!("`{}` needs {least}{named} dimension{plural}", name.name))
                 .label(span, format!("this has shape {shape}"))
                 .label(ty.span, "declared here")
                 .help("index, `reshape` or `flatten` it");
             return Err(self.report(d));
         }
-        for (at, (dim, size)) in ty.dims.iter().zip(&actual.shape).enumerate() {
-            let ast::Dim::Size(e) = dim else { continue };
+        // The dimensions that `..rows` stands for lie between the named ones.
+        let many = actual.shape.len() - named;
+        for (position, dim) in ty.dims.iter().enumerate() {
+            let at = if spread.is_some_and(|s| position > s) { position - 1 + many } else { position };
+            let e = match dim {
+                ast::Dim::Size(e) => e,
+                ast::Dim::Spread(rows) => {
+                    self.unify_spread(rows, &actual.shape[at..at + many], name, span, frame)?;
+                    continue;
+                }
+            };
+            let size = &actual.shape[at];
             if let Syntax::Name(n) = &e.kind
                 && !frame.contains_key(n)
                 && !(home == self.modules.root() && self.known_size(n).is_some())
@@ -315,6 +381,30 @@ impl<'p> Checker<'p> {
             }
         }
         Ok(())
+    }
+
+    /// `..rows` in a parameter's type: binds `rows` to these dimensions, or checks that they are those it has already.
+    fn unify_spread(
+        &mut self,
+        rows: &ast::Ident,
+        dims: &[Size],
+        name: &ast::Ident,
+        span: Span,
+        frame: &mut HashMap<String, (Binding, Span)>,
+    ) -> R<()> {
+        let Some((Binding::Val(Val::Shape(wanted)), _)) = frame.get(&rows.name).cloned() else {
+            frame.insert(rows.name.clone(), (Binding::Val(Val::Shape(dims.to_vec())), rows.span));
+            return Ok(());
+        };
+        if wanted.len() == dims.len() && wanted.iter().zip(dims).all(|(a, b)| self.agree(a, b)) {
+            return Ok(());
+        }
+        let (want, have) = (self.program.shape_text(&wanted), self.program.shape_text(dims));
+        let d = Diagnostic::new(Code::E0307, format!("`{}` needs the dimensions {want}, found {have}", name.name))
+            .label(span, "these dimensions")
+            .label(rows.span, format!("`{}` is {want}", rows.name))
+            .help("pass an array of the declared shape");
+        Err(self.report(d))
     }
 
     /// Defaults of the parameters that were not given, in order, in the function's own scope.
@@ -398,32 +488,44 @@ impl<'p> Checker<'p> {
     }
 
     /// Checks a function on its own, with opaque sizes, so that mistakes are found in functions that nobody calls.
-    pub(super) fn check_generic(&mut self, function: &'p ast::Function, kind: &str) {
+    pub(super) fn check_generic(&mut self, module: ModuleId, function: &'p ast::Function, kind: &str) {
+        let is_root = module == self.modules.root();
         // What the trial adds to the program is thrown away again; only its messages stay.
         let saved = (self.program.clone(), self.model.clone(), self.site_values.clone(), self.observed.clone());
         let sizes = self.size_names.clone();
+        let nets = self.net_paths.clone();
         let mut frame: HashMap<String, (Binding, Span)> = HashMap::new();
         for param in &function.params {
             let ParameterKind::Value(ty) = &param.kind else { continue };
             for dim in &ty.dims {
-                if let ast::Dim::Size(e) = dim
-                    && let Syntax::Name(n) = &e.kind
-                    && !frame.contains_key(n)
-                    && self.known_size(n).is_none()
-                    && !function.params.iter().any(|p| p.name.name == *n)
-                {
-                    let id = self.opaque_size(n, e.span);
-                    frame.insert(n.clone(), (Binding::Size(id.into()), e.span));
+                let (n, span) = match dim {
+                    ast::Dim::Size(e) => match &e.kind {
+                        Syntax::Name(n) if !(is_root && self.known_size(n).is_some()) => (n, e.span),
+                        _ => continue,
+                    },
+                    ast::Dim::Spread(rows) => (&rows.name, rows.span),
+                };
+                if frame.contains_key(n) || function.params.iter().any(|p| p.name.name == *n) {
+                    continue;
                 }
+                let size = Size::from(self.opaque_size(n, span));
+                let binding = match dim {
+                    ast::Dim::Size(_) => Binding::Size(size),
+                    ast::Dim::Spread(_) => Binding::Val(Val::Shape(vec![size])),
+                };
+                frame.insert(n.clone(), (binding, span));
             }
         }
         for param in &function.params {
             if let ParameterKind::Size(span) = &param.kind {
-                let id = self.opaque_size(&param.name.name, *span);
-                frame.insert(param.name.name.clone(), (Binding::Size(id.into()), param.name.span));
+                // A number as default stands for itself: some uses, such as `groups`, need one.
+                let size = match param.default.as_ref().map(|d| &d.kind) {
+                    Some(Syntax::Int(n)) => Size::from(*n),
+                    _ => Size::from(self.opaque_size(&param.name.name, *span)),
+                };
+                frame.insert(param.name.name.clone(), (Binding::Size(size), param.name.span));
             }
         }
-        let module = self.modules.root();
         let scope = std::mem::replace(&mut self.scope, Scope { module, frames: vec![frame] });
         let context = match kind {
             "fn" => Context::Function,
@@ -447,6 +549,7 @@ impl<'p> Checker<'p> {
         self.scope = scope;
         (self.program, self.model, self.site_values, self.observed) = saved;
         self.size_names = sizes;
+        self.net_paths = nets;
     }
     fn bind_opaque(&mut self, function: &'p ast::Function) -> R<()> {
         for param in &function.params {

@@ -12,15 +12,22 @@ use crate::syntax::ast::{self, Elem, ExprKind as Syntax, GuideBody, StmtKind, Ta
 use std::collections::HashMap;
 
 /// Families that the language describes and that are not built yet.
-const LATER: &[&str] = &["low_rank", "laplace", "flow", "structured", "matrix_normal", "dropout", "mixture"];
+const LATER: &[&str] = &["laplace", "flow", "matrix_normal", "dropout", "mixture"];
+/// Families that can be used.
+pub const FAMILIES: &[&str] = &["mean_field", "full_rank", "low_rank", "structured", "delta"];
 
-/// The automatic family called `name`.
+/// The automatic family called `name`; the rank may follow as in `low_rank(4)`.
 pub fn family(name: &str) -> Option<Family> {
     Some(match name {
         "mean_field" => Family::MeanField,
         "full_rank" => Family::FullRank,
+        "low_rank" => Family::LowRank(None),
+        "structured" => Family::Structured,
         "delta" => Family::Delta,
-        _ => Family::Later(LATER.iter().find(|l| **l == name)?),
+        _ => match name.strip_prefix("low_rank(").and_then(|rest| rest.strip_suffix(')')) {
+            Some(rank) => Family::LowRank(Some(rank.trim().parse().ok().filter(|&k| k > 0)?)),
+            None => Family::Later(LATER.iter().find(|l| **l == name)?),
+        },
     })
 }
 
@@ -36,14 +43,34 @@ pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) 
 
 impl<'p> Checker<'p> {
     /// The family that an expression names, if it names one: `mean_field`, `low_rank(8)`.
-    fn family_of(&mut self, e: &ast::Expr) -> Option<Family> {
-        match &e.kind {
+    fn family_of(&mut self, e: &ast::Expr) -> R<Option<Family>> {
+        Ok(match &e.kind {
             Syntax::Name(name) => family(name),
-            Syntax::Call { callee, .. } => match &callee.kind {
+            Syntax::Call { callee, args } => match &callee.kind {
+                Syntax::Name(name) if name == "low_rank" => Some(self.low_rank(args, e.span)?),
                 Syntax::Name(name) => family(name).filter(|f| matches!(f, Family::Later(_))),
                 _ => None,
             },
             _ => None,
+        })
+    }
+    fn low_rank(&mut self, args: &[ast::Arg], span: Span) -> R<Family> {
+        let rank = match args {
+            [arg] if arg.name.as_ref().is_none_or(|n| n.name == "rank") => match arg.value.kind {
+                Syntax::Int(k) => usize::try_from(k).ok().filter(|&k| k > 0),
+                _ => None,
+            },
+            _ => None,
+        };
+        match rank {
+            Some(k) => Ok(Family::LowRank(Some(k))),
+            None => Err(self.error(
+                Code::E0605,
+                "`low_rank` takes its rank, a whole number of at least 1",
+                span,
+                "not such a family",
+                "write for example `low_rank(4)`",
+            )),
         }
     }
 
@@ -51,7 +78,7 @@ impl<'p> Checker<'p> {
     pub(super) fn guide(&mut self, guide: &'p ast::Guide, span: Span) -> R<()> {
         match &guide.body {
             GuideBody::Family(e) => {
-                let Some(family) = self.family_of(e) else {
+                let Some(family) = self.family_of(e)? else {
                     return Err(self.unknown_family(e));
                 };
                 let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e));
@@ -66,8 +93,12 @@ impl<'p> Checker<'p> {
                 let outer = std::mem::replace(&mut self.context, Context::Guide);
                 // A guide sees the sites that it has drawn so far.
                 let all = std::mem::take(&mut self.site_values);
-                self.layer_path.clear();
+                // Parameters of the guide bear its name, so that those of several guides are told apart.
+                self.layer_path = vec![name.clone()];
+                let counts = std::mem::take(&mut self.layer_counts);
                 let result = self.guide_block(block, &all);
+                self.layer_counts = counts;
+                self.layer_path.clear();
                 self.site_values = all;
                 self.context = outer;
                 self.scope = scope;
@@ -84,13 +115,13 @@ impl<'p> Checker<'p> {
             _ => super::expr::dotted(e),
         }
         .unwrap_or_default();
-        let names = ["mean_field", "full_rank", "delta"];
         let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`"))
             .label(e.span, "unknown family");
-        d = match nearest(&name, names.into_iter().chain(LATER.iter().copied())) {
+        d = match nearest(&name, FAMILIES.iter().chain(LATER).copied()) {
             Some(near) => d.help(format!("there is `{near}`")).fix(e.span, near),
             None => {
-                d.help("the families are `mean_field`, `full_rank` and `delta`; `guide { … }` gives one for each site")
+                let names = FAMILIES.join("`, `");
+                d.help(format!("the families are `{names}`; `guide {{ … }}` gives one for each site"))
             }
         };
         self.report(d)
@@ -109,13 +140,7 @@ impl<'p> Checker<'p> {
     fn guide_stmt(&mut self, stmt: &'p ast::Stmt, all: &HashMap<String, SiteId>, steps: &mut Vec<GuideStep>) -> R<()> {
         match &stmt.kind {
             StmtKind::Let { target, value, keep: false } => self.let_stmt(target, value, false, None),
-            StmtKind::Param { .. } => Err(self.error(
-                Code::E0404,
-                "`param` in a guide is not supported yet",
-                stmt.span,
-                "a learnable constant",
-                "a hole `?` is a free parameter",
-            )),
+            StmtKind::Param { name, ty, init } => self.param(name, ty.as_ref(), init.as_ref(), stmt.span),
             StmtKind::Sample { target, ty, dist, .. } => {
                 if let Some(ty) = ty {
                     return Err(self.error(
@@ -127,7 +152,7 @@ impl<'p> Checker<'p> {
                     ));
                 }
                 let sites = self.guide_targets(target, all, steps)?;
-                if let Some(family) = self.family_of(dist) {
+                if let Some(family) = self.family_of(dist)? {
                     for &site in &sites {
                         self.site_values.insert(self.model.sites[site].name.clone(), site);
                     }
@@ -151,6 +176,23 @@ impl<'p> Checker<'p> {
                 let step = self.explicit(site, dist, stmt.span)?;
                 self.site_values.insert(self.model.sites[site].name.clone(), site);
                 steps.push(step);
+                Ok(())
+            }
+            StmtKind::If { cond, then, otherwise } => {
+                let c = self.scalar(cond)?;
+                let Some(value) = self.const_value(c) else {
+                    return Err(self.error(
+                        Code::E0402,
+                        "the condition of `if` must be known at compile time",
+                        cond.span,
+                        "this depends on values",
+                        "choose by values with `where(c, a, b)`",
+                    ));
+                };
+                let branch = if value != 0.0 { Some(then) } else { otherwise.as_ref() };
+                for stmt in branch.iter().flat_map(|b| &b.stmts) {
+                    self.guide_stmt(stmt, all, steps)?;
+                }
                 Ok(())
             }
             _ => Err(self.error(
@@ -231,6 +273,10 @@ impl<'p> Checker<'p> {
                         "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
                     }
                     SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
+                    SupportKind::UnitInterval => {
+                        "use `Beta(?, ?)`, or `mean_field`, which works in unconstrained space"
+                    }
+                    SupportKind::Simplex => "use `Dirichlet(?)`, or `mean_field`, which works in unconstrained space",
                     _ => "use `mean_field`, which works in unconstrained space",
                 });
             return Err(self.report(diagnostic));
@@ -343,8 +389,8 @@ impl<'p> Checker<'p> {
         if !missing.is_empty() {
             let names =
                 missing.iter().map(|&s| format!("`{}`", self.model.sites[s].name)).collect::<Vec<_>>().join(", ");
-            let mut d = Diagnostic::new(Code::E0601, format!("the guide `{name}` leaves out {names}"))
-                .label(span, "this guide");
+            let which = if name == "guide" { "the guide".to_string() } else { format!("the guide `{name}`") };
+            let mut d = Diagnostic::new(Code::E0601, format!("{which} leaves out {names}")).label(span, "this guide");
             for &s in missing.iter().take(3) {
                 d = d.label(self.model.sites[s].span, "this site has no guide");
             }

@@ -7,7 +7,7 @@
 
 use super::arrays::{Dim, Piece, Role, What};
 use super::batch::{Batch, Thin};
-use super::checker::{Binding, Checker, Context, R, Reported, Val};
+use super::checker::{Binding, Checker, R, Reported, Val};
 use super::size::Size;
 use super::stmts::Flow;
 use super::typed::*;
@@ -539,7 +539,7 @@ impl<'p> Checker<'p> {
             (n, _) => format!("one scan that passes {n} values from iteration to iteration"),
         };
         drop(batch);
-        if self.loops.is_empty() && self.context == Context::Model || self.calls.is_empty() {
+        if !self.generic && !self.model.loops.contains(&(frame.span, how.clone())) {
             self.model.loops.push((frame.span, how));
         }
         Ok(())

@@ -15,16 +15,17 @@ use crate::index::IndexVec;
 pub fn data_only(program: &Program) -> IndexVec<ExprId, bool> {
     let mut result: IndexVec<ExprId, bool> = IndexVec::new();
     for (id, e) in program.exprs.iter_enumerated() {
-        let leaf = !matches!(
-            e.kind,
+        let leaf = match &e.kind {
             ExprKind::Site(_)
-                | ExprKind::Param(_)
-                | ExprKind::Hole(_)
-                | ExprKind::Draw(_)
-                | ExprKind::Discrete(_)
-                | ExprKind::Var(_)
-                | ExprKind::Sample { .. }
-        );
+            | ExprKind::Param(_)
+            | ExprKind::Hole(_)
+            | ExprKind::Draw(_)
+            | ExprKind::Discrete(_)
+            | ExprKind::Var(_)
+            | ExprKind::Sample { .. } => false,
+            ExprKind::Call { def, .. } => !def.draws(),
+            _ => true,
+        };
         let operands = program.operands(id);
         let value = leaf && operands.iter().all(|&o| result[o]);
         result.push(value);
@@ -101,11 +102,13 @@ impl<'p> Checker<'p> {
         for site in &self.model.sites {
             roots.extend(site.dist.args());
         }
-        for step in &self.model.steps {
-            if let Step::Factor(e) = step {
-                roots.push(*e);
-            }
-        }
+        let factor = |step: &Step| match step {
+            Step::Factor(e) => Some(*e),
+            Step::Marginal(at) => Some(self.model.marginals[*at].value),
+            _ => None,
+        };
+        let factors: Vec<ExprId> = self.model.steps.iter().filter_map(factor).collect();
+        roots.extend(&factors);
         for guide in &self.program.guides {
             for step in &guide.steps {
                 if let GuideStep::Explicit { dist, .. } = step {
@@ -139,7 +142,12 @@ impl<'p> Checker<'p> {
                 let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
                     .label(expr.span, "needs all rows at once")
                     .label(batch, format!("but a minibatch of `{name}` has only some of them"))
-                    .help("remove `minibatch`, or move the operation to the data");
+                    .help(match &expr.kind {
+                        ExprKind::Call { def, .. } if def.name == "sum" && factors.contains(&e) => {
+                            "`factor` adds the elements of an array by itself, and scales them: leave `sum` out"
+                        }
+                        _ => "remove `minibatch`, or move the operation to the data",
+                    });
                 self.report(d);
             }
         }
@@ -178,12 +186,16 @@ impl<'p> Checker<'p> {
         let guides = self.program.guides.clone();
         for guide in &guides {
             for step in &guide.steps {
-                let GuideStep::Family { family: Family::FullRank, sites, span } = step else { continue };
+                let GuideStep::Family { family, sites, span } = step else { continue };
+                if !matches!(family, Family::FullRank | Family::LowRank(_)) {
+                    continue;
+                }
+                let word = super::print::family_name(*family);
                 if let Some(&local) =
                     sites.iter().find(|&&s| self.model.sites[s].ty.shape.iter().any(|d| d.mentions(size)))
                 {
                     let site = self.model.sites[local].name.clone();
-                    let d = Diagnostic::new(Code::E0704, format!("`full_rank` mixes the rows of `{name}` in `{site}`"))
+                    let d = Diagnostic::new(Code::E0704, format!("`{word}` mixes the rows of `{name}` in `{site}`"))
                         .label(*span, "correlates all rows")
                         .label(batch, format!("but a minibatch of `{name}` has only some of them"))
                         .help(format!("give it a family of its own: `{site} ~ mean_field`"));
@@ -208,8 +220,10 @@ impl<'p> Checker<'p> {
             .collect::<Result<_, _>>()?;
         if axes.iter().all(Option::is_none) {
             return match (&program.exprs[e].kind, out) {
-                // `range(N)`, `zeros([N])`: positions of rows, not rows.
-                (ExprKind::Call { .. }, Some(_)) => Err(described(e)),
+                // `range(N)`: positions of rows, not rows. A number repeated is the same for every row.
+                (ExprKind::Call { def, .. }, Some(_)) if !matches!(def.name, "fill" | "zeros" | "ones") => {
+                    Err(described(e))
+                }
                 _ => Ok(()),
             };
         }

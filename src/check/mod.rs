@@ -4,6 +4,7 @@
 //! Every statement of every item is checked, whatever is run. Functions are instantiated where they are called, so the
 //! typed program holds no calls of user functions.
 
+mod activations;
 mod arrays;
 mod batch;
 pub mod call;
@@ -16,6 +17,7 @@ pub mod guides;
 mod loops;
 pub mod minibatch;
 pub mod modules;
+mod params;
 pub mod print;
 pub mod settings;
 pub mod size;
@@ -40,8 +42,10 @@ pub struct Options {
     pub sizes: Vec<(String, usize)>,
     /// `--model NAME`
     pub model: Option<String>,
-    /// `--set steps=100`: settings that replace those of the infer blocks.
+    /// `--set steps=100`: settings that replace those of the infer block that runs.
     pub settings: Vec<ast::Setting>,
+    /// `--infer NAME`: that block; the first one if not given.
+    pub infer: Option<String>,
 }
 
 /// Checks a program.
@@ -53,9 +57,11 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
     cx.constants(items);
     cx.sizes(items, options);
     cx.data(items);
-    for item in items {
-        if let Some((kind, function)) = function_of(&item.kind) {
-            cx.check_generic(function, kind);
+    for (id, module) in modules.iter() {
+        for item in &module.ast.items {
+            if let Some((kind, function)) = function_of(&item.kind) {
+                cx.check_generic(id, function, kind);
+            }
         }
     }
     let fitted = cx.pick_model(items, options);
@@ -80,6 +86,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         }
     }
     let has_model = fitted.is_some();
+    let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
             // A model with mistakes has sites that are not known: its guides would only repeat them.
@@ -94,7 +101,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
                 let _ = cx.guide(guide, item.span);
             }
             ItemKind::Infer { algorithm, name, settings } => {
-                let settings = overridden(settings, &options.settings);
+                let runs = target == Some(item.span);
+                let settings = overridden(settings, if runs { &options.settings } else { &[] });
                 let _ = cx.infer(algorithm, name.as_ref(), &settings, item.span);
             }
             ItemKind::Generate(block) if complete => {
@@ -105,15 +113,15 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             _ => {}
         }
     }
-    if !options.settings.is_empty() && !items.iter().any(|i| matches!(i.kind, ItemKind::Infer { .. })) {
-        let algorithm = ast::Ident { name: "svi".into(), span: options.settings[0].span };
-        let _ = cx.infer(&algorithm, None, &options.settings, options.settings[0].span);
+    if !options.settings.is_empty() && target.is_none() {
+        cx.unwritten_infer(options.infer.as_deref(), &options.settings);
     }
     cx.evaluate(items);
     cx.refuse_expect(items);
     if complete && has_model {
         cx.check_minibatches();
     }
+    activations::mark(&mut cx.program);
     if has_model {
         let model = std::mem::take(&mut cx.model);
         cx.program.model = Some(model);
@@ -342,6 +350,17 @@ fn is_labels(e: &ast::Expr) -> bool {
         },
         _ => false,
     }
+}
+
+/// The place of the infer block that runs: the one called `name`, the first one when nobody asks.
+fn infer_that_runs(items: &[ast::Item], name: Option<&str>) -> Option<crate::source::Span> {
+    items.iter().find_map(|item| match &item.kind {
+        ItemKind::Infer { algorithm, name: own, .. } => {
+            let own = own.as_ref().map_or(&algorithm.name, |n| &n.name);
+            name.is_none_or(|n| n == own).then_some(item.span)
+        }
+        _ => None,
+    })
 }
 
 /// The settings of a block with those of the command line in their place; one way of saying how long to run replaces

@@ -15,13 +15,21 @@ index_type!(
 );
 
 /// The standard library: name and text of each module, embedded in the binary.
-pub const LIBRARY: &[(&str, &str)] = &[("bnn", include_str!("../../stdlib/bnn.bayes"))];
+pub const LIBRARY: &[(&str, &str)] = &[
+    ("bnn", include_str!("../../stdlib/bnn.bayes")),
+    ("gp", include_str!("../../stdlib/gp.bayes")),
+    ("nn", include_str!("../../stdlib/nn.bayes")),
+    ("priors", include_str!("../../stdlib/priors.bayes")),
+    ("ts", include_str!("../../stdlib/ts.bayes")),
+];
 
 /// One parsed file.
 #[derive(Debug)]
 pub struct Module {
     /// The file.
     pub file: FileId,
+    /// Its name: that of the library module, or the file's name without its ending.
+    pub stem: String,
     /// Its items.
     pub ast: ast::Module,
     /// Modules by the name that this one uses them under.
@@ -141,8 +149,11 @@ impl Load<'_, '_> {
             .iter()
             .filter_map(|i| if let ItemKind::Use(u) = &i.kind { Some(u.clone()) } else { None })
             .collect();
+        let shown = self.sources.file(file).name.trim_matches(['<', '>']).to_string();
+        let stem = std::path::Path::new(&shown).file_stem().map_or(shown.clone(), |s| s.to_string_lossy().into_owned());
         let id = self.modules.list.push(Module {
             file,
+            stem,
             ast,
             uses: HashMap::new(),
             names: HashMap::new(),
@@ -173,13 +184,38 @@ impl Load<'_, '_> {
             return;
         };
         if item.names.is_empty() {
-            self.modules.list[user].uses.insert(name, target);
+            let before = self.modules.list[user].uses.insert(name.clone(), target);
+            if before.is_some_and(|b| b != target) {
+                self.diags.push(
+                    Diagnostic::new(Code::E0204, format!("two modules are called `{name}`"))
+                        .label(span, "used again under the same name")
+                        .help("rename one of the files, or bring in single names: `use \"file.bayes\".{name}`"),
+                );
+            }
             return;
         }
         for wanted in &item.names {
             let there = &self.modules.list[target].functions;
             if there.contains_key(&wanted.name) {
                 let entry = (target, wanted.name.clone());
+                let own = &self.modules.list[user];
+                let place = own.functions.get(&wanted.name).and_then(|&at| function_of(&own.ast.items[at].kind));
+                let clash = match (place, own.names.get(&wanted.name)) {
+                    (Some((_, f)), _) => Some(("defined here", Some(f.name.span))),
+                    (None, Some(other)) if *other != entry => Some(("brought in before", None)),
+                    _ => None,
+                };
+                if let Some((what, place)) = clash {
+                    let mut d = Diagnostic::new(Code::E0204, format!("`{}` has two meanings", wanted.name))
+                        .label(wanted.span, format!("from `{name}`"))
+                        .help(format!("leave it out here and write `{name}.{}(…)` after `use {name}`", wanted.name));
+                    match place {
+                        Some(place) => d = d.label(place, what),
+                        None => d = d.note(format!("another module's `{}` is {what}", wanted.name)),
+                    }
+                    self.diags.push(d);
+                    continue;
+                }
                 self.modules.list[user].names.insert(wanted.name.clone(), entry);
             } else {
                 let near = nearest(&wanted.name, there.keys().map(String::as_str)).map(str::to_string);

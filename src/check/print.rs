@@ -3,7 +3,7 @@
 //! Names stand for data, sites and parameters; every other value that is used has a line `%n = … : type` before its
 //! first use. Functions, layers and submodels are gone: what is printed is what lowering sees.
 
-use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice};
+use super::settings::{Algorithm, Infer, KlChoice, Length, PrecisionChoice, Reparam};
 use super::size::Size;
 use super::typed::*;
 use crate::dist::wrappers::Map;
@@ -448,6 +448,16 @@ impl Printer<'_> {
         let algorithm = infer.algorithm.name();
         let name = if infer.name == algorithm { String::new() } else { format!(" {}", infer.name) };
         self.block(&format!("infer {algorithm}{name}"), |p| {
+            if infer.algorithm == Algorithm::Nuts {
+                let s = &infer.nuts;
+                p.line(&format!("chains = {}", s.chains));
+                p.line(&format!("warmup = {}", s.warmup));
+                p.line(&format!("draws = {}", s.draws));
+                p.line(&format!("target_accept = {}", number(s.target_accept)));
+                p.line(&format!("max_depth = {}", s.max_depth));
+                p.line(&format!("seed = {}", s.seed));
+                p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+            }
             if infer.algorithm != Algorithm::Svi {
                 return;
             }
@@ -486,6 +496,8 @@ impl Printer<'_> {
             };
             p.line(&format!("precision = {precision}"));
             p.line(&format!("draws = {}", s.draws));
+            p.line(&format!("restarts = {}", s.restarts));
+            p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
         });
     }
     fn generate(&mut self) {
@@ -509,6 +521,9 @@ pub fn family_name(family: Family) -> &'static str {
     match family {
         Family::MeanField => "mean_field",
         Family::FullRank => "full_rank",
+        Family::LowRank(_) => "low_rank",
+        Family::Structured => "structured",
+        Family::Standardized => "mean_field, noncentered",
         Family::Delta => "delta",
         Family::Later(name) => name,
     }
@@ -544,6 +559,19 @@ fn rule_text(rule: &Rule, rate: f64) -> String {
         Rule::Sgd { momentum, .. } => format!("sgd({rate}, momentum = {})", n(momentum)),
         Rule::RmsProp { decay, epsilon, momentum } => {
             format!("rmsprop({rate}, decay = {}, epsilon = {}, momentum = {})", n(decay), n(epsilon), n(momentum))
+        }
+    }
+}
+
+fn reparam_text(program: &Program, reparam: &Reparam) -> String {
+    match reparam {
+        Reparam::Auto => "auto".into(),
+        Reparam::Centered => "centered".into(),
+        Reparam::Noncentered => "noncentered".into(),
+        Reparam::Sites(sites) => {
+            let model = program.model.as_ref();
+            let names: Vec<&str> = sites.iter().filter_map(|&s| model.map(|m| m.sites[s].name.as_str())).collect();
+            format!("noncentered({})", names.join(", "))
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::checker::{Checker, R};
 use super::size::SizeId;
+use super::typed::{DistExpr, SiteId};
 use crate::diag::{Code, Diagnostic};
+use crate::dist::DistId;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::{Schedule, Shape};
 use crate::nearest::nearest;
@@ -14,6 +16,8 @@ use crate::syntax::ast::{self, ExprKind as Syntax, UnaryOp};
 pub enum Algorithm {
     /// Stochastic variational inference.
     Svi,
+    /// Hamiltonian Monte Carlo with the No-U-Turn rule.
+    Nuts,
     /// One that the language describes and that is not built yet: refused when a run asks for it.
     Later(&'static str),
 }
@@ -23,16 +27,25 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Svi => "svi",
+            Algorithm::Nuts => "nuts",
             Algorithm::Later(name) => name,
         }
     }
     /// The algorithm called `name`.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        const LATER: &[&str] = &["nuts", "map", "laplace", "pathfinder", "smc", "sgld"];
-        if name == "svi" {
-            Some(Algorithm::Svi)
-        } else {
-            LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l))
+        const LATER: &[&str] = &["map", "laplace", "pathfinder", "smc", "sgld"];
+        match name {
+            "svi" => Some(Algorithm::Svi),
+            "nuts" => Some(Algorithm::Nuts),
+            _ => LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)),
+        }
+    }
+    /// The names of its settings, in the order of the reference.
+    pub fn settings(self) -> &'static [&'static str] {
+        match self {
+            Algorithm::Svi => SVI,
+            Algorithm::Nuts => NUTS,
+            Algorithm::Later(_) => OTHERS,
         }
     }
 }
@@ -95,6 +108,53 @@ pub enum EstimatorChoice {
     LocalReparam,
 }
 
+/// How the coordinates of hierarchical location-scale sites are chosen; see `lower/noncentered.rs`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Reparam {
+    /// The compiler chooses under nuts; as written under svi, whose family would change.
+    #[default]
+    Auto,
+    /// As written.
+    Centered,
+    /// Standard variables wherever a location-scale prior depends on other sites.
+    Noncentered,
+    /// Standard variables for these sites.
+    Sites(Vec<SiteId>),
+}
+
+/// Settings of nuts with their defaults.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NutsSettings {
+    /// Independent chains.
+    pub chains: usize,
+    /// Draws of each chain that adapt the sampler and are thrown away.
+    pub warmup: usize,
+    /// Draws of each chain that are kept.
+    pub draws: usize,
+    /// The acceptance rate that the step size aims at.
+    pub target_accept: f64,
+    /// The largest depth of a tree: at most `2^max_depth - 1` steps for a draw.
+    pub max_depth: usize,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// How the coordinates of hierarchical sites are chosen.
+    pub reparam: Reparam,
+}
+
+impl Default for NutsSettings {
+    fn default() -> Self {
+        Self {
+            chains: 4,
+            warmup: 1000,
+            draws: 1000,
+            target_accept: 0.8,
+            max_depth: 10,
+            seed: 0,
+            reparam: Reparam::Auto,
+        }
+    }
+}
+
 /// Settings of svi with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SviSettings {
@@ -125,6 +185,10 @@ pub struct SviSettings {
     pub precision: PrecisionChoice,
     /// Draws from the fitted guide for the summary.
     pub draws: usize,
+    /// Fits from different starting points, of which the one with the best final ELBO is kept.
+    pub restarts: usize,
+    /// How the coordinates of hierarchical sites under `mean_field` are chosen.
+    pub reparam: Reparam,
 }
 
 impl Default for SviSettings {
@@ -143,6 +207,8 @@ impl Default for SviSettings {
             seed: 0,
             precision: PrecisionChoice::Auto,
             draws: 1000,
+            restarts: 1,
+            reparam: Reparam::Auto,
         }
     }
 }
@@ -154,10 +220,28 @@ pub struct Infer {
     pub name: String,
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// The settings; those of svi are the defaults for other algorithms.
+    /// The settings of svi; the defaults for other algorithms.
     pub svi: SviSettings,
+    /// The settings of nuts; the defaults for other algorithms.
+    pub nuts: NutsSettings,
+    /// Whether the file has this block; otherwise the settings come from the command line alone.
+    pub written: bool,
     /// Where it stands; `None` for the default.
     pub span: Option<Span>,
+}
+
+impl Infer {
+    /// `algorithm` with default settings, as if the file had no block for it.
+    pub fn default_of(algorithm: Algorithm) -> Self {
+        Self {
+            name: algorithm.name().to_string(),
+            algorithm,
+            svi: SviSettings::default(),
+            nuts: NutsSettings::default(),
+            written: false,
+            span: None,
+        }
+    }
 }
 
 /// Settings of svi in the order of the reference.
@@ -181,13 +265,13 @@ const SVI: &[&str] = &[
     "restarts",
     "reparam",
 ];
-/// Settings of the samplers, which are checked by name only until they are built.
-const SAMPLERS: &[&str] = &[
+/// Settings of nuts in the order of the reference.
+const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
+/// Settings of algorithms that are not built yet, which are checked by name only.
+const OTHERS: &[&str] = &[
     "chains",
     "warmup",
     "draws",
-    "target_accept",
-    "max_depth",
     "seed",
     "reparam",
     "steps",
@@ -217,8 +301,9 @@ impl<'p> Checker<'p> {
             };
             return Err(self.report(d));
         };
-        let known = if kind == Algorithm::Svi { SVI } else { SAMPLERS };
+        let known = kind.settings();
         let mut svi = SviSettings::default();
+        let mut nuts = NutsSettings::default();
         let mut seen: Vec<(&str, Span)> = Vec::new();
         let mut failed = false;
         for setting in settings {
@@ -227,6 +312,9 @@ impl<'p> Checker<'p> {
                 let mut d = Diagnostic::new(Code::E0701, format!("`{}` has no setting `{name}`", algorithm.name))
                     .label(setting.name.span, "unknown setting");
                 d = match nearest(name, known.iter().copied()) {
+                    _ if kind == Algorithm::Nuts && name == "minibatch" => {
+                        d.help("every step of nuts looks at all data; minibatches are for `infer svi`")
+                    }
                     Some(near) => d.help(format!("there is `{near}`")).fix(setting.name.span, near),
                     None => d.help(format!("its settings are `{}`", known.join("`, `"))),
                 };
@@ -244,9 +332,12 @@ impl<'p> Checker<'p> {
                 continue;
             }
             seen.push((name, setting.span));
-            if kind == Algorithm::Svi && self.svi_setting(&mut svi, setting).is_err() {
-                failed = true;
-            }
+            let read = match kind {
+                Algorithm::Svi => self.svi_setting(&mut svi, setting),
+                Algorithm::Nuts => self.nuts_setting(&mut nuts, setting),
+                Algorithm::Later(_) => Ok(()),
+            };
+            failed |= read.is_err();
         }
         let at = |n: &str| seen.iter().find(|(name, _)| *name == n).map(|(_, s)| *s);
         if let (Some(steps), Some(epochs)) = (at("steps"), at("epochs")) {
@@ -261,8 +352,117 @@ impl<'p> Checker<'p> {
             return Err(super::checker::Reported);
         }
         let own = name.map_or_else(|| algorithm.name.clone(), |n| n.name.clone());
-        self.program.infers.push(Infer { name: own, algorithm: kind, svi, span: Some(span) });
+        self.program.infers.push(Infer { name: own, algorithm: kind, svi, nuts, written: true, span: Some(span) });
         Ok(())
+    }
+
+    /// Settings of the command line for a block that the file does not have: of the algorithm called `wanted`, else of
+    /// every default algorithm that has them all.
+    pub(super) fn unwritten_infer(&mut self, wanted: Option<&str>, settings: &[ast::Setting]) {
+        let asked = wanted.and_then(Algorithm::from_name);
+        if wanted.is_some() && asked.is_none() {
+            // The run says that there is no such block.
+            return;
+        }
+        let has_all = |a: &Algorithm| settings.iter().all(|s| a.settings().contains(&s.name.name.as_str()));
+        let mut algorithms: Vec<Algorithm> = match asked {
+            Some(a) => vec![a],
+            None => [Algorithm::Nuts, Algorithm::Svi].into_iter().filter(has_all).collect(),
+        };
+        if algorithms.is_empty() {
+            // Refused, with the settings that it has.
+            algorithms.push(Algorithm::Svi);
+        }
+        for algorithm in algorithms {
+            let span = settings[0].span;
+            let ident = ast::Ident { name: algorithm.name().into(), span };
+            if self.infer(&ident, None, settings, span).is_err() {
+                return;
+            }
+            if let Some(made) = self.program.infers.last_mut() {
+                made.written = false;
+            }
+        }
+    }
+
+    fn nuts_setting(&mut self, nuts: &mut NutsSettings, setting: &ast::Setting) -> R<()> {
+        match setting.name.name.as_str() {
+            "chains" => nuts.chains = self.count(setting, 1)?,
+            "warmup" => nuts.warmup = self.count(setting, 0)?,
+            "draws" => nuts.draws = self.count(setting, 4)?,
+            "seed" => nuts.seed = self.count(setting, 0)? as u64,
+            "max_depth" => nuts.max_depth = self.in_range(setting, 1.0, 20.0, true)? as usize,
+            "target_accept" => nuts.target_accept = self.in_range(setting, 0.0, 1.0, false)?,
+            "reparam" => nuts.reparam = self.reparam(setting)?,
+            "precision" => self.only(setting, &["auto", "f64"], &["f32"])?,
+            other => unreachable!("`{other}` is not in the list of settings"),
+        }
+        Ok(())
+    }
+    /// A number between two ends, which count only for whole numbers.
+    fn in_range(&mut self, setting: &ast::Setting, low: f64, high: f64, whole: bool) -> R<f64> {
+        let name = &setting.name.name;
+        match self.number(&setting.value) {
+            Some(x) if whole && x.fract() == 0.0 && (low..=high).contains(&x) => Ok(x),
+            Some(x) if !whole && x > low && x < high => Ok(x),
+            _ => {
+                let kind = if whole { "a whole number" } else { "a number" };
+                let example = if whole { high / 2.0 } else { 0.8 };
+                Err(self.error(
+                    Code::E0702,
+                    format!("`{name}` must be {kind} between {low} and {high}"),
+                    setting.value.span,
+                    "not such a number",
+                    &format!("write for example `{name} = {example}`"),
+                ))
+            }
+        }
+    }
+    /// `auto`, `centered`, `noncentered`, `noncentered(a, b)`
+    fn reparam(&mut self, setting: &ast::Setting) -> R<Reparam> {
+        let value = setting.value.clone();
+        let Some(("noncentered", args @ [_, ..])) = self.word(&value) else {
+            return Ok(match self.choice(setting, &["auto", "centered", "noncentered"])? {
+                0 => Reparam::Auto,
+                1 => Reparam::Centered,
+                _ => Reparam::Noncentered,
+            });
+        };
+        if self.diags.has_errors() {
+            // The sites of a model with mistakes are not known.
+            return Ok(Reparam::Auto);
+        }
+        let mut sites = Vec::new();
+        for arg in args {
+            let span = arg.value.span;
+            let name = super::expr::dotted(&arg.value).unwrap_or_default();
+            let Some((id, site)) = self.model.sites.iter_enumerated().find(|(_, s)| s.name == name) else {
+                let names: Vec<String> = self.model.sites.iter().map(|s| s.name.clone()).collect();
+                let mut d = Diagnostic::new(Code::E0702, "`noncentered` takes names of latent sites".to_string())
+                    .label(span, "not a site of the model");
+                d = match nearest(&name, names.iter().map(String::as_str)) {
+                    Some(near) => d.help(format!("there is a site `{near}`")).fix(span, near.to_string()),
+                    None => d.help(format!("the sites are `{}`", names.join("`, `"))),
+                };
+                return Err(self.report(d));
+            };
+            if !is_location_scale(&site.dist) || site.absorbed {
+                let d = Diagnostic::new(Code::E0702, format!("`{name}` cannot be written with a standard variable"))
+                    .label(span, "not a location-scale site")
+                    .label(site.dist.span(), format!("`{}` is not a location and a scale", site.dist.name()))
+                    .help("leave it out; normal, Student-t, Cauchy, Laplace and log-normal priors can be");
+                return Err(self.report(d));
+            }
+            if site.dist.args().into_iter().any(|a| self.program.parents(a).contains(&id)) {
+                let d = Diagnostic::new(Code::E0702, format!("`{name}` cannot be written with a standard variable"))
+                    .label(span, "its elements depend on each other")
+                    .label(site.dist.span(), "the prior of an element depends on another element")
+                    .help("leave it out, or give the steps between elements a prior of their own");
+                return Err(self.report(d));
+            }
+            sites.push(id);
+        }
+        Ok(Reparam::Sites(sites))
     }
 
     fn svi_setting(&mut self, svi: &mut SviSettings, setting: &ast::Setting) -> R<()> {
@@ -348,7 +548,8 @@ impl<'p> Checker<'p> {
                     _ => EstimatorChoice::LocalReparam,
                 };
             }
-            "reparam" => self.only(setting, &["auto", "centered"], &["noncentered"])?,
+            "restarts" => svi.restarts = self.count(setting, 1)?,
+            "reparam" => svi.reparam = self.reparam(setting)?,
             other => {
                 let message = format!("`{other}` is not supported yet");
                 return Err(self.error(Code::E0404, message, setting.span, "this setting", "remove it"));
@@ -590,6 +791,22 @@ impl<'p> Checker<'p> {
                 Err(self.report(d))
             }
         }
+    }
+}
+
+/// Families that are `loc + scale * z` with `z` of the same family at loc 0 and scale 1.
+pub const LOCATION_SCALE: &[DistId] =
+    &[DistId::NORMAL, DistId::STUDENT_T, DistId::CAUCHY, DistId::LAPLACE, DistId::LOGISTIC, DistId::GUMBEL];
+
+/// Whether a site with this prior can be written with a standard variable: the location-scale families, and those that
+/// are a function of a normal vector.
+pub fn is_location_scale(d: &DistExpr) -> bool {
+    const OF_NORMALS: [DistId; 3] =
+        [DistId::LOG_NORMAL, DistId::MULTIVARIATE_NORMAL_TRIL, DistId::MULTIVARIATE_NORMAL_COV];
+    match d {
+        DistExpr::Row { def, .. } => LOCATION_SCALE.contains(def) || OF_NORMALS.contains(def),
+        DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| is_location_scale(d)),
+        _ => false,
     }
 }
 

@@ -66,7 +66,7 @@ impl<'p> Checker<'p> {
             match self.stmt(stmt) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Return(val)) => {
-                    if let Some(next) = block.stmts.get(at + 1) {
+                    if let (StmtKind::Return(_), Some(next)) = (&stmt.kind, block.stmts.get(at + 1)) {
                         return Err(self.error(
                             Code::E0405,
                             "nothing is reached after `return`",
@@ -131,7 +131,7 @@ impl<'p> Checker<'p> {
                 }
             }
             StmtKind::Return(e) => {
-                if matches!(self.context, Context::Generate) || self.calls.is_empty() {
+                if self.calls.is_empty() {
                     return Err(self.error(
                         Code::E0405,
                         "`return` stands outside a function",
@@ -140,7 +140,8 @@ impl<'p> Checker<'p> {
                         "remove it; `keep` reports a value",
                     ));
                 }
-                return Ok(Flow::Return(self.expr(e)?));
+                let val = self.expr(e)?;
+                return Ok(Flow::Return(self.drawn(val, e.span)?));
             }
             StmtKind::For { var, range, body } => self.for_loop(var, range, body, span)?,
             StmtKind::Declare { name, ty, keep } => self.declare(name, ty, *keep, doc, span)?,
@@ -189,6 +190,8 @@ impl<'p> Checker<'p> {
     pub(super) fn let_stmt(&mut self, target: &Pattern, value: &ast::Expr, keep: bool, doc: Option<String>) -> R<()> {
         let result = self.expr(value).and_then(|val| match val {
             Val::Dist(_) | Val::Option(_) | Val::Shape(_) => self.as_array(&val, value.span).map(Val::Array),
+            // A tuple that a submodel returned is taken apart like any other.
+            Val::Sub(Some(inner), _) if matches!((&*inner, target), (Val::Tuple(_), Pattern::Tuple(..))) => Ok(*inner),
             other => Ok(other),
         });
         let val = match result {
@@ -209,7 +212,7 @@ impl<'p> Checker<'p> {
                     return Err(self.report(d));
                 }
                 self.bind(name, Binding::Val(val.clone()));
-                if keep || self.context == Context::Generate {
+                if keep || self.reports_all() {
                     self.keep(name, doc, &val, value.span, keep)?;
                 }
             }
@@ -235,13 +238,29 @@ impl<'p> Checker<'p> {
                 };
                 for (name, part) in names.iter().zip(parts) {
                     self.bind(name, Binding::Val(part.clone()));
-                    if keep || self.context == Context::Generate {
+                    if keep || self.reports_all() {
                         self.keep(name, doc.clone(), &part, value.span, keep)?;
                     }
                 }
             }
         }
         Ok(())
+    }
+    /// Whether every name that is bound here is reported: in `generate` itself, not in what it calls.
+    fn reports_all(&self) -> bool {
+        self.context == Context::Generate && self.calls.is_empty()
+    }
+    /// The value of what a submodel returned, without the names of its sites.
+    fn drawn(&mut self, val: Val, span: Span) -> R<Val> {
+        match val {
+            Val::Sub(Some(inner), _) => self.drawn(*inner, span),
+            Val::Sub(None, _) => self.as_array(&val, span).map(Val::Array),
+            Val::Tuple(parts) => {
+                let parts: Vec<Val> = parts.into_iter().map(|p| self.drawn(p, span)).collect::<R<_>>()?;
+                Ok(Val::Tuple(parts))
+            }
+            other => Ok(other),
+        }
     }
     fn poison(&mut self, target: &Pattern) {
         let names = match target {
@@ -287,13 +306,12 @@ impl<'p> Checker<'p> {
             Target::Path(path) => path,
             Target::Element(path, index) => return self.sample_element(path, index, dist, doc, span),
             Target::Tuple(_, span) => {
-                return Err(self.error(
-                    Code::E0405,
-                    "a model draws one site at a time",
-                    *span,
-                    "several names",
-                    "write one statement for each",
-                ));
+                let help = match self.submodel(dist).is_some() {
+                    true => "name the draw, then take its value apart: `h ~ f(…)` and `(a, b) = h`",
+                    false => "write one statement for each",
+                };
+                let message = "a model draws one site at a time";
+                return Err(self.error(Code::E0405, message, *span, "several names", help));
             }
             Target::Rest(span) => {
                 return Err(self.error(
@@ -346,7 +364,7 @@ impl<'p> Checker<'p> {
             }
         };
         if self.context == Context::Generate {
-            return self.generate_draw(name, declared, d, doc);
+            return self.generate_draw(name, full, declared, d, doc);
         }
         if self.prefix.is_empty() && self.scope.module == self.modules.root() && self.failed.contains(&name.name) {
             self.bind(name, Binding::Poison);
@@ -487,18 +505,19 @@ impl<'p> Checker<'p> {
         doc: Option<String>,
         span: Span,
     ) -> R<()> {
-        if self.context == Context::Generate {
-            return Err(self.error(
-                Code::E0404,
-                "`generate` cannot call a submodel yet",
-                span,
-                "a submodel",
-                "draw from distributions",
-            ));
-        }
         let prefix = format!("{}{}.", self.prefix, name.name);
-        if let Some((_, &site)) = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix)) {
-            let first = self.model.sites[site].span;
+        let before = match self.context {
+            // A draw of `generate` is a new one, also where the model has sites of its name.
+            Context::Generate => {
+                let mut draws = self.program.generate.draws.iter();
+                draws.find(|d| d.name.starts_with(&prefix)).map(|d| self.program.exprs[d.value].span)
+            }
+            _ => {
+                let site = self.site_values.iter().find(|(n, _)| n.starts_with(&prefix));
+                site.map(|(_, &site)| self.model.sites[site].span)
+            }
+        };
+        if let Some(first) = before {
             let d = Diagnostic::new(Code::E0504, format!("`{}` is drawn twice", name.name))
                 .label(name.span, "drawn again here")
                 .label(first, "its sites exist already")
@@ -519,7 +538,7 @@ impl<'p> Checker<'p> {
             _ => (&[], None),
         };
         let outer = self.pending_prefix.replace(prefix.clone());
-        let result = self.instantiate(home, function, args, first, dist.span, Context::Model);
+        let result = self.instantiate(home, function, args, first, dist.span, self.context);
         self.pending_prefix = outer;
         let value = match result {
             Ok(value) => value,
@@ -550,8 +569,10 @@ impl<'p> Checker<'p> {
                 return Err(self.report(d));
             }
         }
-        if keep && let Some(val) = &value {
-            self.keep(name, doc, val, span, true)?;
+        if let Some(val) = &value
+            && (keep || (self.reports_all() && matches!(val, Val::Array(_))))
+        {
+            self.keep(name, doc, val, span, keep)?;
         }
         self.bind(name, Binding::Val(Val::Sub(value.map(Box::new), prefix)));
         Ok(())
@@ -698,15 +719,24 @@ impl<'p> Checker<'p> {
     fn generate_draw(
         &mut self,
         name: &ast::Ident,
+        full: String,
         declared: Option<(Ty, Span)>,
         d: DistExpr,
         doc: Option<String>,
     ) -> R<()> {
+        if let Some(first) = self.program.generate.draws.iter().find(|d| d.name == full) {
+            let first = self.program.exprs[first.value].span;
+            let d = Diagnostic::new(Code::E0504, format!("`{full}` is drawn twice"))
+                .label(name.span, "drawn again here")
+                .label(first, "first drawn here")
+                .help("choose another name");
+            return Err(self.report(d));
+        }
         let d = match &declared {
             Some((ty, _)) => self.with_event(d, &ty.shape),
             None => d,
         };
-        let ty = self.site_type(&d, declared, &name.name)?;
+        let ty = self.site_type(&d, declared, &full)?;
         if !self.loops.is_empty() {
             let index = self.loops.iter().map(|l| l.var_expr).collect();
             let value = self.push(ExprKind::Sample { dist: Box::new(d), index }, ty, name.span);
@@ -715,14 +745,20 @@ impl<'p> Checker<'p> {
         }
         let id = self.program.generate.draws.len_id();
         let value = self.push(ExprKind::Draw(id), ty.clone(), name.span);
-        self.program.generate.draws.push(Draw { name: name.name.clone(), ty, dist: d, value });
-        self.program.generate.reported.push(Kept { name: name.name.clone(), doc, value });
+        self.program.generate.draws.push(Draw { name: full.clone(), ty, dist: d, value });
+        self.program.generate.reported.push(Kept { name: full, doc, value });
         self.bind(name, Binding::Val(Val::Array(value)));
         Ok(())
     }
 
     /// `param s: real[K] in 0.. = 0.1`
-    fn param(&mut self, name: &ast::Ident, ty: Option<&ast::Type>, init: Option<&ast::Expr>, span: Span) -> R<()> {
+    pub(super) fn param(
+        &mut self,
+        name: &ast::Ident,
+        ty: Option<&ast::Type>,
+        init: Option<&ast::Expr>,
+        span: Span,
+    ) -> R<()> {
         if !matches!(self.context, Context::Model | Context::Layer | Context::Guide) {
             self.bind(name, Binding::Poison);
             let message = format!("`param` cannot stand in {}", self.context_word());
@@ -768,6 +804,13 @@ impl<'p> Checker<'p> {
         // The parameters of a net are shared by all its calls.
         let shared = self.program.params.iter_enumerated().find(|(_, p)| p.name == full).map(|(id, p)| (id, p.clone()));
         if let Some((id, old)) = shared {
+            if old.span != span {
+                let d = Diagnostic::new(Code::E0204, format!("the param `{full}` is declared twice"))
+                    .label(span, "declared again here")
+                    .label(old.span, "first declared here")
+                    .help("rename one of them");
+                return Err(self.report(d));
+            }
             if old.ty.shape.len() == typed.shape.len()
                 && old.ty.shape.iter().zip(&typed.shape).all(|(a, b)| self.agree(a, b))
             {
@@ -784,71 +827,11 @@ impl<'p> Checker<'p> {
                 "a `net` must be called with the same sizes; a `layer` has parameters of its own in each call",
             ));
         }
-        let id =
-            self.program.params.push(Param { name: full, ty: typed.clone(), constraint, init, fan_in: None, span });
+        let ty = typed.clone();
+        let param = Param { name: full, ty, constraint, init, fan: None, activation: Activation::None, span };
+        let id = self.program.params.push(param);
         let e = self.push(ExprKind::Param(id), typed, span);
         self.bind(name, Binding::Val(Val::Array(e)));
         Ok(())
-    }
-    /// The constraint that a range with known ends is; an infinite end is none.
-    fn param_constraint(&mut self, range: &ast::Expr) -> R<Constraint> {
-        let Syntax::Range { start, end, .. } = &range.kind else {
-            return Err(self.unknown_range(range.span));
-        };
-        let mut ends = [f64::NEG_INFINITY, f64::INFINITY];
-        for (place, end) in ends.iter_mut().zip([start, end]) {
-            if let Some(e) = end {
-                let value = self.scalar(e)?;
-                match self.const_value(value) {
-                    Some(value) if !value.is_nan() => *place = value,
-                    _ => return Err(self.unknown_range(e.span)),
-                }
-            }
-        }
-        let [low, high] = ends;
-        if low >= high {
-            return Err(self.error(
-                Code::E0502,
-                format!("the range of a `param` must have room, found {low} to {high}"),
-                range.span,
-                "nothing lies between the ends",
-                "exchange the two",
-            ));
-        }
-        Ok(match (low, high) {
-            (f64::NEG_INFINITY, f64::INFINITY) => Constraint::Real,
-            (0.0, f64::INFINITY) => Constraint::Positive,
-            (0.0, 1.0) => Constraint::UnitInterval,
-            (low, f64::INFINITY) => Constraint::Above(low),
-            (f64::NEG_INFINITY, high) => Constraint::Below(high),
-            (low, high) => Constraint::Between(low, high),
-        })
-    }
-    fn unknown_range(&mut self, span: Span) -> Reported {
-        self.error(
-            Code::E0402,
-            "the range of a `param` must be known at compile time",
-            span,
-            "not a known number",
-            "write numbers, `0..`, `-1..1` or `..120`, or scale by a value: `bound * p` with `param p: real in 0..1`",
-        )
-    }
-    /// Refuses a known initial value outside its range.
-    fn check_start(&mut self, name: &str, constraint: Constraint, init: ExprId) -> R<()> {
-        let numbers = match &self.program.exprs[init].kind {
-            ExprKind::Call { def, args, .. } if def.name == "stack" => args.clone(),
-            _ => vec![init],
-        };
-        let Some(bad) = numbers.iter().filter_map(|&e| self.const_value(e)).find(|&x| !constraint.contains(x)) else {
-            return Ok(());
-        };
-        let span = self.program.exprs[init].span;
-        Err(self.error(
-            Code::E0502,
-            format!("`{name}` cannot start at {bad}"),
-            span,
-            "not inside its range",
-            "start inside the range, not at an end",
-        ))
     }
 }

@@ -16,6 +16,7 @@ const DISTRIBUTIONS: &[(&str, &str)] = &[
     ("poisson_log", "Poisson"),
     ("lkj_corr_cholesky", "LKJCholesky"),
     ("mixturesamefamily", "Mixture"),
+    ("lkj", "LKJ"),
     ("lkjcorr", "LKJ"),
     ("lkj_corr", "LKJ"),
     ("lkjcorrcholesky", "LKJCholesky"),

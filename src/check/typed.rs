@@ -447,18 +447,9 @@ impl DistExpr {
             DistExpr::Wrapped { base, .. } => base.is_discrete(),
         }
     }
-    /// As [`DistExpr::map_args`], where `dims` more dimensions of each argument are not of independent elements.
-    fn map_args_of_events<E>(
-        &self,
-        dims: usize,
-        f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>,
-    ) -> Result<DistExpr, E> {
-        let f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E> = f;
-        self.map_args(&mut |a: ExprId, rank: usize| f(a, rank + dims))
-    }
     /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
     /// of independent elements.
-    pub fn map_args<E>(&self, f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
+    pub fn map_args<E>(&self, f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
         Ok(match self {
             DistExpr::Row { def, args, span } => {
                 let params = crate::dist::get(*def).params;
@@ -474,7 +465,7 @@ impl DistExpr {
                 wrapper: wrapper.map_args(&mut |a| f(a, 0))?,
                 base: Box::new(match wrapper {
                     // What was independent inside is part of one event now.
-                    WrapperExpr::Independent { dims } => base.map_args_of_events(*dims, f)?,
+                    WrapperExpr::Independent { dims } => base.map_args(&mut |a, rank| f(a, rank + dims))?,
                     _ => base.map_args(f)?,
                 }),
                 support: *support,
@@ -683,6 +674,18 @@ impl Constraint {
     }
 }
 
+/// What follows the layer of a weight, as far as its starting values care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Activation {
+    /// Nothing that is known.
+    #[default]
+    None,
+    /// `relu`, `gelu`, `softplus`: half of the inputs pass.
+    Rectifier,
+    /// `tanh`, `sigmoid`: linear near 0.
+    Saturating,
+}
+
 /// A learnable constant.
 #[derive(Clone, Debug)]
 pub struct Param {
@@ -694,8 +697,11 @@ pub struct Param {
     pub constraint: Constraint,
     /// Its initial value, an expression that depends on no site.
     pub init: Option<ExprId>,
-    /// Fan-in, when it is the weight of a convolution or a dense layer.
-    pub fan_in: Option<Size>,
+    /// Fan-in and fan-out, when it is the weight of a convolution or a dense layer: how many products each output sums
+    /// over, and how many outputs each input reaches.
+    pub fan: Option<(Size, Size)>,
+    /// What follows its layer.
+    pub activation: Activation,
     /// Where it was written.
     pub span: Span,
 }
@@ -726,6 +732,12 @@ pub enum Family {
     MeanField,
     /// One normal with a full covariance in unconstrained space.
     FullRank,
+    /// One normal whose covariance has low rank plus a diagonal, in unconstrained space; the rank, if it was given.
+    LowRank(Option<usize>),
+    /// Normals in unconstrained space, each given the sites that its prior depends on; see `lower/structured.rs`.
+    Structured,
+    /// `mean_field` in standard variables: what `reparam = noncentered` makes of it.
+    Standardized,
     /// Point masses.
     Delta,
     /// A family that the language describes and that is not built yet: refused when a run asks for it.
@@ -859,6 +871,32 @@ impl Program {
             }
             _ => Vec::new(),
         }
+    }
+    /// The sites that an expression depends on, each once, in the model's order; those behind other sites are not
+    /// counted.
+    pub fn parents(&self, e: ExprId) -> Vec<SiteId> {
+        let mut seen = std::collections::HashSet::new();
+        let mut stack = vec![e];
+        let mut sites = std::collections::BTreeSet::new();
+        while let Some(e) = stack.pop() {
+            if !seen.insert(e) {
+                continue;
+            }
+            match &self.exprs[e].kind {
+                ExprKind::Site(id) => {
+                    sites.insert(*id);
+                }
+                // The body of a loop, whose captures are only known to its operands.
+                ExprKind::Scan { scan, .. } => {
+                    let scan = &self.scans[*scan];
+                    stack.extend(scan.results.iter().copied());
+                    stack.extend(scan.carries.iter().map(|c| c.next));
+                    stack.extend(self.operands(e));
+                }
+                _ => stack.extend(self.operands(e)),
+            }
+        }
+        sites.into_iter().collect()
     }
     /// Appends an expression, and notes which variables of loops it depends on.
     pub fn push(&mut self, expr: Expr) -> ExprId {

@@ -123,6 +123,8 @@ pub enum Command {
     Explain(Explain),
     /// The reference of a distribution, function or layer.
     Doc(Doc),
+    /// Programs in their canonical layout, comments kept.
+    Fmt(Fmt),
     /// Posterior predictive draws for new data.
     #[command(hide = true, disable_help_flag = true)]
     Predict(Later),
@@ -141,9 +143,6 @@ pub enum Command {
     /// The plate diagram.
     #[command(hide = true, disable_help_flag = true)]
     Graph(Later),
-    /// The canonical layout.
-    #[command(hide = true, disable_help_flag = true)]
-    Fmt(Later),
     /// A new project.
     #[command(hide = true, disable_help_flag = true)]
     New(Later),
@@ -432,6 +431,28 @@ pub struct Doc {
     /// A distribution, function, or layer.
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `bayesc fmt`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc fmt model.bayes
+  bayesc fmt examples/*.bayes
+  bayesc fmt --check model.bayes         exit code 1 if it would change; nothing is written
+  bayesc fmt < model.bayes               from stdin to stdout
+
+A file that does not parse is left alone. A file is replaced in one go.")]
+pub struct Fmt {
+    /// The programs; stdin to stdout if there are none, or for `-`.
+    #[arg(value_name = "FILES")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing; name the files that would change, and exit with 1 if there are any.
+    #[arg(long)]
+    pub check: bool,
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,

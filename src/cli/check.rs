@@ -5,10 +5,12 @@ use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
-use crate::check::settings::{EstimatorChoice, KlChoice};
+use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
 use crate::dist::{self, Reparam, SupportKind};
 use crate::lower::estimators::{self, Estimator};
+use crate::lower::noncentered;
+use crate::source::Sources;
 use anstyle::Style;
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ pub fn check(args: &Check, shell: &mut Shell) -> Result<(), Exit> {
     let compilation = program::compile(&args.program, shell)?;
     let program = &compilation.program;
     if args.explain {
-        let explanation = Explanation::of(program);
+        let explanation = Explanation::of(program, &compilation.sources);
         shell.set("explain", explanation.json());
         let text = explanation.text(&shell.out);
         return shell.print(&text);
@@ -54,7 +56,7 @@ struct Explanation {
 }
 
 impl Explanation {
-    fn of(program: &Program) -> Self {
+    fn of(program: &Program, sources: &Sources) -> Self {
         let mut sections = vec![sizes(program), data(program)];
         if let Some(model) = &program.model {
             let default;
@@ -67,7 +69,10 @@ impl Explanation {
             };
             sections.push(sites(program, model, guide));
             sections.push(estimators(program, model, guide));
+            sections.push(coordinates(program, model));
             sections.push(observations(program, model));
+            sections.push(discrete(program, model));
+            sections.push(loops(model, sources));
             let kept = model.kept.iter().map(|k| ("model", k));
             let reported = program.generate.reported.iter().map(|k| ("generate", k));
             sections.push(Section {
@@ -168,6 +173,25 @@ fn estimators(program: &Program, model: &Model, guide: &Guide) -> Section {
     }
 }
 
+/// In which coordinates nuts moves hierarchical sites, with the settings of its first block. Without data the numbers of
+/// rows are not known, so that only `auto` may still choose otherwise.
+fn coordinates(program: &Program, model: &Model) -> Section {
+    let default = NutsSettings::default();
+    let settings = program.infers.iter().find(|i| i.algorithm == Algorithm::Nuts).map_or(&default, |i| &i.nuts);
+    let rows = noncentered::choose(program, &settings.reparam, None).into_iter().map(|c| {
+        let how = if c.noncentered { "noncentered" } else { "centered" };
+        let unless = settings.reparam == Settings::Auto && c.noncentered;
+        let reason = if unless { format!("{}, unless many data depend on each element", c.reason) } else { c.reason };
+        vec![model.sites[c.site].name.clone(), how.into(), reason]
+    });
+    Section {
+        key: "coordinates",
+        title: "coordinates of hierarchical sites under nuts".into(),
+        columns: &["site", "coordinates", "reason"],
+        rows: rows.collect(),
+    }
+}
+
 fn observations(program: &Program, model: &Model) -> Section {
     let rows = model.observations.iter().map(|o| {
         let ty = type_text(program, program.ty(o.value));
@@ -175,6 +199,25 @@ fn observations(program: &Program, model: &Model) -> Section {
     });
     let columns = &["observed", "type", "distribution"];
     Section { key: "observations", title: "observations".into(), columns, rows: rows.collect() }
+}
+
+/// How each discrete latent is summed out.
+fn discrete(program: &Program, model: &Model) -> Section {
+    let rows = model.discrete.iter_enumerated().map(|(id, latent)| {
+        let how = model.marginals.iter().find(|m| m.latents.contains(&id)).map_or(String::new(), |m| m.how.clone());
+        vec![latent.name.clone(), type_text(program, &latent.ty), dist_text(program, &latent.dist, 40), how]
+    });
+    let columns = &["latent", "type", "prior", "summed out by"];
+    Section { key: "discrete", title: "discrete latents".into(), columns, rows: rows.collect() }
+}
+
+/// Which way each loop went.
+fn loops(model: &Model, sources: &Sources) -> Section {
+    let rows = model.loops.iter().map(|(span, how)| {
+        let line = sources.file(span.file).line_column(span.start as usize).0;
+        vec![sources.text(*span).split_whitespace().collect::<Vec<_>>().join(" "), line.to_string(), how.clone()]
+    });
+    Section { key: "loops", title: "loops".into(), columns: &["loop", "line", "how"], rows: rows.collect() }
 }
 
 /// A support in a word or two.
@@ -217,9 +260,14 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                     SupportKind::Positive | SupportKind::NonNegative => Some(dist::DistId::LOG_NORMAL),
                     _ => None,
                 };
-                let closed = *family == Family::MeanField && own.is_some_and(|q| has_closed_kl(q, &site.dist));
+                let single = matches!(family, Family::MeanField | Family::Structured | Family::Standardized);
+                let closed = single && own.is_some_and(|q| has_closed_kl(q, &site.dist));
                 let gradient = match family {
-                    Family::MeanField | Family::FullRank => "reparameterized",
+                    Family::MeanField
+                    | Family::FullRank
+                    | Family::LowRank(_)
+                    | Family::Structured
+                    | Family::Standardized => "reparameterized",
                     Family::Delta => "exact",
                     Family::Later(_) => "not built yet",
                 };
@@ -234,7 +282,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                 let (gradient, closed) = match dist {
                     DistExpr::Row { def, .. } => {
                         let gradient = match dist::get(*def).rsample {
-                            Reparam::Noise(_) => "reparameterized",
+                            Reparam::Noise(_) | Reparam::CostlyNoise(_) => "reparameterized",
                             Reparam::Implicit(_) => "implicit reparameterization",
                             Reparam::None => "none",
                         };

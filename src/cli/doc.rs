@@ -75,7 +75,7 @@ fn of_dist(row: &DistDef) -> Entry {
     facts.push((
         "gradient",
         match row.rsample {
-            Reparam::Noise(_) => "draws are a smooth function of the parameters",
+            Reparam::Noise(_) | Reparam::CostlyNoise(_) => "draws are a smooth function of the parameters",
             Reparam::Implicit(_) => "implicit reparameterization (arXiv:1805.08498)",
             Reparam::None if !row.is_proper() => "improper: a prior that cannot be drawn from",
             Reparam::None if row.is_discrete() => "none: discrete draws are for data and `generate`",
@@ -95,7 +95,9 @@ fn of_dist(row: &DistDef) -> Entry {
         facts.push(("closed forms", known.join(", ")));
     }
     if !row.kl.is_empty() {
-        let names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        // Variants by other parameters have one name.
+        let mut names: Vec<&str> = row.kl.iter().map(|(id, _)| dist::get(*id).name).collect();
+        names.dedup();
         facts.push(("closed KL to", names.join(", ")));
     }
     let names: Vec<&str> = row.arguments().iter().map(|p| p.name).collect();

@@ -9,6 +9,7 @@ mod doc;
 mod emit;
 mod explain;
 mod fits;
+mod fmt;
 mod interrupt;
 mod markdown;
 mod prior;
@@ -109,13 +110,13 @@ impl Command {
             },
             Command::Explain(args) => explain::explain(&args, shell),
             Command::Doc(args) => doc::doc(&args, shell),
+            Command::Fmt(args) => fmt::fmt(&args, shell),
             Command::Predict(later)
             | Command::Report(later)
             | Command::Compare(later)
             | Command::Audit(later)
             | Command::Sbc(later)
             | Command::Graph(later)
-            | Command::Fmt(later)
             | Command::New(later)
             | Command::Lsp(later) => {
                 shell.json = args::wants_json(&later.rest);

@@ -6,7 +6,7 @@ use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::Options;
 use crate::driver::{self, Compilation};
 use crate::nearest::nearest;
-use crate::session::Failure;
+use crate::session::{Failure, RunError};
 use crate::source::Sources;
 use crate::syntax::lexer::tokenize;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,15 @@ pub fn load(written: &str, folder: Option<&Path>) -> Result<(String, PathBuf, St
 /// # Errors
 /// The exit, with its reason reported.
 pub fn compile(args: &ProgramArgs, shell: &mut Shell) -> Result<Compilation, Exit> {
-    let options = options(args, shell)?;
+    compile_for(args, None, shell)
+}
+
+/// As [`compile`], for a run of the infer block called `infer`: `--set` changes that one.
+///
+/// # Errors
+/// The exit, with its reason reported.
+pub fn compile_for(args: &ProgramArgs, infer: Option<&str>, shell: &mut Shell) -> Result<Compilation, Exit> {
+    let options = Options { infer: infer.map(str::to_string), ..options(args, shell)? };
     let text = read(&args.path, shell)?;
     let name = args.path.display().to_string();
     let compilation = driver::compile(&name, Some(args.path.clone()), &text, &options, &mut load);
@@ -119,7 +127,7 @@ fn options(args: &ProgramArgs, shell: &mut Shell) -> Result<Options, Exit> {
     if let Some(what) = size.or(setting) {
         return Err(shell.fail(Exit::CommandLine, format!("`{what}` is given twice")));
     }
-    Ok(Options { sizes: args.sizes.clone(), model: args.model.clone(), settings: args.settings.clone() })
+    Ok(Options { sizes: args.sizes.clone(), model: args.model.clone(), settings: args.settings.clone(), infer: None })
 }
 
 /// A size that the file never mentions cannot be fixed.
@@ -154,15 +162,8 @@ pub fn failed(failure: Failure, sources: &Sources, shell: &mut Shell) -> Exit {
                 exit => exit,
             }
         }
-        Failure::Run(error) => {
-            let place = error.span().map(|span| {
-                let file = sources.file(span.file);
-                let (line, column) = file.line_column(span.start as usize);
-                let text = file.text.lines().nth(line - 1).unwrap_or("").trim();
-                format!("it comes from {}:{line}:{column}: `{text}`", file.name)
-            });
-            shell.fail_with_help(Exit::Inference, error.to_string(), place.as_deref())
-        }
+        Failure::Run(RunError::Stopped(message)) => shell.fail(Exit::Interrupted, message),
+        Failure::Run(error) => shell.fail_with(Exit::Inference, error.diagnostic(), sources),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::interrupt;
 use super::shell::Shell;
 use crate::report::numbers::{duration, fixed};
-use crate::session::{Observer, Status};
+use crate::session::{Observer, Sampling, Status};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -101,12 +101,37 @@ impl<'s> Progress<'s> {
     }
 }
 
-impl Observer for Progress<'_> {
-    fn note(&mut self, text: &str) {
-        self.say(text);
+impl Progress<'_> {
+    fn show_chains(&mut self, status: &Sampling<'_>) {
+        let done: usize = status.chains.iter().map(|c| c.draw).sum();
+        let total: usize = status.chains.iter().map(|c| c.total).sum();
+        let finished = done == total;
+        match &mut self.view {
+            View::Silent => {}
+            View::Bar { bar, shown } => {
+                if status.secs - *shown < BAR_SECS && !finished {
+                    return;
+                }
+                *shown = status.secs;
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+                bar.set_message(chains_line(status));
+            }
+            View::Lines { every, rest, last } => {
+                let since = status.secs - last.1;
+                let part = (done as u64 - last.0.min(done as u64)) as f64 / total as f64;
+                let due = part >= *every && since >= *rest || since >= LINE_SECS;
+                if !due && !finished || last.0 == done as u64 {
+                    return;
+                }
+                *last = (done as u64, status.secs);
+                self.shell.say(&format!("{}\n", chains_line(status)));
+            }
+        }
     }
-    fn status(&mut self, status: &Status) -> ControlFlow<()> {
-        self.show(status);
+
+    /// `Break` when the user has asked to stop.
+    fn flow(&mut self) -> ControlFlow<()> {
         if interrupt::requested() {
             if !self.stopping {
                 self.stopping = true;
@@ -115,6 +140,20 @@ impl Observer for Progress<'_> {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+    fn status(&mut self, status: &Status) -> ControlFlow<()> {
+        self.show(status);
+        self.flow()
+    }
+    fn sampling(&mut self, status: &Sampling<'_>) -> ControlFlow<()> {
+        self.show_chains(status);
+        self.flow()
     }
     fn clock(&mut self) -> f64 {
         self.start.elapsed().as_secs_f64()
@@ -179,9 +218,43 @@ fn line(status: &Status, trend: Option<f64>, ascii: bool) -> String {
     parts.join("  ")
 }
 
+/// `chains 1200 1180 1210 1195 of 2000  3 divergent  5400 draws/s  0.6 s left`
+fn chains_line(status: &Sampling<'_>) -> String {
+    let chains = status.chains;
+    let each: Vec<String> = chains.iter().map(|c| c.draw.to_string()).collect();
+    let total = chains.first().map_or(0, |c| c.total);
+    let word = if chains.len() == 1 { "chain" } else { "chains" };
+    let warming = chains.iter().filter(|c| c.draw < c.warmup).count();
+    let mut parts = vec![format!("{word} {} of {total}", each.join(" "))];
+    if warming > 0 {
+        parts.push("warmup".to_string());
+    }
+    let divergences: u64 = chains.iter().map(|c| c.divergences).sum();
+    if divergences > 0 {
+        parts.push(format!("{divergences} divergent"));
+    }
+    let done: usize = chains.iter().map(|c| c.draw).sum();
+    if status.secs > 0.0 && done > 0 {
+        let pace = done as f64 / status.secs;
+        parts.push(format!("{} draws/s", fixed(pace, if pace < 10.0 { 1 } else { 0 })));
+        let all: usize = chains.iter().map(|c| c.total).sum();
+        parts.push(format!("{} left", duration((all - done.min(all)) as f64 / pace)));
+    }
+    parts.join("  ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::ChainStatus;
+
+    #[test]
+    fn chains_are_shown_side_by_side() {
+        let chain = |draw| ChainStatus { draw, warmup: 100, total: 300, divergences: 1, ..ChainStatus::default() };
+        let chains = [chain(200), chain(50)];
+        let got = chains_line(&Sampling { chains: &chains, secs: 2.0 });
+        assert_eq!(got, "chains 200 50 of 300  warmup  2 divergent  125 draws/s  2.8 s left");
+    }
 
     fn status(step: u64, elbo: f64) -> Status {
         Status { step, total: 100, epoch: None, elbo, secs: 1.0, steps_per_sec: 20.0, items_per_sec: Some(1280.0) }

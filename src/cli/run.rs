@@ -24,7 +24,7 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     if let Some(n) = args.threads {
         threads::set_threads(n);
     }
-    let compilation = program::compile(&args.program, shell)?;
+    let compilation = program::compile_for(&args.program, args.infer.as_deref(), shell)?;
     let out = args.out.clone().unwrap_or_else(|| beside(&args.program.path));
     store::check_target(&out).map_err(|e| shell.fail(Exit::Data, e.to_string()))?;
 

@@ -5,7 +5,7 @@
 
 use super::args::Color;
 use crate::diag::render::{Look, render_all_with};
-use crate::diag::{Code, Diagnostics, json::all_to_json};
+use crate::diag::{Code, Diagnostic, Diagnostics, json::all_to_json};
 use crate::report::numbers::display_width;
 use crate::source::Sources;
 use anstyle::{AnsiColor, Style};
@@ -195,6 +195,15 @@ impl Shell {
         }
         self.say(&text);
         self.document.insert("error".into(), json!({ "message": message, "help": help }));
+        exit
+    }
+
+    /// [`Shell::fail`] with a place in the program; the JSON document has it under `diagnostics` too.
+    pub fn fail_with(&mut self, exit: Exit, diagnostic: Diagnostic, sources: &Sources) -> Exit {
+        self.document.insert("error".into(), json!({ "message": diagnostic.message, "help": diagnostic.help }));
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.push(diagnostic);
+        self.report(&diagnostics, sources);
         exit
     }
 

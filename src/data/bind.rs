@@ -336,11 +336,15 @@ fn shape(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array
         let shape = print_shape(&found);
         let message = format!("`{name}` is declared {declared}, but its value is {shape}");
         let mut d = Diagnostic::new(Code::E0903, message);
-        d.help = missing_axis(&request.dims, &found);
+        d.help = missing_axis(&request.dims, &found)
+            .or_else(|| Some(format!("declare `{name}` with {} dimensions, or choose other data", found.len())))
+            .filter(|_| found.len() != request.dims.len())
+            .or_else(|| Some("declare the sizes that the data have, or give the dimension a name: `real[N]`".into()));
         return Err(blame(request, d, origin, format!("this is {shape}")));
     }
     if found.contains(&0) {
-        let d = Diagnostic::new(Code::E0912, format!("`{name}` has no rows: its value is {}", print_shape(&found)));
+        let d = Diagnostic::new(Code::E0912, format!("`{name}` has no rows: its value is {}", print_shape(&found)))
+            .help("choose a part or a file with at least one row");
         return Err(blame(request, d, origin, "no rows are left here"));
     }
     for (axis, (dim, &n)) in request.dims.iter().zip(&found).enumerate() {
@@ -363,7 +367,17 @@ fn shape(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array
             }
             Some(known) => {
                 let message = format!("`{size}` is {}, but dimension {axis} of `{name}` is {n}", known.value);
-                let d = Diagnostic::new(Code::E0908, message);
+                let help = match &known.origin {
+                    SizeOrigin::Data { .. } => {
+                        format!(
+                            "if both have one row for the same thing, look for rows that are missing; else name the size of `{name}` anew"
+                        )
+                    }
+                    SizeOrigin::Item(_) => format!("leave the value of `{size}` to the data, or choose data that fit"),
+                    SizeOrigin::CommandLine => format!("leave out `--size {size}`: the data decide"),
+                    SizeOrigin::Fit => "give data of the shape that the model was fitted to".into(),
+                };
+                let d = Diagnostic::new(Code::E0908, message).help(help);
                 let mut d = blame(request, d, origin, format!("this is {}", print_shape(&found)));
                 let (place, text) = match &known.origin {
                     SizeOrigin::Item(span) => (Some(*span), format!("`{size}` is {} by this", known.value)),

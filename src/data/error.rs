@@ -44,7 +44,9 @@ impl DataError {
     pub fn into_diagnostic(self) -> Box<Diagnostic> {
         let mut diagnostic = Diagnostic::new(self.code, self.message);
         diagnostic.notes = self.notes;
-        diagnostic.help = self.help;
+        let damaged = (self.code == Code::E0902)
+            .then(|| "see whether the file is complete, and of the format that is asked for".to_string());
+        diagnostic.help = self.help.or(damaged);
         Box::new(diagnostic)
     }
 }

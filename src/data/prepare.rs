@@ -155,7 +155,9 @@ fn encode(call: &Call<'_, '_>, arg: &Argument, labels: &Labels) -> Fallible<Arra
         let d = Diagnostic::new(Code::E0910, message).label(arg.span, "a label that is not known");
         Box::new(match nearest(label, labels.names.iter().map(String::as_str)) {
             Some(near) => d.help(format!("the label `{near}` is known")),
-            None => d.note("labels are those of the training data"),
+            None => d
+                .note("labels are those of the training data")
+                .help("take the labels from all data: `levels` of the whole column"),
         })
     };
     let (shape, values, origin) = match &arg.value {

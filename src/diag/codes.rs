@@ -1,7 +1,8 @@
 //! The table of diagnostic codes. Each has a page in `codes/`: a failing program, the reason, the repaired program.
 //!
 //! Ranges: E01 syntax, E02 names, E03 sizes and shapes, E04 types and values, E05 distributions and sites, E06 guides,
-//! E07 inference settings, E08 modules and items, E09 data and files (exit code 3), W0 warnings.
+//! E07 inference settings, E08 modules and items, E09 data and files (exit code 3), E10 runs (exit code 4),
+//! W0 warnings.
 
 use super::Severity;
 
@@ -68,7 +69,7 @@ codes! {
     E0502 "a parameter outside its range"
     E0503 "a site whose shape is not that of its distribution"
     E0504 "a site or datum with two distributions"
-    E0505 "a discrete latent site"
+    E0505 "a discrete latent that cannot be summed out"
     E0506 "data that the distribution cannot give"
     E0507 "nothing that a distribution can stand for"
     E0508 "an element that is not written exactly once"
@@ -108,6 +109,8 @@ codes! {
     E0915 "unknown name in a data expression"
     E0916 "data expression that cannot be evaluated"
     E0917 "nothing learned in training"
+    E1001 "a number that is not finite"
+    E1002 "a model that cannot be fitted like this"
     W0001 "a word without effect"
     W0002 "a name that means two things"
 }
@@ -124,6 +127,10 @@ impl Code {
     /// True for the family that blames data or files rather than the program (exit code 3).
     pub fn is_data(self) -> bool {
         self.name().starts_with("E09")
+    }
+    /// True for the family that tells of a run that failed (exit code 4): the program checks and binds.
+    pub fn is_run(self) -> bool {
+        self.name().starts_with("E10")
     }
 }
 
@@ -180,12 +187,32 @@ mod tests {
             let result = crate::driver::compile("page.bayes", path, text, &Default::default(), &mut loader);
             result.diags.iter().map(|d| d.code).collect()
         };
-        for code in Code::ALL.iter().filter(|c| !c.name().starts_with("E01") && !c.is_data()) {
+        for code in Code::ALL.iter().filter(|c| !c.name().starts_with("E01") && !c.is_data() && !c.is_run()) {
             let [wrong, repaired] = &programs(code.page())[..] else { panic!("{code:?} has two programs") };
             let given = check(wrong);
             assert!(!given.is_empty() && given.iter().all(|c| c == code), "{code:?}: {given:?}");
             let left = check(repaired);
             assert!(left.is_empty(), "{code:?}, repaired: {left:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_runs_fail_and_succeed() {
+        for code in Code::ALL.iter().filter(|c| c.is_run()) {
+            let outcome = |text: &str| -> Result<(), Code> {
+                let compilation = crate::driver::compile_text(text, &Default::default());
+                assert!(compilation.diags.is_empty(), "{code:?}: {:?}", compilation.diags);
+                let bound = crate::session::bind(&compilation, &mut crate::data::Files::new(), &[]).expect("data fit");
+                let fit = crate::session::run(&bound, &Default::default(), &mut crate::session::Unobserved);
+                match fit {
+                    Ok(_) => Ok(()),
+                    Err(crate::session::Failure::Run(error)) => Err(error.diagnostic().code),
+                    Err(other) => panic!("{code:?}: {other:?}"),
+                }
+            };
+            let [wrong, repaired] = &programs(code.page())[..] else { panic!("{code:?} has two programs") };
+            assert_eq!(outcome(wrong), Err(*code));
+            assert_eq!(outcome(repaired), Ok(()), "{code:?}");
         }
     }
 }

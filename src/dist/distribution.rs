@@ -173,7 +173,9 @@ impl Dist {
         match self {
             Dist::Row { def, params } => match get(*def).rsample {
                 Reparam::None => None,
-                Reparam::Noise(draw) | Reparam::Implicit(draw) => Some(draw(g, params, shape)),
+                Reparam::Noise(draw) | Reparam::CostlyNoise(draw) | Reparam::Implicit(draw) => {
+                    Some(draw(g, params, shape))
+                }
             },
             Dist::Mixture { .. } | Dist::Joined { .. } => None,
             Dist::Wrapped(w) => w.get().rsample(g, shape),
@@ -187,7 +189,9 @@ impl Dist {
                 assert!(get(*def).is_proper(), "{} is improper: there are no draws", get(*def).name);
                 match get(*def).rsample {
                     Reparam::Noise(draw) => draw(g, params, shape),
-                    Reparam::None | Reparam::Implicit(_) => g.draw(*def, params, shape.clone()),
+                    Reparam::None | Reparam::CostlyNoise(_) | Reparam::Implicit(_) => {
+                        g.draw(*def, params, shape.clone())
+                    }
                 }
             }
             Dist::Mixture { weights, components } => mixture::sample(g, *weights, components, shape),

@@ -152,6 +152,8 @@ pub enum Reparam {
     None,
     /// It is a smooth function of parameters and noise.
     Noise(DrawFn),
+    /// It is, but at a cost that forward draws avoid: those are made by the host's sampler.
+    CostlyNoise(DrawFn),
     /// A draw without a gradient, plus a term of value 0 that has the gradient of the inverse cdf
     /// (Figurnov et al. 2018, arXiv:1805.08498). Forward draws leave the term out.
     Implicit(DrawFn),

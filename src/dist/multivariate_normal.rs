@@ -195,6 +195,22 @@ pub(super) static STUDENT_T: DistDef = DistDef {
         let ratio = expand_last(g, ratio);
         g.mul(second, ratio)
     }),
+    entropy: Some(|g, p| {
+        // sum ln L_ii + ln Gamma(v/2) - ln Gamma((v + d)/2) + d ln(v pi)/2 + (v + d)/2 (psi((v + d)/2) - psi(v/2))
+        let d = dimension(g, p[2]);
+        let log_det = half_log_det(g, p[2]);
+        let low = g.mul_scalar(p[0], 0.5);
+        let high = g.add_scalar(low, 0.5 * d);
+        let (lgamma_low, lgamma_high) = (g.lgamma(low), g.lgamma(high));
+        let norm = g.sub(lgamma_low, lgamma_high);
+        let log_df = g.log(p[0]);
+        let log_df = g.mul_scalar(log_df, 0.5 * d);
+        let (psi_low, psi_high) = (g.digamma(low), g.digamma(high));
+        let gap = g.sub(psi_high, psi_low);
+        let fall = g.mul(high, gap);
+        let sum = g.add_all(&[log_det, norm, log_df, fall]);
+        g.add_scalar(sum, 0.5 * d * LN_PI)
+    }),
     ..DistDef::BASE
 };
 

@@ -110,7 +110,7 @@ pub(super) static AR: DistDef = DistDef {
         normal_noise(g, gap, p[1])
     },
     // The noise solves a triangular system of T rows; forward draws take the recursion on the host instead.
-    rsample: Reparam::Implicit(|g, p, shape| {
+    rsample: Reparam::CostlyNoise(|g, p, shape| {
         let (order, length) = (last_size(g, p[0]), shape[shape.rank() - 1]);
         let minus = g.neg(p[0]);
         let axis = g.rank(minus) - 1;

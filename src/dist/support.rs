@@ -101,6 +101,10 @@ impl SupportKind {
             _ => 0,
         }
     }
+    /// How many trailing dimensions the coordinates of one element have: none for a number, one for vectors and matrices.
+    pub fn free_rank(self) -> usize {
+        self.event_rank().min(1)
+    }
     /// Whether values are whole numbers, which have no unconstrained coordinates.
     pub fn is_discrete(self) -> bool {
         matches!(self, Boolean | Integer | Count | IntegerRange | CountVector | OneHot)
@@ -180,7 +184,7 @@ impl SupportKind {
     }
 
     /// The value at the coordinates `u`, and ln |det J| per event (batch shaped; a constant 0 for the real line).
-    /// `bounds` are the ends where [`SupportKind::needs_bounds`]; some or all elements of an end may be infinite.
+    /// `bounds` are the ends where [`SupportKind::needs_bounds`]; an end may be infinite if the graph knows it.
     pub fn constrain(self, g: &mut Builder, u: ValueId, bounds: Option<(ValueId, ValueId)>) -> (ValueId, ValueId) {
         match self {
             Real => {

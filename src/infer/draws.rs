@@ -1,11 +1,13 @@
 //! Draws that are reported: sites, kept values, generated quantities, from the fitted guide or from the prior.
 
 use super::data::{BoundData, Store};
+use super::nuts::ChainDraws;
 use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
 use crate::dist::Dist;
 use crate::exec::Executable;
 use crate::index::IndexVec;
+use crate::ir::{InputId, ValueId};
 use crate::kernels::Scalar;
 use crate::lower::{Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
@@ -43,13 +45,65 @@ struct Column {
     shape: Vec<Size>,
 }
 
+/// The graph of one draw, ready to run.
+struct OneDraw<F> {
+    exe: Executable<F>,
+    columns: Vec<Column>,
+    /// The input of each trainable parameter.
+    slots: Vec<InputId>,
+    /// The input for the coordinates of each site, where sites are functions of free ones.
+    free: Vec<InputId>,
+}
+
 impl<'p> Draws<'p> {
     /// `n` independent draws of everything that is reported.
     pub fn run<F: Scalar>(&self, params: &[F], n: usize, key: Key) -> Vec<Quantity>
     where
         fit::Draws: From<Vec<F>>,
     {
+        let mut one = self.compile::<F>();
+        for (slot, &input) in self.slots.list.iter().zip(&one.slots) {
+            one.exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
+        }
+        let mut data: Vec<Vec<F>> = one.columns.iter().map(|_| Vec::new()).collect();
+        for i in 0..n {
+            one.exe.run(&[], key.fold_in(i as u64));
+            for (k, all) in data.iter_mut().enumerate() {
+                all.extend_from_slice(one.exe.output(k));
+            }
+        }
+        one.columns.into_iter().zip(data).map(|(c, d)| self.quantity(c, 1, n, d)).collect()
+    }
+
+    /// Everything that is reported at the draws of Markov chains; the source must be [`SiteSource::Free`] with the
+    /// sites of standard variables that the chains had.
+    pub fn of_chains(&self, chains: &[ChainDraws], key: Key) -> Vec<Quantity> {
+        let mut one = self.compile::<f64>();
+        let counts: Vec<usize> = one.free.iter().map(|&input| one.exe.graph().inputs[input].shape.count()).collect();
+        let dim: usize = counts.iter().sum();
+        let n = chains.first().map_or(0, |c| c.transitions.len());
+        let mut data: Vec<Vec<f64>> = one.columns.iter().map(|_| Vec::new()).collect();
+        for (c, chain) in chains.iter().enumerate() {
+            let key = key.fold_in(c as u64);
+            for i in 0..n {
+                let mut rest = &chain.positions[i * dim..(i + 1) * dim];
+                for (&input, &count) in one.free.iter().zip(&counts) {
+                    let (own, after) = rest.split_at(count);
+                    one.exe.set_data(input, own);
+                    rest = after;
+                }
+                one.exe.run(&[], key.fold_in(i as u64));
+                for (k, all) in data.iter_mut().enumerate() {
+                    all.extend_from_slice(one.exe.output(k));
+                }
+            }
+        }
+        one.columns.into_iter().zip(data).map(|(c, d)| self.quantity(c, chains.len(), n, d)).collect()
+    }
+
+    fn compile<F: Scalar>(&self) -> OneDraw<F> {
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, self.source.clone());
+        lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
@@ -59,6 +113,14 @@ impl<'p> Draws<'p> {
             lo.g.output(site.name.clone(), v);
             let (name, doc) = (site.name.clone(), site.doc.clone());
             columns.push(Column { name, doc, role: Role::Latent, elem: site.ty.elem, shape: site.ty.shape.clone() });
+        }
+        if self.source == SiteSource::Prior {
+            for latent in &model.discrete {
+                let v = lo.expr(latent.value);
+                lo.g.output(latent.name.clone(), v);
+                let (name, doc, ty) = (latent.name.clone(), latent.doc.clone(), latent.ty.clone());
+                columns.push(Column { name, doc, role: Role::Latent, elem: ty.elem, shape: ty.shape });
+            }
         }
         let generated = if self.generate { &self.program.generate.reported[..] } else { &[] };
         let kept = model.kept.iter().map(|k| (k, Role::Kept)).chain(generated.iter().map(|k| (k, Role::Generated)));
@@ -70,7 +132,17 @@ impl<'p> Draws<'p> {
             columns.push(Column { name, doc, role, elem: ty.elem, shape: ty.shape.clone() });
         }
         if self.observations {
-            for o in &model.observations {
+            for &(data, forward) in &model.simulated {
+                let v = lo.expr(forward);
+                let decl = &self.program.data[data];
+                lo.g.output(decl.name.clone(), v);
+                let (name, ty) = (decl.name.clone(), decl.ty.clone());
+                columns.push(Column { name, doc: None, role: Role::Generated, elem: ty.elem, shape: ty.shape });
+            }
+            let simulated = |o: &Observation| {
+                model.simulated.iter().any(|(d, _)| o.data.is_none() && self.program.data[*d].name == o.name)
+            };
+            for o in model.observations.iter().filter(|o| !simulated(o)) {
                 let dist = lo.dist(&o.dist, Mode::Live);
                 if !dist.is_proper() {
                     continue;
@@ -88,25 +160,19 @@ impl<'p> Draws<'p> {
                 });
             }
         }
+        let input_of = |lo: &Lowering<'_>, v: ValueId| match lo.g.graph().nodes[v].op {
+            Op::Input(input) => input,
+            _ => unreachable!("made as an input"),
+        };
+        let slots = slots.into_iter().map(|v| input_of(&lo, v)).collect();
+        let free = lo.free_sites.iter().flatten().map(|f| input_of(&lo, f.input)).collect();
         let inputs = std::mem::take(&mut lo.inputs);
-        let graph = lo.g.finish();
-        let mut exe = Executable::<F>::compile(&graph);
+        let mut exe = Executable::<F>::compile(&lo.g.finish());
         Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
-        for (slot, v) in self.slots.list.iter().zip(slots) {
-            let Op::Input(input) = graph.nodes[v].op else { unreachable!("slots are inputs") };
-            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
-        let mut data: Vec<Vec<F>> = columns.iter().map(|_| Vec::new()).collect();
-        for i in 0..n {
-            exe.run(&[], key.fold_in(i as u64));
-            for (k, all) in data.iter_mut().enumerate() {
-                all.extend_from_slice(exe.output(k));
-            }
-        }
-        columns.into_iter().zip(data).map(|(c, d)| self.quantity(c, n, d)).collect()
+        OneDraw { exe, columns, slots, free }
     }
 
-    fn quantity<F: Scalar>(&self, c: Column, n: usize, data: Vec<F>) -> Quantity
+    fn quantity<F: Scalar>(&self, c: Column, chains: usize, n: usize, data: Vec<F>) -> Quantity
     where
         fit::Draws: From<Vec<F>>,
     {
@@ -120,7 +186,7 @@ impl<'p> Draws<'p> {
             Elem::Int => fit::Elem::Int,
             Elem::Bool => fit::Elem::Bool,
         };
-        let mut q = Quantity::new(c.name, c.role, elem, &shape, 1, n, data);
+        let mut q = Quantity::new(c.name, c.role, elem, &shape, chains, n, data);
         q.doc = c.doc;
         for (at, size) in c.shape.iter().enumerate() {
             if size.as_number().is_none() {

@@ -13,6 +13,7 @@ use super::RunError;
 use crate::autodiff;
 use crate::check::settings::{EstimatorChoice, KlChoice};
 use crate::check::typed::*;
+use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
 use crate::ops::Op;
@@ -78,7 +79,7 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
     let choices = crate::lower::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
     lo.estimators = choices.into_iter().map(|c| (c.site, c.estimator)).collect();
-    let slots = lo.all_slots();
+    let mut slots = lo.all_slots();
     lo.draw_all();
 
     let model = lo.model;
@@ -126,7 +127,7 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
             }
         }
     }
-    let weight = spec.anneal.then(|| lo.g.input("kl weight", Shape::scalar(), DType::Real, InputKind::Batch));
+    let mut weight = spec.anneal.then(|| lo.g.input("kl weight", Shape::scalar(), DType::Real, InputKind::Batch));
     let scale = spec.batch.map_or(1.0, |(p, rows)| spec.sizes[p.size] as f64 / rows as f64);
     let g = &mut lo.g;
     let weigh = |g: &mut crate::ir::Builder, terms: &[ValueId]| {
@@ -141,11 +142,15 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let global = g.add(data_global, prior_global);
     let local = g.add(data_rows, prior_rows);
     let scaled = g.mul_scalar(local, scale);
-    let elbo = g.add(global, scaled);
+    let mut elbo = g.add(global, scaled);
     g.output("elbo", elbo);
     g.output("global", global);
     g.output("rows", local);
     if gradient {
+        // The adjoint of an unstable form would be as unstable.
+        let named = named.iter_mut().map(|(_, value)| value);
+        let kept = slots.iter_mut().chain(&mut weight).chain(&mut lo.row_index).chain([&mut elbo]).chain(named);
+        stable::settle(g, kept);
         let loss = g.neg(elbo);
         let gradients = autodiff::reverse::gradient(g, loss, &slots)
             .map_err(|e| RunError::Unsupported(format!("this model cannot be fitted by svi: {e}")))?;

@@ -1,13 +1,18 @@
 //! Inference: what is done with the densities of a program and a guide.
 //!
-//! `elbo.rs` builds the graphs, `start.rs` the first parameters, `svi.rs` the optimization, `draws.rs` the draws that
-//! are reported, `predictive.rs` the scores on held-out data. Nothing here reads files, the clock or the terminal.
+//! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters; `svi.rs` is the optimization, `nuts.rs`
+//! the Markov chains on top of `sampler.rs`; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
+//! held-out data. Nothing here reads files, the clock or the terminal.
 
+mod blame;
 pub mod data;
+pub mod density;
 pub mod draws;
 pub mod elbo;
+pub mod nuts;
 pub mod optim;
 pub mod predictive;
+pub mod sampler;
 pub mod schedule;
 pub mod start;
 pub mod svi;
@@ -33,6 +38,22 @@ pub enum RunError {
     Unsupported(String),
     /// There is nothing to fit.
     NothingToFit(String),
+    /// No starting point of a chain has a finite density.
+    NoStart {
+        /// Points tried.
+        tries: u64,
+        /// What was wrong with the last one.
+        cause: Box<RunError>,
+    },
+    /// A chain cannot go on.
+    Sampler {
+        /// Its number, from 0.
+        chain: usize,
+        /// Why, in the words of the sampler.
+        reason: String,
+    },
+    /// The user stopped it before there was anything to report.
+    Stopped(String),
 }
 
 impl RunError {
@@ -44,6 +65,7 @@ impl RunError {
     pub fn span(&self) -> Option<Span> {
         match self {
             RunError::NotFinite { origin, .. } => origin.and_then(|(span, _)| span),
+            RunError::NoStart { cause, .. } => cause.span(),
             _ => None,
         }
     }
@@ -62,7 +84,13 @@ impl fmt::Display for RunError {
                 }
                 Ok(())
             }
-            RunError::Unsupported(message) | RunError::NothingToFit(message) => f.write_str(message),
+            RunError::Unsupported(message) | RunError::NothingToFit(message) | RunError::Stopped(message) => {
+                f.write_str(message)
+            }
+            RunError::NoStart { tries, cause } => {
+                write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
+            }
+            RunError::Sampler { chain, reason } => write!(f, "chain {chain} cannot go on: {reason}"),
         }
     }
 }
@@ -88,12 +116,42 @@ pub struct Status {
     pub items_per_sec: Option<f64>,
 }
 
+/// How far one chain has come.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct ChainStatus {
+    /// Draws done, warmup included.
+    pub draw: usize,
+    /// Draws of the warmup.
+    pub warmup: usize,
+    /// Draws planned, warmup included.
+    pub total: usize,
+    /// Divergent draws after the warmup.
+    pub divergences: u64,
+    /// The step size.
+    pub step_size: f64,
+    /// The depth of the last tree.
+    pub depth: u64,
+    /// Gradients evaluated.
+    pub gradients: u64,
+}
+
+/// How far all chains have come.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Sampling<'s> {
+    /// One for each chain.
+    pub chains: &'s [ChainStatus],
+    /// Seconds since sampling began.
+    pub secs: f64,
+}
+
 /// Who watches a run: the terminal, the REPL, a test.
 pub trait Observer {
     /// Something worth knowing, one sentence.
     fn note(&mut self, text: &str);
     /// How far the run has come; `Break` stops it at the end of this step.
     fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()>;
+    /// How far the chains of a sampler have come; `Break` stops them all.
+    fn sampling(&mut self, status: &Sampling<'_>) -> std::ops::ControlFlow<()>;
     /// Seconds since an arbitrary fixed moment.
     fn clock(&mut self) -> f64;
 }
@@ -105,6 +163,9 @@ pub struct Unobserved;
 impl Observer for Unobserved {
     fn note(&mut self, _: &str) {}
     fn status(&mut self, _: &Status) -> std::ops::ControlFlow<()> {
+        std::ops::ControlFlow::Continue(())
+    }
+    fn sampling(&mut self, _: &Sampling<'_>) -> std::ops::ControlFlow<()> {
         std::ops::ControlFlow::Continue(())
     }
     fn clock(&mut self) -> f64 {

@@ -8,7 +8,8 @@ use super::data::{BoundData, Store};
 use crate::check::typed::*;
 use crate::exec::Executable;
 use crate::kernels::Scalar;
-use crate::lower::{Init, Lowering, Mode, SiteSource, Slots, params::unconstrain};
+use crate::lower::params::{Owner, unconstrain};
+use crate::lower::{Init, Lowering, Mode, SiteSource, Slots};
 use crate::rng::{Key, fill_normal};
 use std::collections::HashMap;
 
@@ -25,7 +26,10 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
     let wanted: Vec<SiteId> = slots
         .list
         .iter()
-        .flat_map(|s| if let Init::PriorScale(sites) = &s.init { sites.clone() } else { Vec::new() })
+        .flat_map(|s| match &s.init {
+            Init::PriorScale(sites) | Init::PriorFactor(sites) => sites.clone(),
+            _ => Vec::new(),
+        })
         .collect();
     let spreads = prior_spreads(program, slots, bound, &wanted, key.fold_in(0));
     for (at, slot) in slots.list.iter().enumerate() {
@@ -55,6 +59,14 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
                 let n = values.len().max(1);
                 place.iter_mut().enumerate().for_each(|(i, x)| *x = unconstrain(values[i % n], slot.constraint));
             }
+            Init::PriorFactor(sites) => {
+                let columns = slot.shape[1];
+                fill_normal(key.fold_in(1 + at as u64), 0, place);
+                let scales = sites.iter().flat_map(|s| std::iter::repeat_n(spreads[s].0, spreads[s].1));
+                for (row, scale) in place.chunks_exact_mut(columns).zip(scales) {
+                    row.iter_mut().for_each(|x| *x *= SHARE * scale / (columns as f64).sqrt());
+                }
+            }
             Init::PriorScale(sites) => {
                 // The joint coordinates of all sites, in order.
                 let mut scales = Vec::new();
@@ -69,6 +81,29 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
                     place.iter_mut().enumerate().for_each(|(i, x)| *x = unconstrain(scales[i % n], slot.constraint));
                 }
             }
+        }
+    }
+    params
+}
+
+/// As [`start`], with locations moved by standard normal numbers: another place to begin.
+pub fn elsewhere(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> Vec<f64> {
+    let mut params = start(program, slots, bound, key);
+    for (at, slot) in slots.list.iter().enumerate() {
+        let location = match slot.owner {
+            Owner::Loc(_) => slot.init == Init::Constant(0.0),
+            Owner::JointLoc(_) => true,
+            Owner::Hole(id) => {
+                let hole = &program.holes[id];
+                hole.param == "loc" && hole.init.is_none() && slot.constraint == Constraint::Real
+            }
+            _ => false,
+        };
+        if location {
+            let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
+            let mut moved = vec![0.0; place.len()];
+            fill_normal(key.fold_in(u64::MAX - at as u64), 0, &mut moved);
+            place.iter_mut().zip(moved).for_each(|(x, step)| *x += step);
         }
     }
     params

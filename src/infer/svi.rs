@@ -31,6 +31,7 @@ enum Stream {
     Steps = 2,
     Shuffle = 3,
     Elbo = 4,
+    Restart = 5,
 }
 
 /// What a run needs to know.
@@ -47,6 +48,8 @@ pub struct Svi<'p> {
     pub slots: &'p Slots,
     /// The prepared data, when rows are subsampled.
     pub prepared: Option<&'p Prepared>,
+    /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
+    pub restart: usize,
 }
 
 /// A finished optimization.
@@ -132,7 +135,10 @@ impl<'p> Svi<'p> {
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
         let settings = self.settings;
-        let root = Key::new(settings.seed);
+        let root = match self.restart {
+            0 => Key::new(settings.seed),
+            n => Key::new(settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
+        };
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
         let anneal = settings.anneal_kl > 0;
@@ -146,7 +152,11 @@ impl<'p> Svi<'p> {
             _ => None,
         };
         let terms = whole.graph.terms.clone();
-        let first = super::start::start(self.program, self.slots, self.bound, root.fold_in(Stream::Start as u64));
+        let key = root.fold_in(Stream::Start as u64);
+        let first = match self.restart {
+            0 => super::start::start(self.program, self.slots, self.bound, key),
+            _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
+        };
         let mut params: Vec<F> = super::start::convert(&first);
         let mut gradient = vec![F::ZERO; params.len()];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
@@ -189,7 +199,8 @@ impl<'p> Svi<'p> {
                 None => global_norm(&gradient),
             };
             if !elbo.is_finite() || !norm.is_finite() {
-                return Err(self.blame(step, key, t + 1, elbo, norm));
+                let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
+                return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
             }
             let rate = settings.learning_rate * settings.schedule.factor(t, total);
             optimizer.step(&mut params, &gradient, rate);
@@ -232,18 +243,18 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS)?;
+        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
             return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
         }
-        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS)?;
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS, false)?;
         let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
-        let (final_, standard_error) = if a.1 <= b.1 { a } else { b };
+        let (final_, standard_error) = if b.0.is_finite() && b.1 < a.1 { b } else { a };
         let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, k))
     }
-    /// One value of the ELBO on all data for each draw from the guide.
+    /// One value of the ELBO on all data for each draw from the guide. With `strict`, one that is not finite is an error.
     fn estimate<F: Scalar>(
         &self,
         params: &[F],
@@ -251,6 +262,7 @@ impl<'p> Svi<'p> {
         key: Key,
         kl: KlChoice,
         draws: u64,
+        strict: bool,
     ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
         let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false), false, store)?;
@@ -269,7 +281,11 @@ impl<'p> Svi<'p> {
             let key = key.fold_in(i);
             let Some((all, full, _)) = rows else {
                 whole.exe.run(&[], key);
-                values.push(whole.exe.output(0)[0].to_f64());
+                let value = whole.exe.output(0)[0].to_f64();
+                if strict && !value.is_finite() {
+                    return Err(self.blame(&mut whole, &[key], None, value, 0.0));
+                }
+                values.push(value);
                 continue;
             };
             // The same key draws the same global sites for every part of the data.
@@ -284,6 +300,9 @@ impl<'p> Svi<'p> {
                     sum += step.exe.output(1)[0].to_f64();
                 }
                 sum += step.exe.output(2)[0].to_f64();
+                if strict && !sum.is_finite() {
+                    return Err(self.blame(step, &[key], None, sum, 0.0));
+                }
             }
             values.push(sum);
         }
@@ -291,7 +310,7 @@ impl<'p> Svi<'p> {
     }
 
     /// Finds which term is not finite, and where the first such number came from.
-    fn blame<F: Scalar>(&self, step: &mut Step<F>, key: Key, t: u64, elbo: f64, norm: f64) -> RunError {
+    fn blame<F: Scalar>(&self, step: &mut Step<F>, keys: &[Key], t: Option<u64>, elbo: f64, norm: f64) -> RunError {
         let mut graph = step.graph.graph.clone();
         let named = &step.graph.named;
         let own = graph.outputs.len();
@@ -306,8 +325,7 @@ impl<'p> Svi<'p> {
             }
         }
         let mut found = None;
-        for particle in 0..self.settings.particles.unwrap_or(1) {
-            let key = key.fold_in(particle as u64);
+        for &key in keys {
             exe.run(&[], key);
             for (i, (name, _)) in named.iter().enumerate() {
                 let value = exe.output(own + i)[0].to_f64();
@@ -316,14 +334,16 @@ impl<'p> Svi<'p> {
                 }
             }
         }
-        let key = found.as_ref().map_or(key.fold_in(0), |f| f.2);
+        let key = found.as_ref().map_or(keys[0], |f| f.2);
         let origin = exe.first_non_finite(&[], key).map(|n| (n.origin, n.op));
         let (what, value) = match found {
             Some((name, value, _)) => (name, value),
             None if elbo.is_finite() => ("the gradient of the ELBO".to_string(), norm),
             None => ("the ELBO".to_string(), elbo),
         };
-        RunError::NotFinite { what, step: Some(t), value, origin }
+        // Without a step it is the evaluation at the end.
+        let what = if t.is_none() { format!("{what}, with the final parameters,") } else { what };
+        RunError::NotFinite { what, step: t, value, origin }
     }
 }
 

@@ -357,6 +357,28 @@ impl Builder {
     pub fn argmax(&mut self, x: ValueId, axis: usize) -> ValueId {
         self.push(Op::ArgMax { axis }, &[x])
     }
+    /// The positions of the elements of the last axis in ascending order.
+    pub fn argsort(&mut self, x: ValueId) -> ValueId {
+        self.push(Op::ArgSort, &[x])
+    }
+    /// The elements of the last axis in ascending order; the gradient follows each element to its place.
+    pub fn sort(&mut self, x: ValueId) -> ValueId {
+        let shape = self.shape(x);
+        let order = self.argsort(x);
+        if shape.rank() == 1 {
+            return self.gather(x, order);
+        }
+        let (n, rows) = (shape[shape.rank() - 1], shape.count() / shape[shape.rank() - 1].max(1));
+        let flat = self.reshape(x, [rows * n]);
+        let order = self.reshape(order, [rows, n]);
+        let starts = self.iota(rows);
+        let width = self.constant(vec![n as f64], Shape::scalar(), DType::Int);
+        let starts = self.mul(starts, width);
+        let starts = self.expand_dim(starts, 1);
+        let index = self.add(order, starts);
+        let sorted = self.gather(flat, index);
+        self.reshape(sorted, shape)
+    }
     /// `x - logsumexp(x)` along the last axis.
     pub fn log_softmax(&mut self, x: ValueId) -> ValueId {
         let last = self.rank(x) - 1;

@@ -1,19 +1,16 @@
 //! Moving elements: rows by index, transposition, slices, padding, concatenation.
 //!
-//! Indices are elements of the array type holding whole numbers, as everywhere in the kernels. An index outside its
-//! range is an error of the caller's that [`check_indices`] finds beforehand; the loops panic on it.
+//! Indices are elements of the array type holding whole numbers, as everywhere in the kernels. What an index outside its
+//! range (or NaN) selects is NaN, and what it should receive is dropped: no other element is ever taken in silence.
 use super::elementwise::{Layout, MAX_RANK};
 use super::{Scalar, threads};
 
-/// The position of the first index that is no whole number in 0..limit.
-pub fn check_indices<F: Scalar>(index: &[F], limit: usize) -> Result<(), usize> {
-    let valid = |i: &F| *i >= F::ZERO && *i < F::from_usize(limit) && i.floor() == *i;
-    index.iter().position(|i| !valid(i)).map_or(Ok(()), Err)
-}
-
+/// The position that `index` means, if it is a whole number in 0..limit.
 #[inline(always)]
-fn position<F: Scalar>(index: F) -> usize {
-    index.to_f64() as usize
+fn position<F: Scalar>(index: F, limit: usize) -> Option<usize> {
+    let index = index.to_f64();
+    let at = index as usize;
+    (at < limit && at as f64 == index).then_some(at)
 }
 
 /// out [n, width] = rows of table [rows, width] by index \[n].
@@ -24,8 +21,10 @@ pub fn gather_rows<F: Scalar>(width: usize, table: &[F], index: &[F], out: &mut 
     }
     threads::for_each_chunk(out, width, index.len() * width, |start, out| {
         for (out, &i) in out.chunks_exact_mut(width).zip(&index[start / width..]) {
-            let at = position(i) * width;
-            out.copy_from_slice(&table[at..at + width]);
+            match position(i, table.len() / width) {
+                Some(at) => out.copy_from_slice(&table[at * width..][..width]),
+                None => out.fill(F::NAN),
+            }
         }
     });
 }
@@ -38,8 +37,7 @@ pub fn scatter_add_rows<F: Scalar>(width: usize, x: &[F], index: &[F], table: &m
     }
     let add = |first: usize, last: usize, table: &mut [F]| {
         for (x, &i) in x.chunks_exact(width).zip(index) {
-            let row = position(i);
-            if row >= first && row < last {
+            if let Some(row) = position(i, last).filter(|&row| row >= first) {
                 let at = (row - first) * width;
                 for (t, &x) in table[at..at + width].iter_mut().zip(x) {
                     *t += x;
@@ -47,7 +45,6 @@ pub fn scatter_add_rows<F: Scalar>(width: usize, x: &[F], index: &[F], table: &m
             }
         }
     };
-    assert!(index.iter().all(|&i| position(i) * width + width <= table.len()), "indices inside the table");
     // Threads share out the rows of the table; each walks all indices in order, so that no sum is reordered.
     threads::for_each_chunk(table, width, index.len() * width, |start, table| {
         add(start / width, (start + table.len()) / width, table);
@@ -58,7 +55,7 @@ pub fn scatter_add_rows<F: Scalar>(width: usize, x: &[F], index: &[F], table: &m
 pub fn pick<F: Scalar>(width: usize, x: &[F], index: &[F], out: &mut [F]) {
     assert!(out.len() == index.len() && x.len() == index.len() * width, "x is [n, width], out is [n]");
     for ((row, &i), out) in x.chunks_exact(width.max(1)).zip(index).zip(out) {
-        *out = row[position(i)];
+        *out = position(i, width).map_or(F::NAN, |at| row[at]);
     }
 }
 
@@ -67,7 +64,9 @@ pub fn pick_grad<F: Scalar>(width: usize, dy: &[F], index: &[F], dx: &mut [F]) {
     assert!(dy.len() == index.len() && dx.len() == index.len() * width, "dx is [n, width], dy is [n]");
     dx.fill(F::ZERO);
     for ((row, &i), &dy) in dx.chunks_exact_mut(width.max(1)).zip(index).zip(dy) {
-        row[position(i)] = dy;
+        if let Some(at) = position(i, width) {
+            row[at] = dy;
+        }
     }
 }
 
@@ -241,12 +240,22 @@ mod tests {
     }
 
     #[test]
-    fn bad_indices_are_found() {
-        assert_eq!(check_indices(&[0.0, 4.0, 2.0], 5), Ok(()));
-        assert_eq!(check_indices(&[0.0, 5.0], 5), Err(1));
-        assert_eq!(check_indices(&[-1.0], 5), Err(0));
-        assert_eq!(check_indices(&[0.0, 0.0, 1.5], 5), Err(2));
-        assert_eq!(check_indices(&[f64::NAN], 5), Err(0));
+    fn an_index_outside_its_range_selects_nothing() {
+        for wrong in [-1.0, 3.0, 0.5, f64::NAN, f64::INFINITY] {
+            let table = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+            let mut out = [0.0; 4];
+            gather_rows(2, &table, &[1.0, wrong], &mut out);
+            assert!(out[..2] == [3.0, 4.0] && out[2..].iter().all(|x: &f64| x.is_nan()), "{wrong}: {out:?}");
+            let mut back = [0.0; 6];
+            scatter_add_rows(2, &[1.0, 2.0, 8.0, 9.0], &[1.0, wrong], &mut back);
+            assert_eq!(back, [0.0, 0.0, 1.0, 2.0, 0.0, 0.0]);
+            let mut out = [0.0; 2];
+            pick(3, &table, &[2.0, wrong], &mut out);
+            assert!(out[0] == 3.0 && out[1].is_nan(), "{wrong}: {out:?}");
+            let mut back = [7.0; 6];
+            pick_grad(3, &[1.5, 2.5], &[2.0, wrong], &mut back);
+            assert_eq!(back, [0.0, 0.0, 1.5, 0.0, 0.0, 0.0]);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod pool;
 pub mod reduce;
 pub mod scalar;
 pub mod simd;
+pub mod sort;
 pub mod special;
 pub mod threads;
 

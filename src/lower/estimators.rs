@@ -9,7 +9,8 @@
 //! - *Flipout* (Wen et al. 2018, arXiv:1803.04386) multiplies one shared perturbation of the weight by random signs, one
 //!   for each row and channel, constant over space; the mean is never flipped. Any family symmetric about its location.
 //!
-//! A bias of such a layer is drawn for each row as well.
+//! A bias of such a layer is drawn for each row as well. A weight may be reshaped or transposed between its site and its
+//! layer: that moves its elements and changes none, so their independence and the layer's two channels stay.
 //!
 //! The log densities of prior and guide are not touched: they see the shared draw.
 
@@ -130,15 +131,28 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
         .collect()
 }
 
+/// The site whose elements `e` holds in some order, with the calls that rearrange them, the outermost first.
+pub fn rearranged(program: &Program, e: ExprId) -> Option<(SiteId, Vec<ExprId>)> {
+    let mut calls = Vec::new();
+    let mut e = e;
+    loop {
+        match &program.exprs[e].kind {
+            ExprKind::Site(site) => return Some((*site, calls)),
+            ExprKind::Call { def, args, .. } if matches!(def.name, "reshape" | "transpose" | "flatten") => {
+                calls.push(e);
+                e = args[0];
+            }
+            _ => return None,
+        }
+    }
+}
+
 /// For every site, what uses its value on the way to a density: `Some` for the weight of a layer.
 fn uses(program: &Program, model: &Model, guide: &Guide) -> HashMap<SiteId, Vec<Option<Layer>>> {
     let mut uses: HashMap<SiteId, Vec<Option<Layer>>> = HashMap::new();
     let mut seen = vec![false; program.exprs.len()];
     let mut stack: Vec<ExprId> = Vec::new();
-    let site_of = |e: ExprId| match program.exprs[e].kind {
-        ExprKind::Site(id) => Some(id),
-        _ => None,
-    };
+    let site_of = |e: ExprId| rearranged(program, e).map(|(site, _)| site);
     let mut roots: Vec<ExprId> =
         model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())).collect();
     roots.extend(model.sites.iter().flat_map(|s| s.dist.args()));
@@ -163,7 +177,11 @@ fn uses(program: &Program, model: &Model, guide: &Guide) -> HashMap<SiteId, Vec<
             continue;
         }
         let layer = match &program.exprs[e].kind {
-            ExprKind::Call { def, .. } if def.name == "conv2d" => Some(Layer::Conv),
+            ExprKind::Call { def, .. }
+                if matches!(def.name, "conv1d" | "conv2d" | "conv_transpose1d" | "conv_transpose2d") =>
+            {
+                Some(Layer::Conv)
+            }
             ExprKind::Call { def, args, .. } if def.name == "dense" && program.ty(args[0]).shape.len() == 2 => {
                 Some(Layer::Dense)
             }

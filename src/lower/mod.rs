@@ -7,13 +7,16 @@
 pub mod estimators;
 mod layers;
 mod loops;
+mod low_rank;
+pub mod noncentered;
 pub mod params;
 pub mod rows;
 pub mod sites;
+pub mod structured;
 
 pub use params::{Init, Slot, Slots};
 pub use rows::Rows;
-pub use sites::{GuideDraw, SiteSource};
+pub use sites::{FreeSite, GuideDraw, SiteSource};
 
 use crate::builtins::ConcreteAttrs;
 use crate::check::size::{Size, SizeId};
@@ -64,8 +67,15 @@ pub struct Lowering<'p> {
     pub(crate) source: SiteSource,
     pub(crate) site_values: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) site_active: IndexVec<SiteId, bool>,
+    /// Whether the trainable parameters keep their values while the graph runs: then what depends on them and on data alone
+    /// is computed once, the amortized guide of all rows for instance.
+    pub settled: bool,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
+    /// The coordinates of each site that is a function of free ones.
+    pub free_sites: IndexVec<SiteId, Option<FreeSite>>,
+    /// The noise of sites under a structured family.
+    pub(crate) noises: IndexVec<SiteId, Option<ValueId>>,
     pub(crate) draw_values: HashMap<DrawId, ValueId>,
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
@@ -75,11 +85,15 @@ pub struct Lowering<'p> {
     /// What stands for each prepared expression in this graph.
     pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
+    /// The noise of expressions that draw: one for both modes.
+    masks: HashMap<ExprId, ValueId>,
     /// The graphs around the one that is being built, outermost first: bodies of loops are graphs of their own.
     outer: Vec<loops::Outer>,
     scans: HashMap<(ScanId, Mode), loops::ScanValues>,
     vars: HashMap<VarId, ValueId>,
     discrete_values: HashMap<DiscreteId, ValueId>,
+    /// Discrete latents are drawn from their prior whatever the source: for data that are not given.
+    pub discrete_forward: bool,
 }
 
 impl<'p> Lowering<'p> {
@@ -106,17 +120,22 @@ impl<'p> Lowering<'p> {
             source,
             site_values: (0..n_sites).map(|_| None).collect(),
             site_active: (0..n_sites).map(|_| false).collect(),
+            settled: false,
             guide_draws: (0..n_sites).map(|_| None).collect(),
+            free_sites: (0..n_sites).map(|_| None).collect(),
+            noises: (0..n_sites).map(|_| None).collect(),
             draw_values: HashMap::new(),
             joints: HashMap::new(),
             row_index: None,
             estimators: HashMap::new(),
             row_inputs: Vec::new(),
             memo: HashMap::new(),
+            masks: HashMap::new(),
             outer: Vec::new(),
             scans: HashMap::new(),
             vars: HashMap::new(),
             discrete_values: HashMap::new(),
+            discrete_forward: false,
         }
     }
 
@@ -189,7 +208,16 @@ impl<'p> Lowering<'p> {
             ExprKind::Param(id) => self.learnable(params::Owner::Param(*id), mode),
             ExprKind::Hole(id) => self.learnable(params::Owner::Hole(*id), mode),
             ExprKind::Call { def, args, attrs } => {
-                let args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                let mut args: Vec<ValueId> = args.iter().map(|&a| self.expr_in(a, mode)).collect();
+                if def.draws() {
+                    let shape = self.g.shape(args[0]);
+                    let noise = match self.masks.get(&e) {
+                        Some(&noise) => noise,
+                        None => self.g.noise(crate::ops::NoiseKind::Uniform, shape),
+                    };
+                    self.masks.insert(e, noise);
+                    args.push(noise);
+                }
                 let attrs = ConcreteAttrs {
                     sizes: attrs.sizes.iter().map(|s| self.size(s)).collect(),
                     ints: attrs.ints.clone(),
@@ -382,13 +410,14 @@ impl<'p> Lowering<'p> {
             return v;
         }
         let latent = &self.model.discrete[id];
-        let v = match (&self.source, latent.back, latent.forward) {
-            (SiteSource::Prior, _, None) => {
+        let forward = self.discrete_forward || self.source == SiteSource::Prior;
+        let v = match (forward, latent.back, latent.forward) {
+            (true, _, None) => {
                 let dist = self.dist(&latent.dist, Mode::Live);
                 let shape = self.shape(&latent.ty.shape);
                 dist.sample(&mut self.g, &shape)
             }
-            (SiteSource::Prior, _, Some(forward)) => self.expr(forward),
+            (true, _, Some(forward)) => self.expr(forward),
             (_, back, _) => {
                 let v = self.expr(back.expect("discrete latents have been summed out"));
                 self.g.to_int(v)

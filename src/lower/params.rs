@@ -1,8 +1,10 @@
 //! Trainable parameters: which there are, where they lie in the flat vector, how they start, how free numbers become
 //! scales, probabilities and factors.
 
+use super::structured::Link;
 use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
+use crate::index::IndexVec;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
 
 /// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
@@ -24,6 +26,12 @@ pub enum Owner {
     JointLoc(usize),
     /// The joint factor of step `.0` of the guide.
     JointFactor(usize),
+    /// The joint diagonal of step `.0` of the guide.
+    JointScale(usize),
+    /// What the noise of site `.1` adds to the mean of site `.0` under a structured family.
+    Weight(SiteId, SiteId),
+    /// What each element adds to the mean of the next one under a structured family.
+    Chain(SiteId),
 }
 
 /// How a parameter starts, in the constrained space.
@@ -39,6 +47,9 @@ pub enum Init {
     Expr(ExprId),
     /// A tenth of the prior's scale of these sites, element by element of their joint coordinates.
     PriorScale(Vec<SiteId>),
+    /// Normal with mean 0 and a tenth of the prior's scale of these sites, row by row of their joint coordinates; the
+    /// rows together have that scale.
+    PriorFactor(Vec<SiteId>),
 }
 
 /// A trainable array.
@@ -103,11 +114,17 @@ impl Slots {
             batch.is_some_and(|b| shape.first().is_some_and(|s| s.as_name() == Some(b)))
         };
         let fan_scale = |fan: &crate::check::size::Size| (1.0 / number(fan) as f64).sqrt();
-        for (id, p) in program.params.iter_enumerated() {
-            let init = match (p.init, &p.fan_in) {
-                (Some(e), _) => Init::Expr(e),
-                (None, Some(fan)) => Init::Normal(fan_scale(fan)),
-                (None, None) => default_init(p.constraint),
+        let used = used_params(program, model, guide);
+        for (id, p) in program.params.iter_enumerated().filter(|(id, _)| used[*id]) {
+            let init = match (p.init, &p.fan, p.activation) {
+                (Some(e), ..) => Init::Expr(e),
+                (None, None, _) => default_init(p.constraint),
+                _ if p.constraint != Constraint::Real => default_init(p.constraint),
+                (None, Some((fan, _)), Activation::None) => Init::Normal(fan_scale(fan)),
+                (None, Some((fan, _)), Activation::Rectifier) => Init::Normal(2f64.sqrt() * fan_scale(fan)),
+                (None, Some((fan, out)), Activation::Saturating) => {
+                    Init::Normal((2.0 / (number(fan) + number(out)) as f64).sqrt())
+                }
             };
             slots.push(
                 p.name.clone(),
@@ -217,6 +234,88 @@ impl Slots {
                                 false,
                             );
                         }
+                        Family::LowRank(rank) => {
+                            let pieces: Vec<(usize, f64)> = sites
+                                .iter()
+                                .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
+                                .collect();
+                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
+                            // Without a rank: the square root of the dimension, rounded up.
+                            let k = rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1));
+                            let prefix =
+                                if guide.steps.len() == 1 { "low_rank".to_string() } else { format!("low_rank_{at}") };
+                            let parts = [
+                                ("loc", Owner::JointLoc(at), Shape::from([n]), Constraint::Real, Init::Pieces(pieces)),
+                                (
+                                    "factor",
+                                    Owner::JointFactor(at),
+                                    Shape::from([n, k]),
+                                    Constraint::Real,
+                                    Init::PriorFactor(sites.clone()),
+                                ),
+                                (
+                                    "scale",
+                                    Owner::JointScale(at),
+                                    Shape::from([n]),
+                                    Constraint::Positive,
+                                    Init::PriorScale(sites.clone()),
+                                ),
+                            ];
+                            for (name, owner, shape, constraint, init) in parts {
+                                slots.push(format!("{prefix}.{name}"), owner, shape, constraint, init, false);
+                            }
+                        }
+                        Family::Structured | Family::Standardized => {
+                            for &s in sites {
+                                let site = &model.sites[s];
+                                let rows = has_rows(&site.ty.shape);
+                                let standard = *family == Family::Standardized
+                                    || super::structured::is_standardized(program, model, s);
+                                let scale = match &site.fan_in {
+                                    Some(fan) if !standard => Init::Constant(WEIGHT_SHARE * fan_scale(fan)),
+                                    // The prior of a standard variable has scale 1.
+                                    _ if standard => Init::Constant(0.1),
+                                    _ => Init::PriorScale(vec![s]),
+                                };
+                                let loc = if standard { Init::Constant(0.0) } else { loc_init(s) };
+                                let name = |part: &str| format!("{}.{part}", site.name);
+                                slots.push(name("loc"), Owner::Loc(s), free(s), Constraint::Real, loc, rows);
+                                slots.push(name("scale"), Owner::Scale(s), free(s), Constraint::Positive, scale, rows);
+                                if *family == Family::Standardized {
+                                    continue;
+                                }
+                                let count = |s: SiteId| {
+                                    let shape = &model.sites[s].ty.shape;
+                                    let subsampled = batch.is_some_and(|b| shape.iter().any(|d| d.mentions(b)));
+                                    (!subsampled).then(|| free(s).count())
+                                };
+                                let structure = super::structured::structure(program, model, sites, s, &count);
+                                for (p, link) in structure.parents {
+                                    let shape = match link {
+                                        Link::Scalar | Link::Pairs => free(s),
+                                        Link::Matrix => [free(s).count(), free(p).count()].into(),
+                                    };
+                                    slots.push(
+                                        name(&format!("on.{}", model.sites[p].name)),
+                                        Owner::Weight(s, p),
+                                        shape,
+                                        Constraint::Real,
+                                        Init::Constant(0.0),
+                                        rows && link != Link::Matrix,
+                                    );
+                                }
+                                if structure.chain && free(s).count() > 1 {
+                                    slots.push(
+                                        name("chain"),
+                                        Owner::Chain(s),
+                                        [free(s).count() - 1].into(),
+                                        Constraint::Real,
+                                        Init::Constant(0.0),
+                                        false,
+                                    );
+                                }
+                            }
+                        }
                         Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
                     }
                 }
@@ -224,6 +323,35 @@ impl Slots {
         }
         slots
     }
+}
+
+/// Which params the model, what is reported and the chosen guide read: those of other guides have no part in a fit.
+fn used_params(program: &Program, model: &Model, guide: &Guide) -> IndexVec<ParamId, bool> {
+    let mut used: IndexVec<ParamId, bool> = program.params.iter().map(|_| false).collect();
+    let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
+    let mut stack: Vec<ExprId> = Vec::new();
+    stack.extend(model.sites.iter().flat_map(|s| s.dist.args()));
+    stack.extend(model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())));
+    stack.extend(model.steps.iter().filter_map(|s| if let Step::Factor(e) = s { Some(*e) } else { None }));
+    stack.extend(model.marginals.iter().map(|m| m.value));
+    stack.extend(model.discrete.iter().flat_map(|d| d.dist.args().into_iter().chain(d.forward).chain(d.back)));
+    stack.extend(model.kept.iter().chain(&program.generate.reported).map(|k| k.value));
+    stack.extend(program.generate.draws.iter().flat_map(|d| d.dist.args()));
+    for step in &guide.steps {
+        if let GuideStep::Explicit { dist, .. } = step {
+            stack.extend(dist.args());
+        }
+    }
+    while let Some(e) = stack.pop() {
+        if std::mem::replace(&mut seen[e], true) {
+            continue;
+        }
+        if let ExprKind::Param(id) = program.exprs[e].kind {
+            used[id] = true;
+        }
+        stack.extend(program.operands(e));
+    }
+    used
 }
 
 fn default_init(constraint: Constraint) -> Init {
@@ -294,7 +422,8 @@ impl<'p> Lowering<'p> {
             return v;
         }
         let slot = &self.slots.list[at];
-        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, InputKind::Param);
+        let kind = if self.settled { InputKind::Data } else { InputKind::Param };
+        let v = self.g.input(slot.name.clone(), slot.shape.clone(), DType::Real, kind);
         self.slot_inputs[at] = Some(v);
         v
     }

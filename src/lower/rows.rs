@@ -82,8 +82,10 @@ fn roots(program: &Program) -> Vec<ExprId> {
             roots.extend(s.dist.args());
         }
         for step in &model.steps {
-            if let Step::Factor(e) = step {
-                roots.push(*e);
+            match step {
+                Step::Factor(e) => roots.push(*e),
+                Step::Marginal(at) => roots.push(model.marginals[*at].value),
+                _ => {}
             }
         }
     }

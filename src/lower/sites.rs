@@ -22,6 +22,23 @@ pub enum SiteSource {
         /// The sizes that have changed since the fit.
         resampled: Vec<crate::check::size::SizeId>,
     },
+    /// Free coordinates, one input for each site: through the bijector of its support, or, for the sites of
+    /// `noncentered`, as a standard variable that its prior scales and moves.
+    Free {
+        /// The sites with a standard variable; see [`super::noncentered`].
+        noncentered: Vec<SiteId>,
+    },
+}
+
+/// A site that is a function of free coordinates.
+#[derive(Clone, Copy, Debug)]
+pub struct FreeSite {
+    /// The input that holds its coordinates.
+    pub input: ValueId,
+    /// ln |det J| of the map from the coordinates, batch shaped.
+    pub log_det: ValueId,
+    /// For a standard variable: its log density in the coordinates, which stands for the site's prior and Jacobian.
+    pub log_prob: Option<ValueId>,
 }
 
 /// What a guide says about a site that it has drawn.
@@ -70,12 +87,22 @@ impl<'p> Lowering<'p> {
                         Some(dist) => {
                             let dist = self.dist(&dist, Mode::Live);
                             let shape = self.shape(&self.model.sites[site].ty.shape);
-                            dist.sample(&mut self.g, &shape)
+                            let value = dist.sample(&mut self.g, &shape);
+                            let log_prob = dist.log_prob(&mut self.g, value);
+                            self.guide_draws[site] = Some(GuideDraw {
+                                value,
+                                dist: Some(dist),
+                                log_prob: Some(log_prob),
+                                log_prob_path: None,
+                                joint: None,
+                            });
+                            value
                         }
                         None => self.prior_draw(site),
                     }
                 }
             }
+            SiteSource::Free { noncentered } => self.free_site(site, noncentered.contains(&site)),
         };
         self.site_active[site] = false;
         self.site_values[site] = Some(v);
@@ -123,7 +150,12 @@ impl<'p> Lowering<'p> {
             GuideStep::Explicit { dist, .. } => self.explicit_draw(site, dist),
             GuideStep::Family { family: Family::MeanField, .. } => self.mean_field_draw(site),
             GuideStep::Family { family: Family::Delta, .. } => self.delta_draw(site),
-            GuideStep::Family { family: Family::FullRank, sites, .. } => self.full_rank_draw(at, sites, site),
+            GuideStep::Family { family: family @ (Family::FullRank | Family::LowRank(_)), sites, .. } => {
+                self.joint_family_draw(at, *family, sites, site)
+            }
+            GuideStep::Family { family: family @ (Family::Structured | Family::Standardized), sites, .. } => {
+                self.structured_draw(site, sites, *family)
+            }
             GuideStep::Family { family: Family::Later(name), .. } => {
                 unreachable!("`{name}` is refused before lowering")
             }
@@ -145,7 +177,7 @@ impl<'p> Lowering<'p> {
     }
 
     /// The prior's support and its ends, which may depend on other sites.
-    fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
+    pub(super) fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
         let d = &self.model.sites[site].dist;
         let support = d.support();
         if !support.needs_bounds() {
@@ -154,10 +186,33 @@ impl<'p> Lowering<'p> {
         let prior = self.dist(d, Mode::Live);
         (support, prior.bounds(&mut self.g))
     }
-    fn free_shape(&self, site: SiteId) -> Shape {
+    pub(super) fn free_shape(&self, site: SiteId) -> Shape {
         let s = &self.model.sites[site];
         let shape = self.shape(&s.ty.shape);
         s.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
+    }
+
+    fn free_site(&mut self, site: SiteId, standard: bool) -> ValueId {
+        let s = &self.model.sites[site];
+        let before = self.g.set_origin(Some(s.span));
+        let name = s.name.clone();
+        let (value, free) = if standard {
+            let prior = self.dist(&s.dist, Mode::Live);
+            let shape = self.shape(&s.ty.shape);
+            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let (value, log_prob) = super::noncentered::from_standard(&mut self.g, &prior, input);
+            let log_det = self.g.scalar(0.0);
+            (value, FreeSite { input, log_det, log_prob: Some(log_prob) })
+        } else {
+            let (support, bounds) = self.support(site);
+            let shape = self.free_shape(site);
+            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let (value, log_det) = support.constrain(&mut self.g, input, bounds);
+            (value, FreeSite { input, log_det, log_prob: None })
+        };
+        self.g.set_origin(before);
+        self.free_sites[site] = Some(free);
+        value
     }
 
     fn mean_field_draw(&mut self, site: SiteId) -> GuideDraw {
@@ -192,7 +247,7 @@ impl<'p> Lowering<'p> {
         let path = Dist::row(DistId::NORMAL, [loc_fixed, scale_fixed]);
         let densities = [normal, path].map(|q| {
             let log_prob = q.log_prob(&mut self.g, u);
-            let log_prob = self.g.sum_last(log_prob, support.event_rank());
+            let log_prob = self.g.sum_last(log_prob, support.free_rank());
             self.g.sub(log_prob, log_det)
         });
         GuideDraw { value, dist: None, log_prob: Some(densities[0]), log_prob_path: Some(densities[1]), joint: None }
@@ -205,9 +260,9 @@ impl<'p> Lowering<'p> {
         GuideDraw { value, dist: None, log_prob: None, log_prob_path: None, joint: None }
     }
 
-    fn full_rank_draw(&mut self, at: usize, sites: &[SiteId], site: SiteId) -> GuideDraw {
+    fn joint_family_draw(&mut self, at: usize, family: Family, sites: &[SiteId], site: SiteId) -> GuideDraw {
         let first = !sites.iter().any(|&s| self.guide_draws[s].is_some());
-        let joint = self.joint_draw(at);
+        let joint = self.joint_draw(at, family);
         // This site's coordinates, then its own space.
         let before: usize = sites.iter().take_while(|&&s| s != site).map(|&s| self.free_shape(s).count()).sum();
         let shape = self.free_shape(site);
@@ -228,10 +283,15 @@ impl<'p> Lowering<'p> {
         let log_prob_path = own(&mut self.g, joint.log_prob_path);
         GuideDraw { value, dist: None, log_prob, log_prob_path, joint: Some(at) }
     }
-    /// The joint draw `u = loc + L e` and its log density; the same nodes at every call, found again by their slots.
-    fn joint_draw(&mut self, at: usize) -> Joint {
+    /// The joint draw of a step, `u = loc + L e` for a full covariance, and its log density; the same nodes at every call, found again by their slots.
+    fn joint_draw(&mut self, at: usize, family: Family) -> Joint {
         if let Some(j) = self.joints.get(&at) {
             return Joint { u: j.0, log_prob: j.1, log_prob_path: j.2 };
+        }
+        if let Family::LowRank(_) = family {
+            let (u, log_prob, log_prob_path) = self.low_rank_draw(at);
+            self.joints.insert(at, (u, log_prob, log_prob_path));
+            return Joint { u, log_prob, log_prob_path };
         }
         let loc = self.learnable(Owner::JointLoc(at), Mode::Live);
         let factor = self.learnable(Owner::JointFactor(at), Mode::Live);

@@ -91,6 +91,11 @@ pub(crate) enum Kernel {
         /// `[outer, axis, inner]`
         sizes: [usize; 3],
     },
+    /// Positions in ascending order along rows of `width`.
+    ArgSort {
+        /// The length of a row.
+        width: usize,
+    },
     /// Matrix products.
     MatMul(MatMulKernel),
     /// Cholesky factors of n x n matrices.
@@ -393,6 +398,7 @@ impl Kernel {
             Kernel::ArgMax { sizes: [outer, axis, inner] } => {
                 reduce::arg_extreme(Extreme::Max, *outer, *axis, *inner, x.get(0), out);
             }
+            Kernel::ArgSort { width } => crate::kernels::sort::argsort(*width, x.get(0), out),
             Kernel::MatMul(product) => product.run(x.get(0), x.get(1), out, scratch),
             Kernel::Cholesky(n) => {
                 out.copy_from_slice(x.get(0));

@@ -211,6 +211,8 @@ ops! {
         /// The axis.
         axis: usize,
     } = reduce::ArgMax;
+    /// Positions along the last axis in ascending order of the elements; ties keep their order, NaN comes last.
+    ArgSort = reduce::ArgSort;
     /// `y[…, m, n] = sum over k of a[…, m, k] b[…, k, n]`, leading dimensions broadcasting.
     MatMul {
         /// The last two dimensions of `a` are exchanged before.

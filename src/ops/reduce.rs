@@ -168,6 +168,32 @@ impl Operation for CumSum {
     }
 }
 
+/// Positions in ascending order.
+pub(super) struct ArgSort;
+impl Operation for ArgSort {
+    fn name(_: &Op) -> &'static str {
+        "argsort"
+    }
+    fn shape(_: &Op, operands: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [x] = exactly(operands)?;
+        match x.rank() {
+            0 => Err(ShapeError::Rank { operand: "x", shape: x.to_vec(), needed: 1 }),
+            _ => Ok(x.clone()),
+        }
+    }
+    fn dtype(_: &Op, _: &[DType]) -> DType {
+        DType::Int
+    }
+    fn kernel(_: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
+        Kernel::ArgSort { width: operands[0][operands[0].rank() - 1] }
+    }
+    fn vjp(_: &mut Vjp) {}
+    #[cfg(test)]
+    fn samples() -> Vec<Sample> {
+        vec![sample(Op::ArgSort, [Fill::real([2, 5])]), sample(Op::ArgSort, [Fill::real([7])])]
+    }
+}
+
 /// The position of the largest element.
 pub(super) struct ArgMax;
 impl Operation for ArgMax {

@@ -73,7 +73,7 @@ commands! {
     "doc"       "NAME"           Name       describe,  "what is known about a name: a distribution, a function, a site, a command";
     "observe"   "[NAME = VALUE]" Expression observe,   "turn a site into data, or list the data";
     "forget"    "NAME"           Expression forget,    "take back data given by `:observe`, or remove a name from the program";
-    "fit"       ""               Words      fit,       "run inference; plots and summaries then show the posterior";
+    "fit"       "[NAME]"         Words      fit,       "run inference, by the infer block or algorithm NAME: `:fit nuts`; plots and summaries then show the posterior";
     "prior"     ""               Words      prior,     "show the prior in plots and summaries";
     "posterior" ""               Words      posterior, "show the last fit in plots and summaries";
     "elbo"      ""               Words      elbo,      "plot the course of the last fit";
@@ -379,8 +379,8 @@ fn compiled(program: Program) -> Result<Checked, Trouble> {
     Ok(Checked { program, assembled, compilation })
 }
 
-fn fit(repl: &mut Repl<'_>, _: &str) -> Outcome {
-    repl.fit()
+fn fit(repl: &mut Repl<'_>, text: &str) -> Outcome {
+    repl.fit(Some(text).filter(|t| !t.is_empty()))
 }
 
 fn prior(repl: &mut Repl<'_>, _: &str) -> Outcome {

@@ -175,7 +175,7 @@ fn distribution(name: &str) -> Option<String> {
         "gradient",
         match first.rsample {
             Reparam::None => "draws carry none",
-            Reparam::Noise(_) => "through the noise of a draw",
+            Reparam::Noise(_) | Reparam::CostlyNoise(_) => "through the noise of a draw",
             Reparam::Implicit(_) => "implicit, through the cdf",
         }
         .to_string(),

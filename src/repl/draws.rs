@@ -9,7 +9,7 @@ use crate::check::typed::{ExprId, ExprKind, Program as Typed};
 use crate::diag::Diagnostics;
 use crate::driver::Compilation;
 use crate::report::{Fit, Quantity};
-use crate::session::{self, BoundProgram, Failure, Observer, RunOptions, Status};
+use crate::session::{self, BoundProgram, Failure, Observer, RunOptions, Sampling, Status};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -89,7 +89,11 @@ impl Repl<'_> {
         let result = bound.and_then(|bound| action(self, &bound, &compilation));
         result.map_err(|failure| match failure {
             Failure::Diagnostics(diags) => trouble(&diags, &assembled, &compilation),
-            Failure::Run(error) => Trouble::Message(error.to_string()),
+            Failure::Run(error) => {
+                let mut diags = Diagnostics::new();
+                diags.push(error.diagnostic());
+                trouble(&diags, &assembled, &compilation)
+            }
         })
     }
 
@@ -191,13 +195,13 @@ impl Repl<'_> {
         if own.is_empty() { Ok(()) } else { Err(Trouble::Diagnostics(own, sources)) }
     }
 
-    /// Fits the program as `bayesc run` would.
-    pub fn fit(&mut self) -> Result<(), Trouble> {
+    /// Fits the program as `bayesc run` would; `infer` names a block or an algorithm.
+    pub fn fit(&mut self, infer: Option<&str>) -> Result<(), Trouble> {
         if self.checked.compilation.program.model.is_none() {
             return Err(Trouble::Message("there is nothing to fit: the program has no model yet".into()));
         }
         let seed = self.settings.seed_given.then_some(self.settings.seed);
-        let options = RunOptions { seed, ..RunOptions::default() };
+        let options = RunOptions { seed, infer: infer.map(str::to_string), ..RunOptions::default() };
         let mut progress = Progress::new(self.look.interactive, self.interrupt.asked.clone());
         let fit = self.with_bound(None, false, |repl, bound, _| {
             let begun = Instant::now();
@@ -312,6 +316,21 @@ impl Observer for Progress {
         } else if self.shown.elapsed() > QUIET_FOR {
             self.shown = Instant::now();
             eprintln!("step {} of {}, ELBO {elbo:.2}", status.step, status.total);
+        }
+        if self.asked.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+    fn sampling(&mut self, status: &Sampling<'_>) -> ControlFlow<()> {
+        let done: usize = status.chains.iter().map(|c| c.draw).sum();
+        let total: usize = status.chains.iter().map(|c| c.total).sum();
+        let divergences: u64 = status.chains.iter().map(|c| c.divergences).sum();
+        let chains = status.chains.len();
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            bar.set_message(format!("{chains} chains, {divergences} divergent"));
+        } else if self.shown.elapsed() > QUIET_FOR {
+            self.shown = Instant::now();
+            eprintln!("draw {done} of {total}, {chains} chains, {divergences} divergent");
         }
         if self.asked.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

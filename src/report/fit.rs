@@ -85,6 +85,43 @@ pub struct Diagnostics {
     pub min_ess_tail: Option<f64>,
     /// Transitions that stopped at the largest tree depth, over all chains.
     pub max_depth_hits: Option<u64>,
+    /// The smallest energy fraction of missing information of a chain (Betancourt 2016, arXiv:1604.00695).
+    #[serde(default)]
+    pub min_e_bfmi: Option<f64>,
+}
+
+/// What a sampler says about one chain.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ChainReport {
+    /// The step size after warmup.
+    #[serde(with = "nullable")]
+    pub step_size: f64,
+    /// The average acceptance rate along trajectories.
+    #[serde(with = "nullable")]
+    pub acceptance: f64,
+    /// The average depth of the trees.
+    #[serde(with = "nullable")]
+    pub tree_depth: f64,
+    /// Divergent transitions after warmup.
+    pub divergences: u64,
+    /// Transitions that stopped at the largest tree depth.
+    pub max_depth_hits: u64,
+    /// The energy fraction of missing information.
+    #[serde(with = "nullable")]
+    pub e_bfmi: f64,
+    /// Gradients evaluated, warmup included.
+    pub gradients: u64,
+}
+
+/// What a sampler says about itself.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct SamplerReport {
+    /// One for each chain.
+    pub chains: Vec<ChainReport>,
+    /// Statistics of each draw, `[chain, draw]`: `tree_depth`, `step_size`, `energy`, `log_density`, `acceptance`,
+    /// `divergent`.
+    #[serde(skip)]
+    pub draws: Vec<NamedTensor>,
 }
 
 /// What a reported quantity is.
@@ -352,6 +389,9 @@ pub struct Fit {
     pub elbo: Option<Elbo>,
     /// How far to trust it.
     pub diagnostics: Diagnostics,
+    /// What the sampler says about itself, for Markov chains.
+    #[serde(default)]
+    pub sampler: Option<SamplerReport>,
     /// What is reported, in the order of the program.
     pub quantities: Vec<Quantity>,
     /// Scores on held-out data by observed name.
@@ -390,6 +430,7 @@ impl Fit {
             independent_draws: true,
             elbo: None,
             diagnostics: Diagnostics::default(),
+            sampler: None,
             quantities: Vec::new(),
             evaluation: Vec::new(),
             timing: Timing::default(),

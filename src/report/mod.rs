@@ -14,6 +14,6 @@ pub mod summary;
 pub mod table;
 
 pub use fit::{
-    DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision, Quantity, Role,
-    StopReason, Timing, TraceRow,
+    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision,
+    Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
 };

@@ -6,6 +6,7 @@
 //! | `summary.json` | the summary (`summary.rs`) |
 //! | `params.safetensors` | variational parameters or the mode, unconstrained, one tensor per name |
 //! | `draws.safetensors` | one tensor `[chain, draw, …]` per reported quantity |
+//! | `sample_stats.safetensors` | for Markov chains: one tensor `[chain, draw]` per statistic of the sampler |
 //! | `trace.csv` | step, elbo, gradient norm, learning rate, seconds |
 //!
 //! A fit is written into a directory beside the final one and takes its place when every file is on disk: until then
@@ -29,6 +30,7 @@ const FIT: &str = "fit.json";
 const SUMMARY: &str = "summary.json";
 const PARAMS: &str = "params.safetensors";
 const DRAWS: &str = "draws.safetensors";
+const SAMPLE_STATS: &str = "sample_stats.safetensors";
 const TRACE: &str = "trace.csv";
 
 /// Why a fit directory cannot be written or read (exit code 3).
@@ -166,6 +168,10 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
     write_tensors(&dir.join(PARAMS), params.collect())?;
     let draws = fit.quantities.iter().map(|q| (q.name.as_str(), Tensor::of_draws(q)));
     write_tensors(&dir.join(DRAWS), draws.collect())?;
+    if let Some(sampler) = &fit.sampler {
+        let stats = sampler.draws.iter().map(|s| (s.name.as_str(), Tensor::of_param(s, Precision::F64)));
+        write_tensors(&dir.join(SAMPLE_STATS), stats.collect())?;
+    }
     for (name, bytes) in extra {
         write_atomic(&dir.join(name), bytes)?;
     }
@@ -308,6 +314,9 @@ pub fn load(dir: &Path) -> Result<Fit, StoreError> {
     let mut fit: Fit = serde_json::from_value(document).map_err(|error| format_error(&path, error))?;
     read_draws(&dir.join(DRAWS), &mut fit.quantities)?;
     fit.params = read_params(&dir.join(PARAMS))?;
+    if let Some(sampler) = &mut fit.sampler {
+        sampler.draws = read_params(&dir.join(SAMPLE_STATS))?;
+    }
     fit.trace = read_trace(&dir.join(TRACE))?;
     Ok(fit)
 }

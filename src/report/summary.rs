@@ -96,7 +96,9 @@ impl Summary {
                 "min_ess_bulk": optional(diagnostics.min_ess_bulk),
                 "min_ess_tail": optional(diagnostics.min_ess_tail),
                 "max_depth_hits": diagnostics.max_depth_hits,
+                "min_e_bfmi": optional(diagnostics.min_e_bfmi),
             },
+            "sampler": fit.sampler,
             "sites": sites,
             "evaluate": evaluate,
             "timing": {

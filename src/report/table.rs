@@ -95,7 +95,13 @@ fn heading(fit: &Fit, options: &TableOptions) -> Vec<String> {
     if let Some(elbo) = &fit.elbo {
         pace[0] = format!("{} steps in {}", elbo.steps, pace[0]);
     }
-    for (rate, unit) in [(fit.timing.steps_per_sec, "steps/s"), (fit.timing.items_per_sec, "items/s")] {
+    if let (Some(sampler), Some(q)) = (&fit.sampler, fit.quantities.first()) {
+        let n = sampler.chains.len();
+        let chains = if n == 1 { "chain" } else { "chains" };
+        pace[0] = format!("{n} {chains} of {} draws in {}", q.draws, pace[0]);
+    }
+    let unit = if fit.independent_draws { "steps/s" } else { "draws/s" };
+    for (rate, unit) in [(fit.timing.steps_per_sec, unit), (fit.timing.items_per_sec, "items/s")] {
         pace.extend(rate.filter(|r| r.is_finite()).map(|r| format!("{} {unit}", rate_text(r))));
     }
     let (what, pace) = (parts.join(separator), pace.join(separator));
@@ -602,7 +608,7 @@ warning: three rows were left out",
         check(
             &draw(&fit, &TableOptions { width: 100, ..TableOptions::default() }),
             "
-nuts · f64 · seed 1 · 3.1 s · 6369 steps/s
+nuts · f64 · seed 1 · 3.1 s · 6369 draws/s
 
 divergences  3      a part of the posterior was not reached: raise `target_accept` or reparameterize
 max R-hat    0.999  the chains agree

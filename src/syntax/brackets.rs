@@ -114,6 +114,16 @@ pub(super) fn check(file: FileId, text: &str, tokens: &[Token], diags: &mut Diag
                     }
                 }
             }
+            // The string that ends with its line took their closing brackets along; it has been reported.
+            TokenKind::UnclosedStr => {
+                let inline = |o: &Open| {
+                    let line = tokens[o.token..i].iter().all(|t| t.kind != TokenKind::Newline);
+                    line && tokens[o.token].kind != TokenKind::LBrace
+                };
+                while let Some(o) = open.pop_if(|o| inline(o)) {
+                    kill_statement(tokens, o.token, i + 1, &mut out);
+                }
+            }
             _ if first && !open.is_empty() && is_item_start(text, tokens, i) => {
                 let found = (span(i), format!("`{}` begins a new item here", token.text(text)));
                 close_all(text, tokens, &mut open, &mut suspicious, i, Some(found), file, diags, &mut out);

@@ -3,6 +3,7 @@
 //! `lexer` makes tokens; `brackets`, `depth`, `slips` and `layout` read them; `grammar` parses what layout leaves;
 //! `build` makes the tree. `recover`, `expected` and `slips` see to it that every slip is reported once, in words.
 pub mod ast;
+pub mod format;
 pub mod lexer;
 pub mod parse;
 pub mod print;
@@ -19,7 +20,7 @@ mod slips;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
-mod roundtrip;
+pub(in crate::syntax) mod roundtrip;
 
 pub use lexer::{Token, TokenKind, tokenize};
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};

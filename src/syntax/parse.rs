@@ -12,7 +12,7 @@ use super::lexer::{Token, TokenKind, tokenize};
 use super::slips::{self, Scene};
 use super::{depth, recover};
 use crate::diag::Diagnostics;
-use crate::source::FileId;
+use crate::source::{FileId, Span};
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 
@@ -23,7 +23,7 @@ const MAX_ROUNDS: usize = 20;
 pub fn parse_module(file: FileId, text: &str, diags: &mut Diagnostics) -> Module {
     let mut module = Module::default();
     let Some(layout) = prepare(file, text, diags) else { return module };
-    let ctx = Ctx { file, len: text.len(), repl: false };
+    let ctx = Ctx { file, text, repl: false };
     let mut first = true;
     for slice in &layout.items {
         let mut item = parse_item(&ctx, &layout, slice, diags);
@@ -55,7 +55,7 @@ pub enum Fragment {
 /// What was typed into the REPL: items and statements, one after the other, in any number.
 pub fn parse_statement_or_item(file: FileId, text: &str, diags: &mut Diagnostics) -> Vec<Fragment> {
     let Some(layout) = prepare(file, text, diags) else { return Vec::new() };
-    let ctx = Ctx { file, len: text.len(), repl: true };
+    let ctx = Ctx { file, text, repl: true };
     let mut out = Vec::new();
     for slice in &layout.items {
         let tokens = tokenize(&layout.text[slice.range.clone()]);
@@ -77,7 +77,7 @@ pub fn parse_statement_or_item(file: FileId, text: &str, diags: &mut Diagnostics
 /// A single expression, as on the command line (`--set`) and in the REPL.
 pub fn parse_expression(file: FileId, text: &str, diags: &mut Diagnostics) -> Option<Expr> {
     let layout = prepare(file, text, diags)?;
-    let ctx = Ctx { file, len: text.len(), repl: true };
+    let ctx = Ctx { file, text, repl: true };
     // All of it, even if it looks like several lines.
     let range = layout.items.first().map_or(0, |i| i.range.start)..layout.items.last().map_or(0, |i| i.range.end);
     let slice = ItemSlice::new(range, Vec::new());
@@ -100,10 +100,26 @@ pub fn is_incomplete(text: &str) -> bool {
 }
 
 /// What stays the same for all items of a text.
-struct Ctx {
+struct Ctx<'t> {
     file: FileId,
-    len: usize,
+    /// As it was written.
+    text: &'t str,
     repl: bool,
+}
+
+impl Ctx<'_> {
+    /// `span` made of whole characters. What is parsed has blanks where something was left out, so a character of
+    /// several bytes may be cut there.
+    fn whole(&self, mut span: Span) -> Span {
+        let inside = |at: u32| self.text.is_char_boundary(at as usize);
+        while !inside(span.start) {
+            span.start -= 1;
+        }
+        while (span.end as usize) < self.text.len() && !inside(span.end) {
+            span.end += 1;
+        }
+        span
+    }
 }
 
 /// Everything that tokens alone can tell. `None` when the text cannot be read at all.
@@ -135,13 +151,13 @@ fn prepare(file: FileId, text: &str, diags: &mut Diagnostics) -> Option<Layout> 
     Some(layout)
 }
 
-fn parse_item(ctx: &Ctx, layout: &Layout, slice: &ItemSlice, diags: &mut Diagnostics) -> Option<Item> {
+fn parse_item(ctx: &Ctx<'_>, layout: &Layout, slice: &ItemSlice, diags: &mut Diagnostics) -> Option<Item> {
     parse_with(ctx, Rule::only_item, layout, slice, diags, |b, p| b.item(p))
 }
 
 /// Parses one slice by `rule`, blanks what fails, and tries again.
 fn parse_with<T>(
-    ctx: &Ctx,
+    ctx: &Ctx<'_>,
     rule: Rule,
     layout: &Layout,
     slice: &ItemSlice,
@@ -161,7 +177,8 @@ fn parse_with<T>(
             Ok(mut pairs) => {
                 let pair = pairs.find(|p| p.as_rule() != Rule::nl).expect("the rule holds one tree");
                 let base = slice.range.start;
-                let mut builder = Builder { file: ctx.file, base, len: ctx.len, diags, bare_expressions: ctx.repl };
+                let mut builder =
+                    Builder { file: ctx.file, base, len: ctx.text.len(), diags, bare_expressions: ctx.repl };
                 let tree = build(&mut builder, pair);
                 return faithful.then_some(tree);
             }
@@ -175,8 +192,10 @@ fn parse_with<T>(
             ErrorVariant::CustomError { .. } => &[],
         };
         let tokens: Vec<Token> = tokenize(&text);
-        let scene = Scene { file: ctx.file, base: slice.range.start, len: ctx.len, text: &text, tokens: &tokens, rule };
-        let diagnostic = slips::explain(&scene, at, tried);
+        let scene =
+            Scene { file: ctx.file, base: slice.range.start, len: ctx.text.len(), text: &text, tokens: &tokens, rule };
+        let mut diagnostic = slips::explain(&scene, at, tried);
+        diagnostic.labels.iter_mut().for_each(|l| l.span = ctx.whole(l.span));
         // Nobody wrote what stands in for a header with a slip, which has been reported.
         let made_up = diagnostic.labels.iter().any(|l| {
             let (start, end) = (l.span.start as usize, l.span.end as usize);

@@ -215,7 +215,7 @@ fn stmt() -> impl Strategy<Value = Stmt> {
     })
 }
 
-fn item() -> impl Strategy<Value = Item> {
+pub(super) fn item() -> impl Strategy<Value = Item> {
     let block = prop::collection::vec(stmt(), 0..3).prop_map(|stmts| Block { stmts, span: nowhere() }).boxed();
     let parameter = (
         ident(),
@@ -264,7 +264,7 @@ fn item() -> impl Strategy<Value = Item> {
     (doc(), kind).prop_map(|(doc, kind)| Item { doc, kind, span: nowhere() })
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

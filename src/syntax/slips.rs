@@ -373,7 +373,11 @@ fn known_word(scene: &Scene, start: usize, top: bool) -> Option<Diagnostic> {
                 None => d.help(format!("items begin with {}", list(&ITEM_WORDS))),
             });
         }
-    } else if named && !STATEMENT_WORDS.contains(&word) && word != "minibatch" && !top {
+    } else if (named || matches!(next, Some(TokenKind::Number(_) | TokenKind::Real)))
+        && !STATEMENT_WORDS.contains(&word)
+        && word != "minibatch"
+        && !top
+    {
         let infer = scene.text(0) == "infer";
         let words: &[&str] = if infer { &["minibatch"] } else { &STATEMENT_WORDS };
         if let Some(near) = nearest(word, words.iter().copied()) {
@@ -524,8 +528,17 @@ fn plain(scene: &Scene, found: usize, before: Option<usize>, tried: &[Rule]) -> 
         (Some(token), _) => scene.of(token),
         (None, None) => scene.span(scene.text.len()..scene.text.len()),
     };
-    Diagnostic::new(Code::E0101, format!("expected {expected}, found {}", expected::found(token, scene.text)))
-        .label(place, format!("expected {expected}"))
+    let d = Diagnostic::new(Code::E0101, format!("expected {expected}, found {}", expected::found(token, scene.text)))
+        .label(place, format!("expected {expected}"));
+    // A misspelt type, or a sign that is missing.
+    let word = token.filter(|t| t.kind == TokenKind::Name).map(|t| t.text(scene.text));
+    let types = tried.iter().any(|r| matches!(r, Rule::type_ | Rule::elem | Rule::kind));
+    let sign = expected.strip_prefix('`').and_then(|e| e.strip_suffix('`')).filter(|e| !e.contains(['`', ' ']));
+    match (word.filter(|_| types).and_then(|w| nearest(w, ["real", "int", "bool"])), sign) {
+        (Some(near), _) => d.help(format!("write `{near}`")).fix(place, near),
+        (None, Some(sign)) => d.help(format!("write `{sign}` here")),
+        _ => d,
+    }
 }
 
 fn is_reserved(kind: TokenKind) -> bool {

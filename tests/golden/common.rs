@@ -11,7 +11,7 @@ use bayesc::infer::elbo::{self, ElboGraph, KlTerm, Spec};
 use bayesc::lower::{Slots, rows::Prepared};
 use bayesc::report::fit::{Fit, Quantity};
 use bayesc::rng::Key;
-use bayesc::session::{self, BoundProgram, Failure, Observer, RunOptions, Status};
+use bayesc::session::{self, BoundProgram, Failure, Observer, RunOptions, Sampling, Status};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,10 @@ impl Observer for Patient {
     fn status(&mut self, status: &Status) -> ControlFlow<()> {
         assert_eq!(status.step, self.steps + 1, "every step is told once");
         self.steps = status.step;
+        ControlFlow::Continue(())
+    }
+    fn sampling(&mut self, status: &Sampling<'_>) -> ControlFlow<()> {
+        assert!(status.chains.iter().all(|c| c.draw <= c.total));
         ControlFlow::Continue(())
     }
     fn clock(&mut self) -> f64 {

@@ -26,8 +26,18 @@ const PARTITIONS: [&[&[usize]]; 4] = [
 ];
 
 fn compare(guide: &str, kl: KlChoice, prepare: impl Fn(&Elbo, &mut Vec<f64>), tolerance: f64) {
-    let mut whole = Elbo::new(&program(guide, ""), kl);
-    let mut parts = Elbo::new(&program(guide, "minibatch N = 3,"), kl);
+    compare_program(|batch| program(guide, batch), kl, prepare, tolerance);
+}
+
+/// For a program with these settings at the start of its `infer` block.
+fn compare_program(
+    program: impl Fn(&str) -> String,
+    kl: KlChoice,
+    prepare: impl Fn(&Elbo, &mut Vec<f64>),
+    tolerance: f64,
+) {
+    let mut whole = Elbo::new(&program(""), kl);
+    let mut parts = Elbo::new(&program("minibatch N = 3,"), kl);
     assert_eq!(parts.all_rows(), 7);
     let mut random = Random(11);
     let mut p: Vec<f64> = whole.start(1).iter().map(|x| x + 0.3 * random.normal()).collect();
@@ -53,6 +63,24 @@ fn compare(guide: &str, kl: KlChoice, prepare: impl Fn(&Elbo, &mut Vec<f64>), to
 #[test]
 fn partitions_add_up_under_a_point_mass() {
     compare("guide delta", KlChoice::Auto, |_, _| {}, 1e-10);
+}
+
+#[test]
+fn what_has_rows_is_scaled_and_what_has_none_counts_once() {
+    // The position of a row, the number of rows as a value, factors with and without rows, rows that stand second, a
+    // site and an observation without rows, statistics of all rows.
+    let text = |batch: &str| {
+        format!(
+            "data x: real[N] = {}\ndata y: real[N] = {}\ndata z: real[M] = [0.4, -0.3]\nmodel {{\n  a ~ Normal(0, 1)\n  \
+             b ~ Normal(0, 1)\n  w: real[2] ~ Normal(a, 1)\n  trend = b * range(N) / N\n  both = w[:, new] * x\n  \
+             total = sum(y) + mean(x)\n  y ~ Normal(a + trend + w[0] * x, 1 + 1 / N)\n  z ~ Normal(b, 1)\n  \
+             observe mean(y) ~ Normal(a, 2)\n  factor -0.1 * square(a - total)\n  factor -0.2 * square(trend - y)\n  \
+             factor -0.05 * square(both)\n}}\nguide delta\ninfer svi {{ {batch} epochs = 1 }}\n",
+            literal(&X),
+            literal(&Y)
+        )
+    };
+    compare_program(text, KlChoice::Auto, |_, _| {}, 1e-10);
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn round_trips_return_and_batches_are_independent() {
         let all = trip(support, ends, &u, batch.clone());
         assert_eq!(all.x_shape, Shape::from([2, 3]).concat(&event).to_vec(), "{support:?}");
         let scalar_event = event.is_empty();
+        assert_eq!(flat.rank(), support.free_rank(), "{support:?}");
         assert_eq!(all.log_det_shape, if scalar_event { batch.to_vec() } else { vec![2, 3] }, "{support:?}");
         for (u, back) in u.iter().zip(&all.back) {
             assert!(close(*back, *u, 1e-12), "{support:?}{event}: {u} came back as {back}");

@@ -3,6 +3,8 @@
 pub mod cse;
 pub mod dce;
 pub mod fold;
+mod logs;
+pub mod stable;
 
 use super::graph::{Graph, ValueId};
 use super::verify::verify;
@@ -17,11 +19,13 @@ pub struct Pass {
     pub run: fn(Graph) -> Graph,
 }
 
-/// All passes in order.
+/// All passes in order. They are for graphs that are complete: what is to be differentiated has its gradient by now
+/// (`fold` forgets what was to be held constant). Before that, only [`stable::settle`] may be applied.
 pub const PIPELINE: &[Pass] = &[
-    Pass { name: "fold", run: fold::run }, // first: later passes match on constants
-    Pass { name: "cse", run: cse::run },   // draws are never merged: a stream is part of the node
-    Pass { name: "dce", run: dce::run },   // last: removes what the others left
+    Pass { name: "stable", run: stable::run }, // before fold, which would hide the forms that it looks for
+    Pass { name: "fold", run: fold::run },     // first of the rest: later passes match on constants
+    Pass { name: "cse", run: cse::run },       // draws are never merged: a stream is part of the node
+    Pass { name: "dce", run: dce::run },       // last: removes what the others left
 ];
 
 /// Runs all of [`PIPELINE`]. Inputs and outputs keep their ids, order and names.
@@ -42,7 +46,15 @@ pub fn apply(pass: &Pass, graph: Graph) -> Graph {
 
 /// Rebuilds `graph` node by node: `rewrite` gets the builder and the node with its new operands, and returns the value
 /// that stands for it; `None` leaves the node as it is.
-pub(crate) fn rewrite(graph: Graph, mut rewrite: impl FnMut(&mut Builder, &Node) -> Option<ValueId>) -> Graph {
+pub(crate) fn rewrite(graph: Graph, rewrite: impl FnMut(&mut Builder, &Node) -> Option<ValueId>) -> Graph {
+    rewrite_all(graph, rewrite).0
+}
+
+/// As [`rewrite`]; also says what stands for each value of the old graph.
+pub(crate) fn rewrite_all(
+    graph: Graph,
+    mut rewrite: impl FnMut(&mut Builder, &Node) -> Option<ValueId>,
+) -> (Graph, IndexVec<ValueId, ValueId>) {
     let Graph { nodes, origins, inputs, constants, outputs } = graph;
     let mut g = Builder::from_graph(Graph { inputs, constants, ..Graph::default() });
     let mut map: IndexVec<ValueId, ValueId> = IndexVec::new();
@@ -59,5 +71,5 @@ pub(crate) fn rewrite(graph: Graph, mut rewrite: impl FnMut(&mut Builder, &Node)
     }
     let mut graph = g.finish();
     graph.outputs = outputs.into_iter().map(|(name, value)| (name, map[value])).collect();
-    graph
+    (graph, map)
 }

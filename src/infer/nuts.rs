@@ -1,0 +1,272 @@
+//! Hamiltonian Monte Carlo: several chains of the No-U-Turn sampler on the log density of a model.
+//!
+//! In: a program, data, settings.   Out: draws of the coordinates, and what the sampler says about each of them.
+//! Chains run side by side; what a chain does depends on the seed and its number alone, so the number of threads does
+//! not enter.
+
+use super::data::BoundData;
+use super::density::{self, Density, DensityGraph, Space};
+use super::sampler::{Transition, Tuning, no_u_turn};
+use super::{ChainStatus, Observer, RunError, Sampling};
+use crate::check::settings::NutsSettings;
+use crate::check::typed::{Program, SiteId};
+use crate::kernels::threads;
+use crate::rng::{Key, fill_uniform};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// Starting points that are tried for each chain.
+const TRIES: u64 = 100;
+/// Starting points lie between minus this and this, in every coordinate.
+const START: f64 = 2.0;
+/// The observer is told how far the chains are at least so often: it may want them to stop.
+const TELL: Duration = Duration::from_millis(50);
+
+/// What a run needs to know.
+pub struct Nuts<'p> {
+    /// The program.
+    pub program: &'p Program,
+    /// The data.
+    pub bound: &'p BoundData,
+    /// The settings.
+    pub settings: &'p NutsSettings,
+    /// The sites that are written with standard variables.
+    pub noncentered: Vec<SiteId>,
+}
+
+/// One chain's draws after warmup.
+#[derive(Clone, Debug, Default)]
+pub struct ChainDraws {
+    /// Coordinates, `[draw, coordinate]`.
+    pub positions: Vec<f64>,
+    /// What is known of each draw.
+    pub transitions: Vec<Transition>,
+    /// Draws of the warmup that were done.
+    pub warmup: usize,
+    /// Gradients evaluated, warmup included.
+    pub gradients: u64,
+}
+
+/// Finished chains.
+#[derive(Clone, Debug)]
+pub struct NutsFit {
+    /// One for each chain, all with the same number of draws.
+    pub chains: Vec<ChainDraws>,
+    /// The number of coordinates.
+    pub dim: usize,
+    /// Whether all draws were done.
+    pub complete: bool,
+    /// Seconds of sampling.
+    pub secs: f64,
+}
+
+impl NutsFit {
+    /// The number of draws of each chain.
+    pub fn draws(&self) -> usize {
+        self.chains.first().map_or(0, |c| c.transitions.len())
+    }
+}
+
+/// What a chain tells the thread that watches.
+enum Message {
+    Progress { chain: usize, status: ChainStatus },
+    Done { chain: usize, result: Result<ChainDraws, RunError> },
+}
+
+impl Nuts<'_> {
+    /// Runs all chains.
+    ///
+    /// # Errors
+    /// When the density has no gradient, or no starting point with a finite density is found: the site to blame.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<NutsFit, RunError> {
+        let graph = density::build(self.program, self.bound, &Space::Unconstrained(self.noncentered.clone()))?;
+        let n_chains = self.settings.chains;
+        let n_workers = threads::count().clamp(1, n_chains.max(1));
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let total = self.settings.warmup + self.settings.draws;
+        let mut statuses =
+            vec![ChainStatus { total, warmup: self.settings.warmup, ..ChainStatus::default() }; n_chains];
+        let mut results: Vec<Option<Result<ChainDraws, RunError>>> = (0..n_chains).map(|_| None).collect();
+        let began = observer.clock();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..n_workers {
+                let (sender, graph, next, stop) = (sender.clone(), &graph, &next, &stop);
+                scope.spawn(move || {
+                    loop {
+                        let chain = next.fetch_add(1, Ordering::Relaxed);
+                        if chain >= n_chains {
+                            return;
+                        }
+                        let tell = |status| {
+                            let _ = sender.send(Message::Progress { chain, status });
+                        };
+                        let result = self.chain(graph, chain, stop, &tell);
+                        if result.is_err() {
+                            stop.store(true, Ordering::Relaxed);
+                        }
+                        let _ = sender.send(Message::Done { chain, result });
+                    }
+                });
+            }
+            drop(sender);
+            loop {
+                match receiver.recv_timeout(TELL) {
+                    Ok(Message::Progress { chain, status }) => statuses[chain] = status,
+                    Ok(Message::Done { chain, result }) => results[chain] = Some(result),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                let status = Sampling { chains: &statuses, secs: observer.clock() - began };
+                if observer.sampling(&status).is_break() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        let secs = observer.clock() - began;
+        let mut chains = Vec::with_capacity(n_chains);
+        for result in results.into_iter().flatten() {
+            chains.push(result?);
+        }
+        let complete = chains.len() == n_chains && chains.iter().all(|c| c.transitions.len() == self.settings.draws);
+        let dim = graph.dim();
+        if !complete {
+            even_out(&mut chains, dim);
+            if chains.is_empty() {
+                return Err(RunError::Stopped("stopped during warmup: there are no draws yet".to_string()));
+            }
+        }
+        Ok(NutsFit { chains, dim, complete, secs })
+    }
+
+    fn chain(
+        &self,
+        graph: &DensityGraph,
+        chain: usize,
+        stop: &AtomicBool,
+        tell: &dyn Fn(ChainStatus),
+    ) -> Result<ChainDraws, RunError> {
+        let key = Key::new(self.settings.seed).fold_in(20).fold_in(chain as u64);
+        let mut density = Density::new(graph, self.program, self.bound);
+        let dim = density.dim();
+        let mut draws = ChainDraws::default();
+        let (warmup, total) = (self.settings.warmup, self.settings.warmup + self.settings.draws);
+        if dim == 0 {
+            // Nothing is random: every draw is the same.
+            draws.transitions = vec![Transition::default(); self.settings.draws];
+            draws.warmup = warmup;
+            tell(ChainStatus { draw: total, warmup, total, ..ChainStatus::default() });
+            return Ok(draws);
+        }
+        let start = self.start(graph, &mut density, key.fold_in(0))?;
+        let tuning = Tuning {
+            warmup,
+            draws: self.settings.draws,
+            target_accept: self.settings.target_accept,
+            max_depth: self.settings.max_depth,
+        };
+        let failed = |reason: String| RunError::Sampler { chain, reason };
+        let mut sampler = no_u_turn(density, &start, tuning, key.fold_in(1)).map_err(failed)?;
+        draws.positions.reserve(self.settings.draws * dim);
+        let mut position = vec![0.0; dim];
+        let mut status = ChainStatus { warmup, total, ..ChainStatus::default() };
+        // A message now and then: a hundred for a chain, and the last draw of all.
+        let spacing = (total / 100).max(1);
+        for draw in 0..total {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let transition = sampler.draw(&mut position).map_err(failed)?;
+            draws.gradients += transition.gradients;
+            if draw < warmup {
+                draws.warmup += 1;
+            } else {
+                status.divergences += u64::from(transition.divergent);
+                draws.positions.extend_from_slice(&position);
+                draws.transitions.push(transition);
+            }
+            (status.draw, status.step_size, status.depth) = (draw + 1, transition.step_size, transition.depth);
+            status.gradients = draws.gradients;
+            if (draw + 1) % spacing == 0 || draw + 1 == total {
+                tell(status);
+            }
+        }
+        Ok(draws)
+    }
+
+    /// A point with a finite density and gradient, uniform in a box about the origin of unconstrained space.
+    fn start(&self, graph: &DensityGraph, density: &mut Density, key: Key) -> Result<Vec<f64>, RunError> {
+        let mut u = vec![0.0; density.dim()];
+        let mut gradient = vec![0.0; density.dim()];
+        for attempt in 0..TRIES {
+            fill_uniform(key.fold_in(attempt), 0, &mut u);
+            u.iter_mut().for_each(|x| *x = START * (2.0 * *x - 1.0));
+            let value = density.evaluate(&u, &mut gradient);
+            if value.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+                return Ok(u);
+            }
+        }
+        let cause = density::blame(graph, self.program, self.bound, &u);
+        Err(RunError::NoStart { tries: TRIES, cause: Box::new(cause) })
+    }
+}
+
+/// Cuts interrupted chains to one length, the shortest that at least two draws allow; chains without draws fall out.
+fn even_out(chains: &mut Vec<ChainDraws>, dim: usize) {
+    chains.retain(|c| c.transitions.len() >= 2);
+    let n = chains.iter().map(|c| c.transitions.len()).min().unwrap_or(0);
+    for c in chains {
+        c.transitions.truncate(n);
+        c.positions.truncate(n * dim);
+    }
+}
+
+/// The energy fraction of missing information of one chain: the mean square of the steps of the energy over its
+/// variance (Betancourt 2016, arXiv:1604.00695). Below 0.3 the momentum's refreshment moves too little energy for the
+/// chain to reach the tails. NaN for a constant energy.
+pub fn e_bfmi(energies: &[f64]) -> f64 {
+    let mean = energies.iter().sum::<f64>() / energies.len() as f64;
+    let spread: f64 = energies.iter().map(|e| (e - mean) * (e - mean)).sum();
+    let steps: f64 = energies.windows(2).map(|w| (w[1] - w[0]) * (w[1] - w[0])).sum();
+    steps / spread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn independent_energies_miss_nothing() {
+        let mut energies = vec![0.0; 4000];
+        crate::rng::fill_normal(Key::new(1), 0, &mut energies);
+        let independent = e_bfmi(&energies);
+        assert!(
+            (independent - 2.0).abs() < 0.2,
+            "steps of independent numbers have twice their variance: {independent}"
+        );
+        let mut sum = 0.0;
+        let walk: Vec<f64> = energies
+            .iter()
+            .map(|e| {
+                sum += e;
+                sum
+            })
+            .collect();
+        assert!(e_bfmi(&walk) < 0.1);
+        assert!(e_bfmi(&[1.0; 5]).is_nan());
+    }
+
+    #[test]
+    fn interrupted_chains_get_one_length() {
+        let chain = |n: usize| ChainDraws {
+            positions: vec![0.0; 3 * n],
+            transitions: vec![Transition::default(); n],
+            ..ChainDraws::default()
+        };
+        let mut chains = vec![chain(7), chain(0), chain(5)];
+        even_out(&mut chains, 3);
+        let lengths: Vec<_> = chains.iter().map(|c| (c.transitions.len(), c.positions.len())).collect();
+        assert_eq!(lengths, [(5, 15), (5, 15)]);
+    }
+}

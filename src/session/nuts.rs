@@ -1,0 +1,233 @@
+//! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
+
+use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, model_source, one};
+use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
+use crate::check::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::exec::Executable;
+use crate::infer::Observer;
+use crate::infer::density::{self, Space};
+use crate::infer::draws::Draws;
+use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
+use crate::infer::predictive::Predictive;
+use crate::infer::sampler::Transition;
+use crate::lower::noncentered::{self, Choice};
+use crate::lower::{SiteSource, Slots};
+use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, Quantity, SamplerReport, StopReason, Timing};
+use crate::report::summary::Summary;
+use crate::rng::Key;
+use serde_json::json;
+
+/// Below this the energy moves too little between draws (Betancourt 2016, arXiv:1604.00695).
+const LOW_E_BFMI: f64 = 0.3;
+/// Above this the chains have not mixed (Vehtari et al. 2021, arXiv:1903.08008).
+const HIGH_RHAT: f64 = 1.01;
+/// Effective draws that a chain should have, bulk and tail (the same source).
+const ESS_PER_CHAIN: f64 = 100.0;
+
+/// What nuts cannot do.
+pub(super) fn refuse(program: &Program, infer: &Infer, options: &RunOptions) -> Result<(), Failure> {
+    if let Some(p) = program.params.iter().next() {
+        let mut d =
+            Diagnostic::new(Code::E0404, format!("nuts cannot fit `{}`, which is a learnable constant", p.name))
+                .label(p.span, "it has no prior, so it has no posterior to draw from")
+                .help("give it a prior, `~` instead of `param`, or fit by `--infer svi`");
+        if let Some(span) = infer.span.filter(|_| infer.written) {
+            d = d.label(span, "this would run");
+        }
+        return Err(one(d));
+    }
+    if let Some(guide) = &options.guide {
+        return Err(one(Diagnostic::new(
+            Code::E0703,
+            format!("nuts has no guide, so `--guide {guide}` has no meaning"),
+        )
+        .help("leave it out, or add `--infer svi`")));
+    }
+    if options.precision == Some(PrecisionChoice::F32) {
+        return Err(one(Diagnostic::new(Code::E0404, "nuts runs in f64: in f32 trajectories lose their energy")
+            .help("leave `--precision f32` out, or add `--infer svi`")));
+    }
+    Ok(())
+}
+
+fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &NutsSettings) -> Vec<Choice> {
+    noncentered::choose(program, &settings.reparam, Some(&bound.data.sizes))
+}
+fn standard(choices: &[Choice]) -> Vec<SiteId> {
+    choices.iter().filter(|c| c.noncentered).map(|c| c.site).collect()
+}
+
+/// Runs the chains and makes the fit of their draws.
+pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure> {
+    let began = observer.clock();
+    let (program, settings) = (&chosen.program, &chosen.infer.nuts);
+    let model = program.model.as_ref().expect("chosen programs have a model");
+    let choices = choices(bound, program, settings);
+    let noncentered = standard(&choices);
+    let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone() };
+    let result = nuts.run(observer)?;
+    let total = observer.clock() - began;
+
+    let root = Key::new(settings.seed);
+    let slots = Slots::default();
+    let draws = Draws {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        slots: &slots,
+        source: SiteSource::Free { noncentered },
+        observations: false,
+        generate: true,
+    };
+    let quantities = draws.of_chains(&result.chains, root.fold_in(10));
+    let mut fit = Fit::new("nuts", model_source(bound), Precision::F64, settings.seed);
+    fit.independent_draws = false;
+    fit.stop_reason = if result.complete { StopReason::Completed } else { StopReason::Interrupted };
+    fit.notes.extend(chosen.notes.iter().cloned());
+    if let Some((held_out, resampled)) = &bound.held_out {
+        let predictive =
+            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
+        fit.notes.extend(predictive.notes(SCORE_DRAWS));
+        let posterior = draws_of_sites(&quantities, SCORE_DRAWS);
+        let sites: Vec<&Quantity> = posterior.iter().collect();
+        fit.evaluation = predictive.score::<f64>(&[], &sites, root.fold_in(11));
+    }
+    fit.quantities = quantities;
+    for (name, sd) in draws.prior_sds() {
+        if let Some(q) = fit.quantities.iter_mut().find(|q| q.name == name) {
+            q.prior_sd = Some(sd);
+        }
+    }
+    fit.timing = Timing {
+        compile_secs: (total - result.secs).max(0.0),
+        fit_secs: result.secs,
+        steps_per_sec: (result.secs > 0.0).then(|| {
+            let n: usize = result.chains.iter().map(|c| c.warmup + c.transitions.len()).sum();
+            n as f64 / result.secs
+        }),
+        items_per_sec: None,
+    };
+    fit.settings = settings_json(settings, &choices, model);
+    fit.data = bound.fingerprints.clone();
+    fit.sampler = Some(report(&result));
+    judge(&mut fit, &result, settings, choices.iter().any(|c| !c.noncentered));
+    Ok(fit)
+}
+
+/// What the sampler says about itself.
+fn report(result: &NutsFit) -> SamplerReport {
+    let chains = result.chains.iter().map(of_chain).collect();
+    let shape = vec![result.chains.len(), result.draws()];
+    let of = |name: &str, pick: fn(&Transition) -> f64| {
+        let data = result.chains.iter().flat_map(|c| c.transitions.iter().map(pick)).collect();
+        NamedTensor { name: name.to_string(), shape: shape.clone(), data }
+    };
+    let draws = vec![
+        of("acceptance", |t| t.acceptance),
+        of("divergent", |t| f64::from(u8::from(t.divergent))),
+        of("energy", |t| t.energy),
+        of("log_density", |t| t.log_density),
+        of("step_size", |t| t.step_size),
+        of("tree_depth", |t| t.depth as f64),
+    ];
+    SamplerReport { chains, draws }
+}
+fn of_chain(chain: &ChainDraws) -> ChainReport {
+    let n = chain.transitions.len() as f64;
+    let mean = |pick: fn(&Transition) -> f64| chain.transitions.iter().map(pick).sum::<f64>() / n;
+    let energies: Vec<f64> = chain.transitions.iter().map(|t| t.energy).collect();
+    ChainReport {
+        step_size: chain.transitions.last().map_or(f64::NAN, |t| t.step_size),
+        acceptance: mean(|t| t.acceptance),
+        tree_depth: mean(|t| t.depth as f64),
+        divergences: chain.transitions.iter().filter(|t| t.divergent).count() as u64,
+        max_depth_hits: chain.transitions.iter().filter(|t| t.at_max_depth).count() as u64,
+        e_bfmi: e_bfmi(&energies),
+        gradients: chain.gradients,
+    }
+}
+
+/// Diagnostics over all chains, and a sentence on each that gives reason to doubt: what it means and what to do.
+/// `centered`: some hierarchical site could be written with a standard variable and is not.
+fn judge(fit: &mut Fit, result: &NutsFit, settings: &NutsSettings, centered: bool) {
+    let chains = fit.sampler.as_ref().map_or(&[][..], |s| &s.chains[..]);
+    let divergences: u64 = chains.iter().map(|c| c.divergences).sum();
+    let deep: u64 = chains.iter().map(|c| c.max_depth_hits).sum();
+    let energy = chains.iter().map(|c| c.e_bfmi).filter(|x| x.is_finite()).reduce(f64::min);
+    fit.diagnostics.divergences = Some(divergences);
+    fit.diagnostics.max_depth_hits = Some(deep);
+    fit.diagnostics.min_e_bfmi = energy;
+    fit.diagnostics = Summary::of(fit, false).diagnostics;
+    let n = result.chains.len() * result.draws();
+    let mut warn = |text: String| fit.warnings.push(text);
+    if divergences > 0 {
+        let higher = 1.0 - (1.0 - settings.target_accept) / 4.0;
+        let other = if centered { ", or `reparam = noncentered`" } else { "" };
+        warn(format!(
+            "{divergences} of {n} draws diverged, so a part of the posterior may have been missed: set \
+             `target_accept = {higher:.2}`{other}, or give scales that can come close to 0 tighter priors"
+        ));
+    }
+    if deep as f64 > 0.01 * n as f64 {
+        warn(format!(
+            "{deep} of {n} trajectories stopped at depth {}: the draws are right but few for their cost; scale the \
+             predictors, or set `max_depth = {}`",
+            settings.max_depth,
+            settings.max_depth + 2
+        ));
+    }
+    if let Some(e) = energy.filter(|e| *e < LOW_E_BFMI) {
+        warn(format!(
+            "the energy moves little between draws (E-BFMI {e:.2}): tails of the posterior may be missing; look for \
+             scales that can come close to 0 and give them tighter priors"
+        ));
+    }
+    let d = fit.diagnostics;
+    if let Some(rhat) = d.max_rhat.filter(|r| *r > HIGH_RHAT) {
+        warn(format!("the chains do not agree (R-hat {rhat:.3}): draw longer, `warmup` and `draws` twice as many"));
+    } else if let Some(ess) = [d.min_ess_bulk, d.min_ess_tail].into_iter().flatten().reduce(f64::min)
+        && ess < ESS_PER_CHAIN * result.chains.len() as f64
+    {
+        warn(format!("some quantities have only {ess:.0} effective draws: set `draws` higher"));
+    }
+}
+
+/// Every setting with its final value.
+fn settings_json(s: &NutsSettings, choices: &[Choice], model: &Model) -> Vec<(String, serde_json::Value)> {
+    let reparam: serde_json::Map<String, serde_json::Value> = choices
+        .iter()
+        .map(|c| {
+            let word = if c.noncentered { "noncentered" } else { "centered" };
+            (model.sites[c.site].name.clone(), json!(word))
+        })
+        .collect();
+    [
+        ("chains", json!(s.chains)),
+        ("warmup", json!(s.warmup)),
+        ("draws", json!(s.draws)),
+        ("target_accept", json!(s.target_accept)),
+        ("max_depth", json!(s.max_depth)),
+        ("seed", json!(s.seed)),
+        ("reparam", serde_json::Value::Object(reparam)),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .to_vec()
+}
+
+/// A stage of one evaluation of the log density as text.
+pub(super) fn emit(bound: &BoundProgram<'_>, chosen: &Chosen, stage: Stage) -> Result<String, Failure> {
+    let program = &chosen.program;
+    let noncentered = standard(&choices(bound, program, &chosen.infer.nuts));
+    let mut graph = density::build(program, &bound.data, &Space::Unconstrained(noncentered))?.graph;
+    Ok(match stage {
+        Stage::Plan => Executable::<f64>::compile(&graph).print_plan(),
+        Stage::Adjoint => crate::ir::print::print(&graph, Some(&bound.compilation.sources)),
+        Stage::Graph => {
+            // The density alone, without what only its gradient needs.
+            graph.outputs.truncate(1);
+            let graph = crate::ir::passes::run(graph);
+            crate::ir::print::print(&graph, Some(&bound.compilation.sources))
+        }
+    })
+}

@@ -1,0 +1,241 @@
+//! A program run by variational inference: from the chosen settings to the finished fit.
+
+use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, draws_of_sites, model_source, one};
+use crate::check::settings::{Length, Reparam};
+use crate::check::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::infer::draws::Draws;
+use crate::infer::elbo::KlTerm;
+use crate::infer::predictive::Predictive;
+use crate::infer::svi::{Svi, SviFit};
+use crate::infer::{Observer, RunError, Sampling, Status};
+use crate::kernels::Scalar;
+use crate::lower::{SiteSource, Slots, noncentered, rows::Prepared};
+use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
+use crate::rng::Key;
+use serde_json::json;
+
+/// Optimizes the guide and makes the fit of its draws.
+pub(super) fn fit<F>(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure>
+where
+    F: Scalar + Into<f64>,
+    fit::Draws: From<Vec<F>>,
+{
+    let began = observer.clock();
+    let (program, settings) = (&chosen.program, &chosen.infer.svi);
+    let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
+    let guide = &program.guides[chosen.guide];
+    let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let svi = Svi {
+        program,
+        guide: chosen.guide,
+        bound: &bound.data,
+        settings,
+        slots: &slots,
+        prepared: prepared.as_ref(),
+        restart: 0,
+    };
+    let mut ticking = Ticking { inner: observer, first: None };
+    let (result, note) = best_of_restarts::<F>(&svi, &mut ticking)?;
+    let compile_secs = ticking.first.map_or(0.0, |t| t - began);
+
+    let root = Key::new(settings.seed);
+    let draws = Draws {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        slots: &slots,
+        source: SiteSource::Guide(chosen.guide),
+        observations: false,
+        generate: true,
+    };
+    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
+    for (name, sd) in draws.prior_sds() {
+        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
+            q.prior_sd = Some(sd);
+        }
+    }
+    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
+    fit.guide = guide.name.clone();
+    fit.elbo = Some(result.elbo);
+    fit.diagnostics.pareto_k = result.pareto_k;
+    fit.stop_reason = result.stop;
+    if let Some((held_out, resampled)) = &bound.held_out {
+        let predictive =
+            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
+        let n = settings.draws.min(SCORE_DRAWS);
+        fit.notes.extend(predictive.notes(n));
+        let posterior = draws_of_sites(&quantities, n);
+        let sites: Vec<&Quantity> = posterior.iter().collect();
+        fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
+    }
+    fit.notes.extend(chosen.notes.iter().cloned());
+    fit.notes.extend(note);
+    let steps = result.trace.len() as f64;
+    let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
+    fit.timing = Timing {
+        compile_secs,
+        fit_secs: result.secs,
+        steps_per_sec: rate(steps),
+        items_per_sec: settings.minibatch.and_then(|_| rate(result.items as f64)),
+    };
+    fit.params = slots
+        .list
+        .iter()
+        .map(|s| NamedTensor {
+            name: s.name.clone(),
+            shape: s.shape.to_vec(),
+            data: result.params[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()).collect(),
+        })
+        .collect();
+    fit.trace = result.trace;
+    fit.quantities = quantities;
+    fit.settings = settings_json(chosen, &result.terms);
+    fit.data = bound.fingerprints.clone();
+    Ok(fit)
+}
+
+/// The fit with the best final ELBO among all restarts, and what to say about them. Fits whose numbers leave the finite
+/// ones count only when all do.
+fn best_of_restarts<F: Scalar>(
+    svi: &Svi<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(SviFit<F>, Option<String>), RunError> {
+    let restarts = svi.settings.restarts;
+    let mut best: Option<SviFit<F>> = None;
+    let mut failure = None;
+    let mut bounds: Vec<String> = Vec::new();
+    let mut secs = 0.0;
+    for restart in 0..restarts {
+        match (Svi { restart, ..*svi }).run::<F>(observer) {
+            Ok(fit) => {
+                bounds.push(format!("{:.2}", fit.elbo.final_));
+                secs += fit.secs;
+                let stopped = fit.stop == fit::StopReason::Interrupted;
+                let better = best.as_ref().is_none_or(|b| {
+                    fit.elbo.final_ > b.elbo.final_ || (b.elbo.final_.is_nan() && !fit.elbo.final_.is_nan())
+                });
+                if better {
+                    best = Some(fit);
+                }
+                if stopped {
+                    if let Some(best) = &mut best {
+                        best.stop = fit::StopReason::Interrupted;
+                    }
+                    break;
+                }
+            }
+            Err(error) if error.is_recoverable() && restarts > 1 => {
+                bounds.push("not finite".to_string());
+                failure = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(mut best) = best else { return Err(failure.expect("there is at least one fit")) };
+    best.secs = secs;
+    let note = (restarts > 1)
+        .then(|| format!("the best of {} fits is kept: their ELBOs are {}", bounds.len(), bounds.join(", ")));
+    Ok((best, note))
+}
+
+/// Notes when the first clock reading of the optimization was taken: everything before is compilation.
+struct Ticking<'o> {
+    inner: &'o mut dyn Observer,
+    first: Option<f64>,
+}
+impl Observer for Ticking<'_> {
+    fn note(&mut self, text: &str) {
+        self.inner.note(text);
+    }
+    fn status(&mut self, status: &Status) -> std::ops::ControlFlow<()> {
+        self.inner.status(status)
+    }
+    fn sampling(&mut self, status: &Sampling<'_>) -> std::ops::ControlFlow<()> {
+        self.inner.sampling(status)
+    }
+    fn clock(&mut self) -> f64 {
+        let now = self.inner.clock();
+        self.first.get_or_insert(now);
+        now
+    }
+}
+
+/// Gives `mean_field` sites of the guide the standard variables that `reparam` asks for; `auto` is as written.
+pub(super) fn standardize(program: &mut Program, guide: usize, reparam: &Reparam) -> Result<(), Failure> {
+    if matches!(reparam, Reparam::Auto | Reparam::Centered) {
+        return Ok(());
+    }
+    let model = program.model.clone().expect("chosen programs have a model");
+    let chosen: Vec<SiteId> = noncentered::choose(program, reparam, None)
+        .into_iter()
+        .filter(|c| c.noncentered && crate::lower::structured::is_standardized(program, &model, c.site))
+        .map(|c| c.site)
+        .collect();
+    let named = if let Reparam::Sites(sites) = reparam { &sites[..] } else { &[] };
+    let mut steps = Vec::new();
+    for step in &program.guides[guide].steps {
+        match step {
+            GuideStep::Family { family: Family::MeanField, sites, span } => {
+                let (standard, plain): (Vec<SiteId>, Vec<SiteId>) = sites.iter().partition(|s| chosen.contains(s));
+                for (family, sites) in [(Family::MeanField, plain), (Family::Standardized, standard)] {
+                    if !sites.is_empty() {
+                        steps.push(GuideStep::Family { family, sites, span: *span });
+                    }
+                }
+            }
+            GuideStep::Family { family: Family::Structured, .. } => steps.push(step.clone()),
+            other => {
+                if let Some(&site) = other.sites().iter().find(|s| named.contains(s)) {
+                    let name = &model.sites[site].name;
+                    return Err(one(Diagnostic::new(
+                        Code::E0703,
+                        format!("`reparam = noncentered({name})` needs `{name}` under `mean_field`"),
+                    )
+                    .label(other.span(), "its guide says something else")
+                    .help("leave `reparam` out, or give the site `mean_field` or `structured`")));
+                }
+                steps.push(other.clone());
+            }
+        }
+    }
+    program.guides[guide].steps = steps;
+    Ok(())
+}
+
+/// Every setting with its final value.
+fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, serde_json::Value)> {
+    let s = &chosen.infer.svi;
+    let mut list: Vec<(String, serde_json::Value)> = Vec::new();
+    let mut add = |name: &str, value: serde_json::Value| list.push((name.to_string(), value));
+    match s.length {
+        Length::Steps(n) => add("steps", json!(n)),
+        Length::Epochs(n) => add("epochs", json!(n)),
+    }
+    if let Some(b) = s.minibatch {
+        add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
+    }
+    add("particles", json!(s.particles));
+    add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
+    add("learning_rate", json!(s.learning_rate));
+    add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
+    add("clip", json!(s.clip));
+    add("anneal_kl", json!(s.anneal_kl));
+    add("seed", json!(s.seed));
+    add("draws", json!(s.draws));
+    add("restarts", json!(s.restarts));
+    let model = chosen.program.model.as_ref();
+    let kl: serde_json::Map<String, serde_json::Value> = terms
+        .iter()
+        .filter_map(|(id, term)| {
+            let word = match term {
+                KlTerm::Closed => "closed",
+                KlTerm::MonteCarlo => "monte_carlo",
+                KlTerm::PointMass => "point_mass",
+            };
+            model.map(|m| (m.sites[*id].name.clone(), json!(word)))
+        })
+        .collect();
+    add("kl", serde_json::Value::Object(kl));
+    list
+}
