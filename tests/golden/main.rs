@@ -28,3 +28,4 @@ mod properties;
 mod scaling;
 mod structured;
 mod supports;
+mod wrappers;
