@@ -127,7 +127,7 @@ impl<'p> Predictive<'p> {
     }
 
     /// The names of latent sites whose new rows are drawn from their prior.
-    fn drawn_from_prior(&self) -> Vec<String> {
+    pub fn drawn_from_prior(&self) -> Vec<String> {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
         let slots = Slots::default();
         let lo = Lowering::new(self.program, &slots, self.bound.sizes.clone(), None, SiteSource::Prior);
@@ -144,9 +144,9 @@ impl<'p> Predictive<'p> {
     pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
-        lo.settled = true;
         // Labels of new rows are not known: they are drawn, or summed out below.
         lo.discrete_forward = true;
+        lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;

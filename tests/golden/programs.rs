@@ -104,17 +104,25 @@ pub fn program(choices: &[u16]) -> Random {
         let body = w.tape.one_of(&["tanh(a) * 0.5 + b", "a * sigmoid(b)", "where(a > b, a, 0.5 * b)", "sin(a - b)"]);
         writeln!(text, "fn f{i}(a: real[M], b: real) -> real[M] {{\n  c = {body}\n  return c\n}}").unwrap();
     }
+    let own_submodel = w.tape.below(3) == 2;
+    if own_submodel {
+        text += "model slopes(a: real[R, C], width: real) {\n  slope: real[C] ~ Normal(0, width)\n  shift ~ Normal(0, 1)\n  \
+                 return a @ slope + shift\n}\n";
+    }
     w.variables.push(Variable { name: "x".into(), shape: Matrix("N", "D"), kind: Kind::Real });
     text += "model {\n";
     let statements = 1 + w.tape.below(6);
     let mut sites = Vec::new();
     for _ in 0..statements {
-        let line = match w.tape.below(8) {
+        let line = match w.tape.below(11) {
             0..=3 => w.site(&mut sites),
             4 => w.deterministic(functions, ""),
             5 => w.deterministic(functions, "keep "),
             6 => format!("factor -0.1 * square({})", w.expr(Scalar, Kind::Real, 2, functions)),
-            _ if uses_library => w.layer(),
+            7 if uses_library => w.layer(),
+            8 if own_submodel => w.submodel(),
+            9 => w.parameter(),
+            10 => w.vector_site(&mut sites),
             _ => w.site(&mut sites),
         };
         writeln!(text, "  {line}").unwrap();
@@ -197,6 +205,55 @@ impl Writer<'_> {
         };
         self.variables.push(Variable { name: name.clone(), shape, kind });
         format!("{word}{name} = {value}")
+    }
+
+    /// A call of the program's own submodel.
+    fn submodel(&mut self) -> String {
+        let name = self.name("h");
+        let width = self.expr(Scalar, Kind::Positive, 1, 0);
+        self.variables.push(Variable { name: name.clone(), shape: Vector("N"), kind: Kind::Real });
+        format!("{name} ~ slopes(x, {width})")
+    }
+
+    /// A learnable constant.
+    fn parameter(&mut self) -> String {
+        let (name, shape) = (self.name("p"), self.shape());
+        let kind = [Kind::Real, Kind::Positive][self.tape.below(2)];
+        self.variables.push(Variable { name: name.clone(), shape, kind });
+        let ty = match shape {
+            Scalar => ": real".to_string(),
+            _ => declared(shape),
+        };
+        match kind {
+            Kind::Positive => format!("param {name}{ty} in 0.. = 0.7"),
+            _ => format!("param {name}{ty} = 0.3"),
+        }
+    }
+
+    /// A site whose draw is a vector, and a mixture.
+    fn vector_site(&mut self, sites: &mut Vec<Site>) -> String {
+        let name = self.name("s");
+        let scale = self.expr(Scalar, Kind::Positive, 1, 0);
+        let (line, shape) = match self.tape.below(4) {
+            0 => {
+                (format!("{name} ~ MultivariateNormal(zeros([K]), scale_tril = diag(fill([K], {scale})))"), Vector("K"))
+            }
+            1 => {
+                (format!("{name} ~ MultivariateNormal(zeros([D]), cov = eye(D) + {scale} * ones([D, D]))"), Vector("D"))
+            }
+            2 => (format!("{name} ~ Mixture([0.3, 0.7], [Normal(-1, {scale}), Normal(2, 0.5)])"), Scalar),
+            _ => {
+                let (p, loc) = (self.expr(Scalar, Kind::Unit, 1, 0), self.expr(Scalar, Kind::Real, 1, 0));
+                let weights = format!("stack({p}, 1 - {p})");
+                let components = format!("[StudentT(5, {loc}, {scale}), Normal(0, 1)]");
+                (format!("{name}: real[K] ~ Mixture({weights}, {components})"), Vector("K"))
+            }
+        };
+        self.variables.push(Variable { name: name.clone(), shape, kind: Kind::Real });
+        if shape == Scalar {
+            sites.push((name, shape, Kind::Real));
+        }
+        line
     }
 
     fn layer(&mut self) -> String {
