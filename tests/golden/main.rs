@@ -12,6 +12,7 @@ mod digits;
 mod discrete;
 mod divergence;
 mod eight_schools;
+mod estimators;
 mod families;
 mod functions;
 mod held_out;
