@@ -113,7 +113,9 @@ impl<'p> Checker<'p> {
                 Binding::Poison => Err(super::checker::Reported),
             };
         }
-        if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)) {
+        // A function sees what it is given, not the sites of who calls it.
+        let sites = matches!(self.context, Context::Model | Context::Guide | Context::Generate);
+        if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)).filter(|_| sites) {
             return Ok(Val::Array(self.site_expr(site, span)));
         }
         if self.scope.module == self.modules.root() {

@@ -447,18 +447,9 @@ impl DistExpr {
             DistExpr::Wrapped { base, .. } => base.is_discrete(),
         }
     }
-    /// As [`DistExpr::map_args`], where `dims` more dimensions of each argument are not of independent elements.
-    fn map_args_of_events<E>(
-        &self,
-        dims: usize,
-        f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>,
-    ) -> Result<DistExpr, E> {
-        let f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E> = f;
-        self.map_args(&mut |a: ExprId, rank: usize| f(a, rank + dims))
-    }
     /// The same with other arguments: `f` gets each argument with the number of its trailing dimensions that are not
     /// of independent elements.
-    pub fn map_args<E>(&self, f: &mut impl FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
+    pub fn map_args<E>(&self, f: &mut dyn FnMut(ExprId, usize) -> Result<ExprId, E>) -> Result<DistExpr, E> {
         Ok(match self {
             DistExpr::Row { def, args, span } => {
                 let params = crate::dist::get(*def).params;
@@ -474,7 +465,8 @@ impl DistExpr {
                 wrapper: wrapper.map_args(&mut |a| f(a, 0))?,
                 base: Box::new(match wrapper {
                     // What was independent inside is part of one event now.
-                    WrapperExpr::Independent { dims } => base.map_args_of_events(*dims, f)?,
+                    WrapperExpr::Independent { dims } => base.map_args(&mut |a, rank| f(a, rank + dims))?,
+                    WrapperExpr::Ordered => base.map_args(&mut |a, rank| f(a, rank + 1))?,
                     _ => base.map_args(f)?,
                 }),
                 support: *support,

@@ -167,7 +167,7 @@ impl<'p> Lowering<'p> {
         }
         let [log_prob, log_prob_path] = [live, path].map(|(mean, scale)| {
             let log_prob = Dist::row(DistId::NORMAL, [mean, scale]).log_prob(&mut self.g, z);
-            let log_prob = self.g.sum_last(log_prob, support.event_rank());
+            let log_prob = self.g.sum_last(log_prob, support.free_rank());
             Some(self.g.sub(log_prob, log_det))
         });
         GuideDraw { value, dist: None, log_prob, log_prob_path, joint: None }

@@ -2,6 +2,8 @@
 
 use crate::common::*;
 use bayesc::check::settings::KlChoice;
+use bayesc::report::fit::Fit;
+use bayesc::report::summary::Summary;
 use bayesc::rng::Key;
 use bayesc::session::{self, RunOptions};
 
@@ -49,6 +51,70 @@ fn reference_posterior_of_a_correlation() {
     // A normal guide in unconstrained space is close here, not exact.
     assert!((m - POSTERIOR.0).abs() < 0.03, "mean {m}");
     assert!((sd - POSTERIOR.1).abs() < 0.02, "standard deviation {sd}");
+}
+
+/// Mean within 4.5 Monte Carlo standard errors, sd within 6 %.
+#[track_caller]
+fn assert_moments(fit: &Fit, name: &str, element: usize, mean: f64, sd: f64) {
+    let summary = Summary::of(fit, false);
+    let at = fit.quantities.iter().position(|q| q.name == name).unwrap_or_else(|| panic!("no `{name}`"));
+    let got = &summary.sites[at].elements.as_ref().expect("a small site")[element];
+    let z = (got.mean - mean) / got.mcse_mean;
+    assert!(z.abs() < 4.5, "mean of {name}[{element}] is {} ± {}, expected {mean}", got.mean, got.mcse_mean);
+    assert!((got.sd / sd - 1.0).abs() < 0.06, "sd of {name}[{element}] is {}, expected {sd}", got.sd);
+}
+
+#[test]
+fn reference_posterior_of_a_correlation_by_nuts() {
+    let infer = "infer svi { steps = 1_500, optimizer = adam(2e-2), schedule = cosine, seed = 3 }";
+    let text = correlation(CORRELATION).replace(infer, "infer nuts { seed = 3 }");
+    let fit = fit(&text);
+    assert_moments(&fit, "L", 2, POSTERIOR.0, POSTERIOR.1);
+}
+
+/// Without data the posterior is the prior: a Jacobian or a power of the density that is wrong would show.
+#[test]
+fn nuts_draws_the_prior_where_there_are_no_data() {
+    let text = "
+size K = 3
+size M = 2
+model {
+  L: real[K, K] ~ LKJCholesky(2)
+  R: real[K, K] ~ LKJ(1.5)
+  S: real[M, M] ~ Wishart(6, [[1.0, 0.3], [0.3, 2.0]])
+  V: real[M, M] ~ InverseWishart(14, eye(M))
+  walk: real[K] ~ GaussianRandomWalk(0.5, start = 1)
+  series: real[K] ~ AR([0.5], 1, loc = 2)
+  effect: real[K] ~ ZeroSumNormal(0.8)
+  table: real[M, K] ~ MatrixNormal(zeros([M, K]), eye(M), L)
+  soft: real[K] ~ GumbelSoftmax(0.7, [1 / 3, 1 / 3, 1 / 3])
+  low: real[K] ~ MultivariateNormal(zeros([K]), factor = ones([K, 1]), diag = [0.5, 1.0, 2.0])
+}
+infer nuts { seed = 5 }
+";
+    let fit = fit(text);
+    // Name, element, mean, variance.
+    let moments = [
+        ("L", 3, 0.0, 1.0 / 6.0),
+        ("L", 7, 0.0, 1.0 / 6.0),
+        ("R", 1, 0.0, 0.2),
+        ("R", 5, 0.0, 0.2),
+        ("S", 0, 6.0, 12.0),
+        ("S", 1, 1.8, 6.0 * (0.09 + 2.0)),
+        ("S", 3, 12.0, 48.0),
+        ("V", 0, 1.0 / 11.0, 24.0 / 13_068.0),
+        ("walk", 2, 1.0, 0.75),
+        ("series", 1, 2.0, 1.25),
+        ("effect", 0, 0.0, 0.64 * 2.0 / 3.0),
+        ("effect", 2, 0.0, 0.64 * 2.0 / 3.0),
+        ("table", 4, 0.0, 1.0),
+        ("low", 1, 0.0, 2.0),
+    ];
+    for (name, element, mean, variance) in moments {
+        assert_moments(&fit, name, element, mean, f64::sqrt(variance));
+    }
+    let soft: Vec<f64> = draws(&fit.quantities, "soft", 2);
+    assert!((mean(&soft) - 1.0 / 3.0).abs() < 0.03, "{}", mean(&soft));
 }
 
 /// Sites of every family whose shape, or part of it, the declared type gives, and of those over new supports.
