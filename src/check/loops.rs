@@ -331,6 +331,7 @@ impl<'p> Checker<'p> {
         distance
     }
     fn unwritten(&mut self, array: usize, span: Span, loop_span: Span) -> Reported {
+        self.arrays[array].reported = true;
         let array = self.arrays[array].clone();
         let d = Diagnostic::new(Code::E0508, format!("this element of `{}` is used before it is written", array.name))
             .label(span, "used here")
