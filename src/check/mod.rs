@@ -86,6 +86,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         }
     }
     let has_model = fitted.is_some();
+    cx.complete = complete;
     let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
