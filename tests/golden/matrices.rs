@@ -82,7 +82,7 @@ model {
   L: real[K, K] ~ LKJCholesky(2)
   R: real[K, K] ~ LKJ(1.5)
   S: real[M, M] ~ Wishart(6, [[1.0, 0.3], [0.3, 2.0]])
-  V: real[M, M] ~ InverseWishart(14, eye(M))
+  V: real[M, M] ~ InverseWishart(30, eye(M))
   walk: real[K] ~ GaussianRandomWalk(0.5, start = 1)
   series: real[K] ~ AR([0.5], 1, loc = 2)
   effect: real[K] ~ ZeroSumNormal(0.8)
@@ -102,7 +102,7 @@ infer nuts { seed = 5 }
         ("S", 0, 6.0, 12.0),
         ("S", 1, 1.8, 6.0 * (0.09 + 2.0)),
         ("S", 3, 12.0, 48.0),
-        ("V", 0, 1.0 / 11.0, 24.0 / 13_068.0),
+        ("V", 0, 1.0 / 27.0, 56.0 / 510_300.0),
         ("walk", 2, 1.0, 0.75),
         ("series", 1, 2.0, 1.25),
         ("effect", 0, 0.0, 0.64 * 2.0 / 3.0),
