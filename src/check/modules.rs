@@ -56,8 +56,7 @@ pub struct Modules {
 }
 
 /// Reads a file that a `use` names: `(path as written, folder of the using file)` → shown name, path, text.
-pub type Loader<'a> =
-    dyn FnMut(&str, Option<&Path>) -> Result<(String, PathBuf, String), String> + 'a;
+pub type Loader<'a> = dyn FnMut(&str, Option<&Path>) -> Result<(String, PathBuf, String), String> + 'a;
 
 /// The name, kind word and syntax of a function-like item.
 pub fn function_of(kind: &ItemKind) -> Option<(&'static str, &ast::Function)> {
@@ -191,8 +190,7 @@ impl Load<'_, '_> {
         let (name, span, target) = match &item.from {
             UseFrom::Library(ident) => (ident.name.clone(), ident.span, self.library(ident)),
             UseFrom::File { path, span } => {
-                let stem =
-                    Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
+                let stem = Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
                 (stem, *span, self.file(user, path, *span))
             }
         };
