@@ -833,6 +833,8 @@ pub struct Program {
     pub generate: Generate,
     /// The held-out data, as written.
     pub evaluate: Vec<ast::Assign>,
+    /// What must hold of the finished fit.
+    pub expects: Vec<super::expect::Expect>,
 }
 
 impl Program {
