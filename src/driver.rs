@@ -2,7 +2,7 @@
 //!
 //! Everything after checking needs data and is driven by `session.rs`.
 
-use crate::check::{self, modules::Modules, typed::Program};
+use crate::check::{self, modules::Modules, settings::Algorithm, typed::Program};
 use crate::diag::Diagnostics;
 use crate::source::{FileId, Sources};
 use crate::syntax::ast::ItemKind;
@@ -58,7 +58,8 @@ pub fn compile(
     };
     for (name, value) in &options.settings {
         // A setting of the command line is read as if it stood in an infer block.
-        let text = format!("infer svi {{ {name} = {value} }}");
+        let algorithm = options.infer.as_deref().filter(|n| Algorithm::from_name(n).is_some()).unwrap_or("svi");
+        let text = format!("infer {algorithm} {{ {name} = {value} }}");
         let file = sources.add(format!("--set {name}={value}"), None, text.clone());
         for item in parse_module(file, &text, &mut diags).items {
             if let ItemKind::Infer { settings, .. } = item.kind {

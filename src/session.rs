@@ -18,12 +18,14 @@ use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::svi::Svi;
 pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
 use crate::lower::{Lowering, Mode, SiteSource, Slots, rows::Prepared};
+use crate::report::expect;
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
 use crate::rng::Key;
 use crate::source::Span;
 use crate::syntax::ast::{Elem, ItemKind};
 use std::path::{Path, PathBuf};
 
+mod expects;
 mod nuts;
 mod svi;
 
@@ -165,6 +167,7 @@ pub fn bind_with<'c>(
     if !diags.has_errors() {
         check_enumerations(&program, &bound, &mut diags);
         check_values(&program, &bound, &mut diags);
+        expects::check(&program, &bound, &labels, &mut diags);
     }
     let held_out = if program.evaluate.is_empty() || diags.has_errors() {
         None
@@ -663,11 +666,13 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
     for note in &chosen.notes {
         observer.note(note);
     }
-    match (chosen.infer.algorithm, chosen.precision) {
+    let mut fit = match (chosen.infer.algorithm, chosen.precision) {
         (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
-    }
+    }?;
+    fit.expect = expect::evaluate(&bound.program.expects, &fit);
+    Ok(fit)
 }
 
 /// `n` draws of the latent sites as one chain: the first ones of one chain, evenly spread ones of several.

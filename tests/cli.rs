@@ -227,6 +227,35 @@ fn check_explains_shapes_and_guides() {
 }
 
 #[test]
+fn chains_are_run_shown_and_read_back() {
+    let folder = project();
+    let model = at(&folder, "m.bayes");
+    let args = ["run", &model, "--infer", "nuts", "--set", "draws=60", "--set", "warmup=200", "--set", "chains=2"];
+    let ended = call(&args).expect(0);
+    assert!(ended.out.contains("2 chains of 60 draws") && ended.out.contains("r-hat"), "{}", ended.out);
+    assert!(ended.err.contains("chains 260 260 of 260"), "{}", ended.err);
+    let fit = at(&folder, "m.fit");
+    assert_eq!(call(&["summary", &fit]).expect(0).out, ended.out, "the table again");
+    let summary = &call(&["summary", &fit, "--format", "json"]).expect(0).json()["summary"];
+    assert_eq!(summary["algorithm"], "nuts");
+    assert_eq!(summary["diagnostics"]["divergences"], 0);
+    assert!(summary["diagnostics"]["min_e_bfmi"].is_number() && summary["sites"]["mu"]["rhat"].is_number());
+    assert_eq!(summary["sampler"]["chains"].as_array().map(Vec::len), Some(2));
+    assert!(folder.path().join("m.fit/sample_stats.safetensors").is_file());
+    let plot = call(&["plot", &fit]).expect(0).out;
+    assert!(plot.contains("mu\n") && !plot.contains("ELBO"), "{plot}");
+    assert!(call(&["plot", &fit, "loss"]).expect(3).err.contains("no trace"));
+    // `--set` changes the block that runs, and only that.
+    assert!(call(&["run", &model, "--set", "chains=2"]).expect(1).err.contains("`svi` has no setting `chains`"));
+    let guided = call(&["run", &model, "--infer", "nuts", "--guide", "full_rank"]).expect(2);
+    assert!(guided.err.contains("nuts has no guide"), "{}", guided.err);
+    // A density that is finite nowhere.
+    std::fs::write(&model, "model {\n  x ~ Normal(0, 1)\n  factor log(x - 10)\n}\n").expect("a folder");
+    let failed = call(&["run", &model]).expect(4);
+    assert!(failed.err.contains("no starting point") && failed.err.contains("`factor`"), "{}", failed.err);
+}
+
+#[test]
 fn a_run_writes_a_fit_and_prints_its_table() {
     let folder = project();
     let model = at(&folder, "m.bayes");

@@ -322,6 +322,10 @@ impl<'p> Checker<'p> {
             }
             None => {
                 let help = format!("declare it first: `{}: real[T]`", name.name);
+                // Later uses would only repeat this.
+                if let Some(frame) = self.scope.frames.first_mut() {
+                    frame.insert(name.name.clone(), (Binding::Poison, name.span));
+                }
                 Err(self.error(
                     Code::E0508,
                     format!("`{}` is not declared", name.name),
@@ -382,6 +386,7 @@ impl<'p> Checker<'p> {
             What::Value(_) => None,
         });
         if let Some(other) = other
+            && array.ty.elem == Elem::Real
             && (other.support() != d.support() || other.event_rank() != d.event_rank())
         {
             let words = |s: crate::dist::SupportKind| s.words();

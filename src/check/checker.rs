@@ -135,6 +135,8 @@ pub(crate) struct Checker<'p> {
     /// What the statements of the blocks around bind, for names that are used too early.
     pub(super) ahead: Vec<HashMap<String, Span>>,
     pub(super) size_names: HashMap<String, SizeId>,
+    /// Whether the model that is fitted has no mistakes, so that its sites are known.
+    pub(super) complete: bool,
     /// The loops around, outermost first.
     pub(super) loops: Vec<super::loops::OpenLoop>,
     /// Arrays that are filled element by element.
@@ -178,6 +180,7 @@ impl<'p> Checker<'p> {
             failed: HashSet::new(),
             ahead: Vec::new(),
             size_names: HashMap::new(),
+            complete: true,
             loops: Vec::new(),
             arrays: Vec::new(),
         }

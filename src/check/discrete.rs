@@ -17,7 +17,7 @@ use super::size::Size;
 use super::typed::*;
 use crate::builtins::{self, Rows};
 use crate::diag::{Code, Diagnostic};
-use crate::dist::{self, DistId};
+use crate::dist::{self, DistId, End};
 use crate::source::Span;
 use crate::syntax::ast::Elem;
 use std::collections::{BTreeSet, HashMap};
@@ -229,6 +229,15 @@ impl<'p> Checker<'p> {
                     };
                 }
                 return Ok(found.expect("parts"));
+            }
+            DistExpr::Wrapped { .. } => {
+                // What the ends leave of it, where both are known.
+                let (End::At(lower), End::At(upper)) = self.known_ends(d) else {
+                    let message = format!("`{name}` is discrete, and `{}` has no known largest value", d.name());
+                    let help = "give it two ends that are numbers: `Truncated(D, lower = 0, upper = 20)`";
+                    return Err(self.error(Code::E0505, message, d.span(), "cannot be summed out", help));
+                };
+                return Ok((Size::from(lower as i64), Size::from((upper - lower) as i64 + 1)));
             }
             other => {
                 let message = format!("`{name}` is discrete, and the values of `{}` are not known", other.name());

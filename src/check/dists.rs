@@ -456,10 +456,13 @@ impl<'p> Checker<'p> {
                 if first != arg {
                     d = self.blame(d, arg);
                 }
-                let square = param.dims.len() == 2 && param.dims[0] == param.dims[1];
-                let help = match (first == arg, square) {
-                    (true, true) => "this must be a square matrix".to_string(),
-                    _ => format!("`{}` must have the size of the vectors and matrices beside it", param.name),
+                let shape = &self.program.ty(arg).shape;
+                let rectangle = param.dims.len() == 2
+                    && param.dims[0] == param.dims[1]
+                    && !self.agree(&shape[shape.len() - 1], &shape[shape.len() - 2]);
+                let help = match rectangle {
+                    true => "this must be a square matrix".to_string(),
+                    false => format!("`{}` must have the size of the vectors and matrices beside it", param.name),
                 };
                 return Err(self.report(d.help(help)));
             }

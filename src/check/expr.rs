@@ -113,7 +113,9 @@ impl<'p> Checker<'p> {
                 Binding::Poison => Err(super::checker::Reported),
             };
         }
-        if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)) {
+        // A function sees what it is given, not the sites of who calls it.
+        let sites = matches!(self.context, Context::Model | Context::Guide | Context::Generate);
+        if let Some(&site) = self.site_values.get(&format!("{}{name}", self.prefix)).filter(|_| sites) {
             return Ok(Val::Array(self.site_expr(site, span)));
         }
         if self.scope.module == self.modules.root() {
@@ -650,6 +652,9 @@ impl<'p> Checker<'p> {
                     }
                     if at_ty.shape.is_empty() {
                         self.check_constant_index(at, &dim, e.span)?;
+                        if let Some(place @ super::arrays::Dim::Var { .. }) = self.place_of(at) {
+                            self.inside(&place, &dim, e.span)?;
+                        }
                         ixs.push(Ix::At(at));
                     } else {
                         match &mut gathered {

@@ -79,8 +79,8 @@ impl<'p> Checker<'p> {
                     false => format!("`{name}` returns nothing with {}", words.join(" and ")),
                 };
                 let d = Diagnostic::new(Code::E0407, message)
-                    .label(function.name.span, "defined here")
                     .label(span, "its value is needed here")
+                    .label(function.name.span, "defined here")
                     .help(if words.is_empty() { "end it with `return …`" } else { "give another option" });
                 Err(self.report(d))
             }

@@ -238,6 +238,13 @@ impl<'p> Checker<'p> {
             inside.sort();
             return Ok(inside);
         }
+        if let Some(latent) = self.model.discrete.iter().find(|l| l.name == name) {
+            let d = Diagnostic::new(Code::E0603, format!("`{name}` is discrete and summed out: it has no guide"))
+                .label(path.span, "not a site")
+                .label(latent.span, "summed out of the model exactly")
+                .help("remove this line; `generate` draws it back by its name");
+            return Err(self.report(d));
+        }
         let mut d = Diagnostic::new(Code::E0603, format!("`{name}` is not a latent site of the model"))
             .label(path.span, "not a site");
         let kept = self.model.kept.iter().any(|k| k.name == name);
@@ -261,23 +268,24 @@ impl<'p> Checker<'p> {
         self.guide_site = None;
         let d = d?;
         let s = self.model.sites[site].clone();
-        let (prior, guide) = (s.dist.support(), d.support());
+        let prior = s.dist.support();
         if !self.same_support(&s.dist, &d) {
-            let diagnostic = Diagnostic::new(
-                Code::E0604,
-                format!("`{}` is {}, a draw of `{}` is {}", s.name, prior.words(), d.name(), guide.words()),
-            )
-            .label(d.span(), format!("this is {}", guide.words()))
-            .label(s.dist.span(), format!("the prior `{}` is {}", s.dist.name(), prior.words()))
-            .help(match prior {
-                SupportKind::Positive | SupportKind::NonNegative => {
-                    "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
-                }
-                SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
-                SupportKind::UnitInterval => "use `Beta(?, ?)`, or `mean_field`, which works in unconstrained space",
-                SupportKind::Simplex => "use `Dirichlet(?)`, or `mean_field`, which works in unconstrained space",
-                _ => "use `mean_field`, which works in unconstrained space",
-            });
+            let (want, have) = (self.support_text(&s.dist), self.support_text(&d));
+            let message = format!("`{}` is {want}, a draw of `{}` is {have}", s.name, d.name());
+            let diagnostic = Diagnostic::new(Code::E0604, message)
+                .label(d.span(), format!("this is {have}"))
+                .label(s.dist.span(), format!("the prior `{}` is {want}", s.dist.name()))
+                .help(match prior {
+                    SupportKind::Positive | SupportKind::NonNegative => {
+                        "use `LogNormal(?, ?)`, or `mean_field`, which works in unconstrained space"
+                    }
+                    SupportKind::Real => "use `Normal(?, ?)` or `Laplace(?, ?)`",
+                    SupportKind::UnitInterval => {
+                        "use `Beta(?, ?)`, or `mean_field`, which works in unconstrained space"
+                    }
+                    SupportKind::Simplex => "use `Dirichlet(?)`, or `mean_field`, which works in unconstrained space",
+                    _ => "use `mean_field`, which works in unconstrained space",
+                });
             return Err(self.report(diagnostic));
         }
         if !d.is_reparameterized() {

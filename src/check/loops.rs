@@ -165,7 +165,10 @@ impl<'p> Checker<'p> {
                     Some(Ty::new(elem, self.broadcast(&a.shape, &b.shape)?))
                 })
                 .collect();
-            let Some(wider) = wider else { return Err(self.carry_changes(&carried, &types, &next, &named)) };
+            let Some(wider) = wider else {
+                self.loops.pop();
+                return Err(self.carry_changes(&carried, &types, &next, &named));
+            };
             let stays = types.iter().zip(&wider).all(|(a, b)| a.elem == b.elem && a.shape.len() == b.shape.len())
                 && types.iter().zip(&wider).all(|(a, b)| a.shape.iter().zip(&b.shape).all(|(x, y)| self.agree(x, y)));
             if stays {
@@ -208,7 +211,10 @@ impl<'p> Checker<'p> {
     fn carry_changes(&mut self, carried: &[(ast::Ident, ExprId)], old: &[Ty], new: &[Ty], named: &[Named]) -> Reported {
         let at = old.iter().zip(new).position(|(a, b)| self.broadcast(&a.shape, &b.shape).is_none()).unwrap_or(0);
         let (name, init) = &carried[at];
-        let (from, to) = (self.type_text(&old[at]), self.type_text(&new[at]));
+        let (from, to) = (self.type_text(&self.program.ty(*init).clone()), self.type_text(&new[at]));
+        for (name, _) in carried {
+            self.bind(name, Binding::Poison);
+        }
         let mut d = Diagnostic::new(
             Code::E0408,
             format!("`{}` changes its shape from iteration to iteration", name.name),
@@ -325,6 +331,7 @@ impl<'p> Checker<'p> {
         distance
     }
     fn unwritten(&mut self, array: usize, span: Span, loop_span: Span) -> Reported {
+        self.arrays[array].reported = true;
         let array = self.arrays[array].clone();
         let d = Diagnostic::new(Code::E0508, format!("this element of `{}` is used before it is written", array.name))
             .label(span, "used here")

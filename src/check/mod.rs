@@ -11,6 +11,7 @@ pub mod call;
 mod checker;
 pub mod discrete;
 pub mod dists;
+pub mod expect;
 mod expr;
 mod functions;
 pub mod guides;
@@ -86,6 +87,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         }
     }
     let has_model = fitted.is_some();
+    cx.complete = complete;
     let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
@@ -117,7 +119,10 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         cx.unwritten_infer(options.infer.as_deref(), &options.settings);
     }
     cx.evaluate(items);
-    cx.refuse_expect(items);
+    // A model with mistakes has sites that are not known: lines about them would only repeat it.
+    if complete || !has_model {
+        cx.expect(items, has_model);
+    }
     if complete && has_model {
         cx.check_minibatches();
     }
@@ -325,15 +330,6 @@ impl<'p> Checker<'p> {
                     .label(item.span, "all observed data must be named")
                     .help(format!("add `{} = …`", missing[0]));
                 self.report(d);
-            }
-        }
-    }
-    fn refuse_expect(&mut self, items: &'p [ast::Item]) {
-        for item in items {
-            if let ItemKind::Expect(lines) = &item.kind
-                && !lines.is_empty()
-            {
-                self.error(Code::E0404, "`expect` is not supported yet", item.span, "this block", "remove it");
             }
         }
     }

@@ -8,6 +8,10 @@ use crate::source::{FileId, Sources, Span};
 use crate::syntax::ast::{self, ItemKind, UseFrom};
 use crate::syntax::{TokenKind, parse_module, tokenize};
 use std::collections::{HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+/// Files that use each other deeper than this are refused: only a circle through links gets there.
+const MAX_DEPTH: usize = 64;
 
 index_type!(
     /// A module of the program.
@@ -52,8 +56,7 @@ pub struct Modules {
 }
 
 /// Reads a file that a `use` names: `(path as written, folder of the using file)` → shown name, path, text.
-pub type Loader<'a> =
-    dyn FnMut(&str, Option<&std::path::Path>) -> Result<(String, std::path::PathBuf, String), String> + 'a;
+pub type Loader<'a> = dyn FnMut(&str, Option<&Path>) -> Result<(String, PathBuf, String), String> + 'a;
 
 /// The name, kind word and syntax of a function-like item.
 pub fn function_of(kind: &ItemKind) -> Option<(&'static str, &ast::Function)> {
@@ -95,11 +98,26 @@ impl Modules {
         let mut modules = Modules::default();
         let mut by_key: HashMap<String, ModuleId> = HashMap::new();
         let mut open: Vec<(String, Span)> = Vec::new();
-        let key = sources.file(root).path.as_ref().map_or_else(|| "<root>".to_string(), |p| p.display().to_string());
+        let key = sources.file(root).path.as_ref().map_or_else(|| "<root>".to_string(), |p| key_of(p));
         let mut cx = Load { modules: &mut modules, by_key: &mut by_key, open: &mut open, sources, loader, diags };
         cx.module(root, key);
         modules
     }
+}
+
+/// What tells files apart: the path without `.` and `..`.
+fn key_of(path: &Path) -> String {
+    let mut key = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(key.components().next_back(), Some(Component::Normal(_))) => {
+                key.pop();
+            }
+            other => key.push(other),
+        }
+    }
+    key.display().to_string()
 }
 
 /// The names that occur in `text` more often than in the tree that could be made of it.
@@ -150,7 +168,7 @@ impl Load<'_, '_> {
             .filter_map(|i| if let ItemKind::Use(u) = &i.kind { Some(u.clone()) } else { None })
             .collect();
         let shown = self.sources.file(file).name.trim_matches(['<', '>']).to_string();
-        let stem = std::path::Path::new(&shown).file_stem().map_or(shown.clone(), |s| s.to_string_lossy().into_owned());
+        let stem = Path::new(&shown).file_stem().map_or(shown.clone(), |s| s.to_string_lossy().into_owned());
         let id = self.modules.list.push(Module {
             file,
             stem,
@@ -172,8 +190,7 @@ impl Load<'_, '_> {
         let (name, span, target) = match &item.from {
             UseFrom::Library(ident) => (ident.name.clone(), ident.span, self.library(ident)),
             UseFrom::File { path, span } => {
-                let stem =
-                    std::path::Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
+                let stem = Path::new(path).file_stem().map_or(path.clone(), |s| s.to_string_lossy().into_owned());
                 (stem, *span, self.file(user, path, *span))
             }
         };
@@ -254,7 +271,7 @@ impl Load<'_, '_> {
     }
 
     fn file(&mut self, user: ModuleId, path: &str, span: Span) -> Option<ModuleId> {
-        let folder = self.sources.file(self.modules.list[user].file).folder().map(std::path::Path::to_path_buf);
+        let folder = self.sources.file(self.modules.list[user].file).folder().map(Path::to_path_buf);
         let (name, full, text) = match (self.loader)(path, folder.as_deref()) {
             Ok(found) => found,
             Err(reason) => {
@@ -266,7 +283,13 @@ impl Load<'_, '_> {
                 return None;
             }
         };
-        let key = full.display().to_string();
+        let key = key_of(&full);
+        if self.open.len() >= MAX_DEPTH {
+            let d = Diagnostic::new(Code::E0802, format!("files use each other more than {MAX_DEPTH} deep"))
+                .label(span, "one more here");
+            self.diags.push(d.help("look for two names of one file that uses itself"));
+            return None;
+        }
         if let Some(at) = self.open.iter().position(|(k, _)| *k == key) {
             let mut d =
                 Diagnostic::new(Code::E0802, format!("`{name}` uses itself")).label(span, "this closes the circle");

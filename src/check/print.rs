@@ -38,6 +38,9 @@ pub fn print(program: &Program) -> String {
             }
         });
     }
+    if !program.expects.is_empty() {
+        p.block("expect", |p| program.expects.iter().for_each(|e| p.line(&e.text)));
+    }
     p.out
 }
 

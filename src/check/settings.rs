@@ -428,7 +428,7 @@ impl<'p> Checker<'p> {
                 _ => Reparam::Noncentered,
             });
         };
-        if self.diags.has_errors() {
+        if !self.complete {
             // The sites of a model with mistakes are not known.
             return Ok(Reparam::Auto);
         }

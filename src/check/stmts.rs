@@ -203,7 +203,9 @@ impl<'p> Checker<'p> {
         };
         match target {
             Pattern::Name(name) => {
-                if let Some(&site) = self.site_values.get(&format!("{}{}", self.prefix, name.name)) {
+                let sites = matches!(self.context, Context::Model | Context::Guide | Context::Generate);
+                let full = format!("{}{}", self.prefix, name.name);
+                if let Some(&site) = self.site_values.get(&full).filter(|_| sites) {
                     let first = self.model.sites[site].span;
                     let d = Diagnostic::new(Code::E0204, format!("`{}` is a site already", name.name))
                         .label(name.span, "bound again here")

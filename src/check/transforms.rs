@@ -85,7 +85,7 @@ impl<'p> Checker<'p> {
         let mut range = Range::of(self.known_ends(&base), kind);
         let mut maps = Vec::with_capacity(chain.len());
         for (map, place) in chain {
-            range = self.image(range, map, place, &base)?;
+            range = self.image(range, map, (place, f.span), &base)?;
             maps.push(map);
         }
         self.wrap(WrapperExpr::Transformed { maps }, base, range.support(), span)
@@ -189,10 +189,7 @@ impl<'p> Checker<'p> {
         label: &str,
         help: &str,
     ) -> super::checker::Reported {
-        let mut d = Diagnostic::new(Code::E0511, message).label(place, label);
-        if place != span {
-            d = d.label(span, "of this function");
-        }
+        let d = at_use(Diagnostic::new(Code::E0511, message), place, span, label);
         self.report(d.help(help))
     }
     fn reads(&self, e: ExprId, argument: ExprId) -> bool {
@@ -200,14 +197,13 @@ impl<'p> Checker<'p> {
     }
 
     /// What `map` makes of `range`; refused where it is not defined, or where its direction is not known.
-    fn image(&mut self, range: Range, map: Map<ExprId>, place: Span, base: &DistExpr) -> R<Range> {
+    fn image(&mut self, range: Range, map: Map<ExprId>, place: (Span, Span), base: &DistExpr) -> R<Range> {
         let need = |checker: &mut Self, fits: bool, word: &str, what: &str| {
             if fits {
                 return Ok(());
             }
             let message = format!("`{word}` needs {what}");
-            let d = Diagnostic::new(Code::E0511, message)
-                .label(place, "not defined everywhere")
+            let d = at_use(Diagnostic::new(Code::E0511, message), place.0, place.1, "not defined everywhere")
                 .label(base.span(), format!("draws of `{}` are {}", base.name(), base.support().words()))
                 .help("use a family that stays where the function is defined, or truncate this one");
             Err(checker.report(d))
@@ -273,8 +269,9 @@ impl<'p> Checker<'p> {
                     }
                 }
                 None => {
-                    let d = Diagnostic::new(Code::E0511, "the sign of this factor is not known")
-                        .label(self.program.exprs[c].span, "may be negative, which turns the order around")
+                    let d = Diagnostic::new(Code::E0511, "the sign of this factor is not known");
+                    let factor = self.program.exprs[c].span;
+                    let d = at_use(d, factor, place.1, "may be negative, which turns the order around")
                         .label(base.span(), format!("draws of `{}` are {}", base.name(), base.support().words()))
                         .help("multiply by something that is positive: `exp(b)`, or a site that is");
                     return Err(self.report(d));
@@ -308,6 +305,12 @@ impl<'p> Checker<'p> {
             _ => false,
         }
     }
+}
+
+/// The mistake at `place`, told where the function is used: `span`.
+fn at_use(d: Diagnostic, place: Span, span: Span, label: &str) -> Diagnostic {
+    let inside = place.file == span.file && span.start <= place.start && place.end <= span.end;
+    if inside { d.label(place, label) } else { d.label(span, "this function").label(place, label) }
 }
 
 /// Whether what is made under a constraint is above 0.

@@ -466,7 +466,6 @@ impl DistExpr {
                 base: Box::new(match wrapper {
                     // What was independent inside is part of one event now.
                     WrapperExpr::Independent { dims } => base.map_args(&mut |a, rank| f(a, rank + dims))?,
-                    WrapperExpr::Ordered => base.map_args(&mut |a, rank| f(a, rank + 1))?,
                     _ => base.map_args(f)?,
                 }),
                 support: *support,
@@ -834,6 +833,8 @@ pub struct Program {
     pub generate: Generate,
     /// The held-out data, as written.
     pub evaluate: Vec<ast::Assign>,
+    /// What must hold of the finished fit.
+    pub expects: Vec<super::expect::Expect>,
 }
 
 impl Program {

@@ -218,6 +218,14 @@ impl<'p> Checker<'p> {
                 let (a, b) = self.known_ends(base);
                 (tighter(a, *lower, f64::max), tighter(b, *upper, f64::min))
             }
+            DistExpr::Wrapped { wrapper: WrapperExpr::ZeroInflated { .. }, base, .. } => {
+                let with_zero = |end: End, pick: fn(f64, f64) -> f64| match end {
+                    End::At(x) => End::At(pick(x, 0.0)),
+                    other => other,
+                };
+                let (a, b) = self.known_ends(base);
+                (with_zero(a, f64::min), with_zero(b, f64::max))
+            }
             _ => (lower, upper),
         }
     }
@@ -346,6 +354,18 @@ impl<'p> Checker<'p> {
         }
         let (p, q) = (self.known_ends(prior), self.known_ends(guide));
         p == q && p.0 != End::Given && p.1 != End::Given
+    }
+
+    /// Where draws of a distribution lie, in words, with the ends that the program fixes.
+    pub(super) fn support_text(&self, d: &DistExpr) -> String {
+        let support = d.support();
+        match self.known_ends(d) {
+            _ if !support.needs_bounds() => support.words().to_string(),
+            (End::At(a), End::At(b)) => format!("between {a} and {b}"),
+            (End::At(a), End::Open) => format!("not below {a}"),
+            (End::Open, End::At(b)) => format!("not above {b}"),
+            _ => support.words().to_string(),
+        }
     }
 
     /// Refuses a latent that has masses on single points: it has no unconstrained coordinates.

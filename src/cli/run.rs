@@ -48,7 +48,25 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     progress.finish();
     let fit = result.map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
     deliver(&fit, &out, args.out.is_none(), shell)?;
-    if fit.interrupted() { Err(Exit::Interrupted) } else { Ok(()) }
+    if fit.interrupted() { Err(Exit::Interrupted) } else { expected(&fit, shell) }
+}
+
+/// Ends with an error when a line of `expect` does not hold; the table has said why, where there is one.
+fn expected(fit: &Fit, shell: &mut Shell) -> Result<(), Exit> {
+    let (all, broken) = (fit.expect.len(), fit.broken().count());
+    if broken == 0 {
+        return Ok(());
+    }
+    if shell.quiet || shell.json {
+        for e in fit.broken() {
+            shell.warn(&format!("broken: `{}`: {}", e.text, e.message.as_deref().unwrap_or_default()));
+        }
+    }
+    let message = match all {
+        1 => "the fit is not as `expect` says".to_string(),
+        _ => format!("the fit is not as `expect` says: {broken} of {all} lines do not hold"),
+    };
+    Err(shell.fail(Exit::Expectation, message))
 }
 
 /// Saves a fit and shows it.

@@ -25,6 +25,8 @@ pub enum Exit {
     Data,
     /// 4: inference failed.
     Inference,
+    /// 5: the fit is complete, but a line of `expect` does not hold.
+    Expectation,
     /// 130: interrupted; what was done is saved.
     Interrupted,
 }
@@ -38,6 +40,7 @@ impl Exit {
             Exit::CommandLine => 2,
             Exit::Data => 3,
             Exit::Inference => 4,
+            Exit::Expectation => 5,
             Exit::Interrupted => 130,
         }
     }

@@ -10,7 +10,11 @@ impl RunError {
         if let RunError::NoStart { cause, .. } = self {
             let mut d = cause.diagnostic();
             d.message = self.to_string();
-            return d;
+            // A chain has no learning rate.
+            if d.help.as_ref().is_none_or(|h| h.contains("learning rate")) {
+                d.help = Some("use tighter priors, so that points near the origin are possible".into());
+            }
+            return d.note("starting points are uniform on -2 to 2 in unconstrained space");
         }
         let RunError::NotFinite { what, step, value, origin } = self else {
             let d = Diagnostic::new(Code::E1002, self.to_string());

@@ -12,6 +12,7 @@ use super::data::{BoundData, Store};
 use crate::autodiff;
 use crate::check::typed::*;
 use crate::exec::Executable;
+use crate::ir::passes::stable;
 use crate::ir::{Graph, InputId, ValueId};
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
@@ -127,7 +128,7 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
         }
     }
     let terms: Vec<ValueId> = named.iter().map(|(_, v)| *v).collect();
-    let total = lo.g.add_all(&terms);
+    let mut total = lo.g.add_all(&terms);
     lo.g.output("log density", total);
     let mut offset = 0;
     let mut coordinates = Vec::new();
@@ -143,6 +144,9 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
         offset += count;
         values.push(value);
     }
+    // The adjoint of an unstable form would be as unstable.
+    let kept = values.iter_mut().chain(named.iter_mut().map(|(_, value)| value)).chain([&mut total]);
+    stable::settle(&mut lo.g, kept);
     let gradients = autodiff::reverse::gradient(&mut lo.g, total, &values)
         .map_err(|e| RunError::Unsupported(format!("this model has no gradient to follow: {e}")))?;
     for (c, d) in coordinates.iter().zip(gradients) {

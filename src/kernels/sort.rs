@@ -8,7 +8,7 @@ fn order<F: Scalar>(x: &[F], a: F, b: F) -> Ordering {
     let (i, j) = (a.to_f64() as usize, b.to_f64() as usize);
     let by_value = match x[i].partial_cmp(&x[j]) {
         Some(order) => order,
-        None => (x[i] != x[i]).cmp(&(x[j] != x[j])),
+        None => x[i].to_f64().is_nan().cmp(&x[j].to_f64().is_nan()),
     };
     by_value.then(i.cmp(&j))
 }

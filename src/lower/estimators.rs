@@ -12,12 +12,13 @@
 //! A bias of such a layer is drawn for each row as well. A weight may be reshaped or transposed between its site and its
 //! layer: that moves its elements and changes none, so their independence and the layer's two channels stay.
 //!
-//! The log densities of prior and guide are not touched: they see the shared draw.
+//! The log densities of prior and guide are not touched: they see the shared draw. So does what the guide draws from a
+//! weight (a code of it, for instance), as long as that and the layer's output stand in different terms of the density.
 
 use crate::check::settings::EstimatorChoice;
 use crate::check::typed::*;
 use crate::dist::DistId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How the noise of a site enters the likelihood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +102,13 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
             if choice == EstimatorChoice::Reparam {
                 return shared(site, "as asked for");
             }
-            let layer = match uses.get(&site).map(Vec::as_slice) {
+            let layer = match uses.model.get(&site).map(Vec::as_slice) {
+                Some([Some(_)]) if uses.guide.get(&site).is_some_and(|u| u.iter().any(Option::is_some)) => {
+                    return shared(site, "a layer of the guide uses it too");
+                }
+                Some([Some(_)]) if uses.entangled.contains(&site) => {
+                    return shared(site, "the guide draws from it what it meets in the model");
+                }
                 Some([Some(layer)]) => *layer,
                 Some([_]) => return shared(site, "not the weight of a layer"),
                 Some(_) => return shared(site, "used more than once"),
@@ -147,25 +154,71 @@ pub fn rearranged(program: &Program, e: ExprId) -> Option<(SiteId, Vec<ExprId>)>
     }
 }
 
-/// For every site, what uses its value on the way to a density: `Some` for the weight of a layer.
-fn uses(program: &Program, model: &Model, guide: &Guide) -> HashMap<SiteId, Vec<Option<Layer>>> {
+/// What the values of sites are used for.
+#[derive(Default)]
+struct Uses {
+    /// On the way to a density of the model: `Some` for the weight of a layer.
+    model: HashMap<SiteId, Vec<Option<Layer>>>,
+    /// On the way to what the guide draws.
+    guide: HashMap<SiteId, Vec<Option<Layer>>>,
+    /// Sites that meet a site in a density of the model although the guide draws them from it.
+    entangled: HashSet<SiteId>,
+}
+
+/// The expressions of each density of the model, with the site whose prior it is.
+fn densities(model: &Model) -> Vec<(Vec<ExprId>, Option<SiteId>)> {
+    let mut list: Vec<(Vec<ExprId>, Option<SiteId>)> =
+        model.observations.iter().map(|o| (std::iter::once(o.value).chain(o.dist.args()).collect(), None)).collect();
+    list.extend(model.sites.iter_enumerated().map(|(id, s)| (s.dist.args(), Some(id))));
+    for step in &model.steps {
+        if let Step::Factor(e) = step {
+            list.push((vec![*e], None));
+        }
+    }
+    list
+}
+
+fn uses(program: &Program, model: &Model, guide: &Guide) -> Uses {
+    let explicit = |step: &GuideStep| match step {
+        GuideStep::Explicit { site, dist, .. } => Some((*site, dist.args())),
+        _ => None,
+    };
+    let densities = densities(model);
+    let drawn: Vec<(SiteId, Vec<ExprId>)> = guide.steps.iter().filter_map(explicit).collect();
+    let mut uses = Uses {
+        model: walk(program, densities.iter().flat_map(|d| d.0.iter().copied())),
+        guide: walk(program, drawn.iter().flat_map(|d| d.1.iter().copied())),
+        entangled: HashSet::new(),
+    };
+    let reached: Vec<(HashSet<SiteId>, Option<SiteId>)> = densities
+        .iter()
+        .map(|(roots, own)| (walk(program, roots.iter().copied()).into_keys().collect(), *own))
+        .collect();
+    for &site in uses.guide.keys() {
+        // What the guide draws from it, directly or by way of others, in the guide's order.
+        let mut dependents: HashSet<SiteId> = HashSet::new();
+        for (other, args) in &drawn {
+            let needs = walk(program, args.iter().copied());
+            if needs.keys().any(|s| *s == site || dependents.contains(s)) {
+                dependents.insert(*other);
+            }
+        }
+        let meets = |(sites, own): &(HashSet<SiteId>, Option<SiteId>)| {
+            sites.contains(&site) && sites.iter().chain(own).any(|s| dependents.contains(s))
+        };
+        if reached.iter().any(meets) {
+            uses.entangled.insert(site);
+        }
+    }
+    uses
+}
+
+/// For every site that some expressions are computed from, what uses its value: `Some` for the weight of a layer.
+fn walk(program: &Program, roots: impl Iterator<Item = ExprId>) -> HashMap<SiteId, Vec<Option<Layer>>> {
     let mut uses: HashMap<SiteId, Vec<Option<Layer>>> = HashMap::new();
     let mut seen = vec![false; program.exprs.len()];
     let mut stack: Vec<ExprId> = Vec::new();
     let site_of = |e: ExprId| rearranged(program, e).map(|(site, _)| site);
-    let mut roots: Vec<ExprId> =
-        model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())).collect();
-    roots.extend(model.sites.iter().flat_map(|s| s.dist.args()));
-    for step in &model.steps {
-        if let Step::Factor(e) = step {
-            roots.push(*e);
-        }
-    }
-    for step in &guide.steps {
-        if let GuideStep::Explicit { dist, .. } = step {
-            roots.extend(dist.args());
-        }
-    }
     for root in roots {
         match site_of(root) {
             Some(site) => uses.entry(site).or_default().push(None),

@@ -5,6 +5,7 @@
 
 use super::{Lowering, Mode, dtype_of};
 use crate::check::typed::*;
+use crate::ir::passes::stable;
 use crate::ir::{Builder, DType, InputKind, ValueId};
 use crate::ops::LoopBody;
 use std::collections::HashMap;
@@ -156,7 +157,8 @@ impl<'p> Lowering<'p> {
             .chain(n_elements + n_carries..graph.inputs.len())
             .chain(n_elements..n_elements + n_carries)
             .collect();
-        let graph = graph.with_inputs_in_order(&order);
+        // Before the loop is differentiated, as for the graph around it.
+        let graph = stable::run(graph.with_inputs_in_order(&order));
         let captures: Vec<ValueId> = body.captures.iter().map(|&(e, mode, _)| self.expr_in(e, mode)).collect();
         let stream = if stream_in_body { self.g.fresh_stream() } else { 0 };
         let looped = LoopBody {

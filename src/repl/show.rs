@@ -121,6 +121,11 @@ pub fn fit_line(fit: &Fit, look: Look) -> String {
     if fit.interrupted() {
         text.push_str("\nstopped early: what follows is as far as it came");
     }
+    if fit.broken().next().is_some() {
+        let options = TableOptions { color: look.color, ascii: look.ascii, ..TableOptions::default() };
+        text.push('\n');
+        text.push_str(&table::expectations(fit, &options).join("\n"));
+    }
     text
 }
 

@@ -137,7 +137,7 @@ fn input_over_several_lines_and_doc_comments() {
 fn unknown_commands_name_the_nearest() {
     assert!(message(":sumary").contains("there is `:summary`"));
     assert!(message(":s").contains("may be `:summary` or `:save` or `:set`"));
-    assert!(message(":fit now").contains("takes nothing"));
+    assert!(message(":undo now").contains("takes nothing"));
     assert!(message(":set sede 3").contains("there is `seed`"));
 }
 

@@ -318,6 +318,22 @@ impl Metrics {
     }
 }
 
+/// A line of `expect` on the finished fit.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The line.
+    pub text: String,
+    /// Whether it holds; for arrays, in every element.
+    pub holds: bool,
+    /// The number that it is about: of an array that of the worst element. `None` where it is not finite, or where the
+    /// fit has none.
+    pub value: Option<f64>,
+    /// The name of the worst element of an array, the one that is nearest to breaking the line or farthest beyond.
+    pub element: Option<String>,
+    /// Why it does not hold, in words.
+    pub message: Option<String>,
+}
+
 /// How long things took.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Timing {
@@ -397,6 +413,9 @@ pub struct Fit {
     /// Scores on held-out data by observed name.
     #[serde(with = "ordered")]
     pub evaluation: Vec<(String, Metrics)>,
+    /// The lines of `expect`, in their order.
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
     /// How long it took.
     pub timing: Timing,
     /// Every setting with its final value, in the order of the reference.
@@ -433,6 +452,7 @@ impl Fit {
             sampler: None,
             quantities: Vec::new(),
             evaluation: Vec::new(),
+            expect: Vec::new(),
             timing: Timing::default(),
             settings: Vec::new(),
             data: Vec::new(),
@@ -446,6 +466,10 @@ impl Fit {
     /// True when the user stopped it.
     pub fn interrupted(&self) -> bool {
         self.stop_reason == StopReason::Interrupted
+    }
+    /// The lines of `expect` that do not hold.
+    pub fn broken(&self) -> impl Iterator<Item = &Expectation> {
+        self.expect.iter().filter(|e| !e.holds)
     }
     /// The quantity called `name`.
     pub fn quantity(&self, name: &str) -> Option<&Quantity> {

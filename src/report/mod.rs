@@ -1,9 +1,10 @@
 //! What a finished fit is, and everything that shows or stores it.
 //!
 //! `fit.rs` is the fit as plain data, filled by the inference engines; `statistics.rs` and `metrics.rs` turn draws into
-//! numbers; `summary.rs` is the document `summary.json`, `table.rs` the same for people; `store.rs` the fit directory;
+//! numbers; `expect.rs` says which lines of `expect` hold; `summary.rs` is the document `summary.json`, `table.rs` the same for people; `store.rs` the fit directory;
 //! `plot/` the pictures. Only `store.rs` touches files.
 
+pub mod expect;
 pub mod fit;
 pub mod metrics;
 pub mod numbers;
@@ -14,6 +15,6 @@ pub mod summary;
 pub mod table;
 
 pub use fit::{
-    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Fit, Metrics, ModelSource, NamedTensor, Precision,
+    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource, NamedTensor, Precision,
     Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
 };

@@ -101,6 +101,7 @@ impl Summary {
             "sampler": fit.sampler,
             "sites": sites,
             "evaluate": evaluate,
+            "expect": fit.expect,
             "timing": {
                 "compile_seconds": number(fit.timing.compile_secs),
                 "fit_seconds": number(fit.timing.fit_secs),

@@ -59,8 +59,28 @@ pub fn render(fit: &Fit, summary: &Summary, options: &TableOptions) -> String {
         sites(fit, summary, options),
         arrays(fit, summary, options),
         remarks(fit, options),
+        expectations(fit, options),
     ];
     joined(&sections)
+}
+
+/// How many lines of `expect` hold, and each that does not with its reason; nothing where there are none.
+pub fn expectations(fit: &Fit, options: &TableOptions) -> Vec<String> {
+    let (all, broken) = (fit.expect.len(), fit.broken().count());
+    if all == 0 {
+        return Vec::new();
+    }
+    let count = match (all, broken) {
+        (1, 0) => "the one line holds".to_string(),
+        (_, 0) => format!("all {all} lines hold"),
+        _ => format!("{} of {all} hold", all - broken),
+    };
+    let mut lines = vec![format!("{} {count}", options.paint(BOLD, "expect:"))];
+    lines.extend(fit.broken().map(|e| {
+        let why = e.message.as_deref().unwrap_or_default();
+        format!("{} `{}`: {why}", options.paint(BAD, "broken:"), e.text)
+    }));
+    lines
 }
 
 /// The tables of the quantities alone, for draws that are no fit.

@@ -111,7 +111,7 @@ infer nuts {
             "1:7 `{` is never closed => add the missing `}`",
             "4:13 `[` is never closed => add the missing `]`",
             "7:8 expected `=`, found `:` => write `=`",
-            "8:9 expected `=`, found the number `20`",
+            "8:9 expected `=`, found the number `20` => write `=` here",
         ],
     );
 }
@@ -186,7 +186,7 @@ fn settings() {
 ",
         &[
             "1:13 `minibach` is not a setting => write `minibatch`",
-            "1:48 expected `=`, found the number `3`",
+            "1:48 expected `=`, found the number `3` => write `=` here",
             "1:57 nothing follows `=` => write what belongs there, or remove it",
         ],
     );
@@ -233,7 +233,7 @@ fn headers_of_nested_blocks() {
             "3:8 `=` binds a name => write `==` to compare",
             "4:7 nothing follows `=` => write what belongs there, or remove it",
             "4:9 `)` closes nothing => remove it, or open the bracket that it should close",
-            "7:9 expected `in`, found the number `1`",
+            "7:9 expected `in`, found the number `1` => write `in` here",
             "8:8 expected an expression, found `=`",
         ],
     );
@@ -254,7 +254,7 @@ infre svi {
 }
 ",
         &[
-            "1:8 expected `:`, found `real`",
+            "1:8 expected `:`, found `real` => write `:` here",
             "2:7 expected an expression, found `*`",
             "5:12 a name out of a module stands in braces => write `{horseshoe}`",
             "6:8 data need a type => write `data y: real[N] = …`",
@@ -435,10 +435,10 @@ fn f {}",
             "3:6 expected a name, found the end of the line",
             "4:8 expected `(` or `{`, found the end of the line",
             "5:4 expected an expression, found the end of the line",
-            "6:7 expected `{`, found the end of the line",
+            "6:7 expected `{`, found the end of the line => write `{` here",
             "7:17 expected `->` or `{`, found the end of the line",
-            "8:10 expected `{`, found `x`",
-            "9:6 expected `(`, found `{`",
+            "8:10 expected `{`, found `x` => write `{` here",
+            "9:6 expected `(`, found `{` => write `(` here",
         ],
     );
 }
@@ -460,9 +460,9 @@ fn statements_cut_short() {
  x.y = 3
 }",
         &[
-            "2:16 expected `{`, found the end of the line",
-            "4:7 expected `{`, found the end of the line",
-            "6:12 expected `~`, found `=`",
+            "2:16 expected `{`, found the end of the line => write `{` here",
+            "4:7 expected `{`, found the end of the line => write `{` here",
+            "6:12 expected `~`, found `=` => write `~` here",
             "8:8 expected an expression, found the end of the line",
             "9:8 expected a name, found the number `3`",
             "10:9 expected `=`, `~` or `:`, found `+`",

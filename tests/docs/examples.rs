@@ -616,4 +616,335 @@ model {
 }
 "#,
     },
+    Example {
+        name: "Delta",
+        mean: "value",
+        variance: "0",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N] = [2.1, 1.4, 3.0, 2.6]
+
+model {
+  mu ~ Normal(0, 10)
+  y ~ Normal(mu, 1)
+}
+
+guide {
+  mu ~ Delta(?)
+}
+
+infer svi { steps = 500 }
+"#,
+    },
+    Example {
+        name: "RelaxedBernoulli",
+        mean: "",
+        variance: "",
+        curves: &[&[S(1.0), S(0.5)], &[S(0.5), S(0.5)], &[S(0.5), S(0.8)]],
+        range: (0.0, 1.0),
+        program: r#"/// A switch that gradients can move.
+data y: real[N] = [2.1, 1.4, 3.0, 2.6]
+
+model {
+  gate ~ RelaxedBernoulli(0.3, probs = 0.5)
+  w ~ Normal(0, 2)
+  y ~ Normal(gate * w, 1)
+}
+"#,
+    },
+    Example {
+        name: "GumbelSoftmax",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N] = [2.1, 1.4, 3.0, 2.6]
+
+model {
+  share ~ GumbelSoftmax(0.5, probs = [0.2, 0.3, 0.5])
+  y ~ Normal(dot(share, [1.0, 2.0, 4.0]), 0.5)
+}
+"#,
+    },
+    Example {
+        name: "OneHotCategorical",
+        mean: "probs",
+        variance: "probs (1 - probs), entry by entry",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: int[N, 3] in 0..2 = [[1, 0, 0], [0, 0, 1]]
+
+model {
+  p ~ Dirichlet([1, 1, 1])
+  y ~ OneHotCategorical(p)
+}
+"#,
+    },
+    Example {
+        name: "DirichletMultinomial",
+        mean: "total m, m = concentration / sum(concentration)",
+        variance: "total m (1 - m) (total + A) / (1 + A), A = sum(concentration)",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Ten birds in each of two gardens, by kind.
+data y: int[N, 3] in 0.. = [[5, 2, 3], [1, 8, 1]]
+
+model {
+  a: real[3] ~ Gamma(2, 1)
+  y ~ DirichletMultinomial(10, a)
+}
+"#,
+    },
+    Example {
+        name: "GaussianRandomWalk",
+        mean: "start + (t + 1) drift",
+        variance: "(t + 1) scale^2",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data volume: real[T] = csv("data/nile.csv").volume / 100
+
+model {
+  step  ~ HalfNormal(1)
+  noise ~ HalfNormal(2)
+  level: real[T] ~ GaussianRandomWalk(step, start = 11)
+  volume ~ Normal(level, noise)
+}
+"#,
+    },
+    Example {
+        name: "AR",
+        mean: "loc",
+        variance: "from the recursion, entry by entry",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data volume: real[T] = csv("data/nile.csv").volume / 100
+
+model {
+  mean ~ Normal(9, 2)
+  phi ~ Uniform(-1, 1)
+  sigma ~ HalfNormal(2)
+  volume ~ AR([phi], sigma, mean)
+}
+"#,
+    },
+    Example {
+        name: "ZeroSumNormal",
+        mean: "0",
+        variance: "scale^2 (1 - 1 / K)",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"table = csv("data/penguins.csv").drop_missing("body_mass_g")
+
+size Species = levels(table.species)
+
+data species: int[N] in 0..Species = codes(table.species, Species)
+data mass: real[N]                 = table.body_mass_g / 1000
+
+model {
+  mean ~ Normal(4, 1)
+  effect: real[Species] ~ ZeroSumNormal(1)
+  mass ~ Normal(mean + effect[species], 0.5)
+}
+"#,
+    },
+    Example {
+        name: "MatrixNormal",
+        mean: "loc",
+        variance: "products of the variances of rows and columns",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[3, 2] = [[1.0, 1.2], [0.3, 0.1], [2.2, 1.9]]
+
+model {
+  mu ~ Normal(0, 5)
+  y ~ MatrixNormal(fill([3, 2], mu), eye(3), [[1.0, 0.0], [0.5, 0.8]])
+}
+"#,
+    },
+    Example {
+        name: "Wishart",
+        mean: "df scale",
+        variance: "df (scale[i, j]^2 + scale[i, i] scale[j, j])",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N, 2] = [[1.0, 1.2], [0.3, 0.1], [-2.2, -1.9]]
+
+model {
+  P: real[2, 2] ~ Wishart(4, eye(2))
+  y ~ MultivariateNormal([0, 0], precision = P)
+}
+"#,
+    },
+    Example {
+        name: "InverseWishart",
+        mean: "scale / (df - p - 1) for df > p + 1",
+        variance: "in closed form, entry by entry",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N, 2] = [[1.0, 1.2], [0.3, 0.1], [-2.2, -1.9]]
+
+model {
+  S: real[2, 2] ~ InverseWishart(5, eye(2))
+  y ~ MultivariateNormal([0, 0], cov = S)
+}
+"#,
+    },
+    Example {
+        name: "LKJCholesky",
+        mean: "in closed form, entry by entry",
+        variance: "in closed form, entry by entry",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N, 2] = [[1.0, 1.2], [0.3, 0.1], [-2.2, -1.9]]
+
+model {
+  L: real[2, 2] ~ LKJCholesky(2)
+  scale: real[2] ~ HalfNormal(2)
+  y ~ MultivariateNormal([0, 0], scale_tril = diag(scale) @ L)
+}
+"#,
+    },
+    Example {
+        name: "LKJ",
+        mean: "the identity",
+        variance: "1 / (2 concentration + K - 1) beside the diagonal",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: real[N, 2] = [[1.0, 1.2], [0.3, 0.1], [-0.2, -0.9]]
+
+model {
+  R: real[2, 2] ~ LKJ(2)
+  y ~ MultivariateNormal([0, 0], cov = R)
+}
+"#,
+    },
+    Example {
+        name: "Mixture",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Most measurements are good, one in ten is not.
+data y: real[N] = [2.1, 1.9, 2.3, 9.7, 2.0]
+
+model {
+  mu ~ Normal(0, 5)
+  y ~ Mixture([0.9, 0.1], [Normal(mu, 0.3), Normal(mu, 5)])
+}
+"#,
+    },
+    Example {
+        name: "Truncated",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Only heights above 0 are recorded at all.
+data y: real[N] in 0.. = [0.3, 1.2, 0.5, 2.0]
+
+model {
+  mu ~ Normal(0, 2)
+  y ~ Truncated(Normal(mu, 1), lower = 0)
+}
+"#,
+    },
+    Example {
+        name: "Censored",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Weeks until a relapse; who had none by the end counts with the probability of lasting longer.
+table = csv("data/leukemia_remission.csv")
+data weeks: real[N] in 0..   = table.time
+data treated: real[N]        = table.treated
+data relapse: int[N] in 0..2 = table.event
+
+model {
+  shape ~ Gamma(4, 4)
+  a ~ Normal(2, 1)
+  b ~ Normal(0, 1)
+  scale = exp(a + b * treated)
+  weeks ~ Censored(Weibull(shape, scale), upper = where(relapse == 1, inf, weeks))
+}
+"#,
+    },
+    Example {
+        name: "ZeroInflated",
+        mean: "(1 - p) times that of D",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Fish caught by eight parties, some of which did not fish.
+data y: int[N] in 0.. = [0, 0, 4, 1, 0, 9, 2, 0]
+
+model {
+  none ~ Beta(1, 1)
+  rate ~ Gamma(2, 0.5)
+  y ~ ZeroInflated(none, Poisson(rate))
+}
+"#,
+    },
+    Example {
+        name: "Hurdle",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Days in hospital of ten people: first whether, then how long.
+data y: int[N] in 0.. = [0, 0, 4, 1, 0, 9, 2, 0, 0, 3]
+
+model {
+  none ~ Beta(1, 1)
+  rate ~ Gamma(2, 0.5)
+  y ~ Hurdle(none, Poisson(rate))
+}
+"#,
+    },
+    Example {
+        name: "Ordered",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"data y: int[N] in 0..3 = [0, 1, 2, 2]
+
+model {
+  cut: real[2] ~ Ordered(Normal(0, 2))
+  y ~ OrderedLogistic(0, cut)
+}
+"#,
+    },
+    Example {
+        name: "Transformed",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// A probability whose log odds are normal.
+data y: int[N] in 0..2 = [1, 0, 1, 1]
+
+model {
+  p ~ Transformed(Normal(0, 1.5), sigmoid)
+  y ~ Bernoulli(p)
+}
+"#,
+    },
+    Example {
+        name: "Independent",
+        mean: "",
+        variance: "",
+        curves: &[],
+        range: (0.0, 0.0),
+        program: r#"/// Two kinds of points in the plane: both coordinates of a point come from the same kind.
+data y: real[N, 2] = [[1.9, 2.2], [-2.0, -1.1], [2.4, 1.6]]
+
+model {
+  w ~ Dirichlet([2, 2])
+  a: real[2] ~ Normal(-2, 1)
+  b: real[2] ~ Normal(2, 1)
+  y ~ Mixture(w, [Independent(Normal(a, 1), 1), Independent(Normal(b, 1), 1)])
+}
+"#,
+    },
 ];

@@ -5,6 +5,7 @@ use crate::plots;
 use bayesc::builtins::{self, FnDef, Rows};
 use bayesc::check::modules::{LIBRARY, function_of};
 use bayesc::diag::{Code, Diagnostics};
+use bayesc::dist::wrappers::TABLE;
 use bayesc::dist::{self, DistDef, DistId, Reparam, SupportKind};
 use bayesc::driver::{Options, compile_text};
 use bayesc::index::Idx;
@@ -85,13 +86,40 @@ fn distributions() -> Vec<(String, String)> {
         }
         pages.push((format!("reference/distributions/{file}.md"), page));
     }
-    index += WRAPPERS;
+    let (rows, page) = wrappers();
+    index += &rows;
+    pages.push(("reference/distributions/wrappers.md".into(), page));
     pages.push(("reference/distributions/README.md".into(), index));
     pages
 }
 
-const WRAPPERS: &str = "\n## Made of others\n\n`Mixture(weights, [D, …])` mixes any distributions of one support; `weights` is a simplex \
-     with one entry for each. [Distributions of distributions](../../language/wrappers.md) has a chapter of its own.\n";
+/// Distributions made of others, and their page.
+fn wrappers() -> (String, String) {
+    let mut index = "\n## Made of others\n\n| distribution | what it is |\n|---|---|\n".to_string();
+    let mut page = format!(
+        "# Made of others\n\n{MADE}Distributions that take distributions as arguments. [A chapter](../../language/wrappers.md) \
+         says when to use which. In the formulas, D is the log density (or mass) of the distribution inside.\n"
+    );
+    for w in TABLE {
+        let _ = writeln!(index, "| [`{}`](wrappers.md#{}) | {} |", w.signature, w.name.to_lowercase(), w.summary);
+        let _ = write!(
+            page,
+            "\n## {}\n\n{}\n\n**`{}`**\n\n| argument | must be |\n|---|---|\n",
+            w.name, w.summary, w.signature
+        );
+        for (name, must, optional) in w.params {
+            let _ = writeln!(page, "| `{name}` | {must}{} |", if *optional { "; may be left out" } else { "" });
+        }
+        let _ = write!(page, "\nThe log density at x:\n\n```text\n{}\n```\n", w.formula);
+        if let Some(example) = examples::of(w.name) {
+            if !example.mean.is_empty() {
+                let _ = write!(page, "\n- mean: {}\n", example.mean);
+            }
+            let _ = write!(page, "\n```bayes\n{}```\n", example.program);
+        }
+    }
+    (index, page)
+}
 
 fn distribution(name: &str, pages: &mut Vec<(String, String)>) -> String {
     let forms = dist::forms(name);
@@ -115,11 +143,11 @@ fn distribution(name: &str, pages: &mut Vec<(String, String)>) -> String {
 }
 
 fn form(id: DistId, row: &DistDef) -> String {
-    let names: Vec<&str> = row.params.iter().map(|p| p.name).collect();
+    let names: Vec<&str> = row.arguments().iter().map(|p| p.name).collect();
     let mut out = format!("\n**`{}({})`**\n", row.name, names.join(", "));
-    if !row.params.is_empty() {
+    if !row.arguments().is_empty() {
         out += "\n| parameter | must be |\n|---|---|\n";
-        for p in row.params {
+        for p in row.arguments() {
             let rank = ["", "a vector, ", "a matrix, "][p.event_rank.min(2)];
             let rank = if p.support.event_rank() > 0 { "" } else { rank };
             let default = p.default.map_or(String::new(), |d| format!(" (default {})", plots::number(d)));
@@ -315,7 +343,7 @@ fn parameter(p: &Parameter) -> String {
 // ---- messages
 
 /// The first three characters of codes, file, title.
-const RANGES: [(&str, &str, &str); 10] = [
+const RANGES: [(&str, &str, &str); 11] = [
     ("E01", "syntax", "Syntax"),
     ("E02", "names", "Names"),
     ("E03", "sizes", "Sizes and shapes"),
@@ -325,6 +353,7 @@ const RANGES: [(&str, &str, &str); 10] = [
     ("E07", "settings", "Settings of inference"),
     ("E08", "modules", "Modules and items"),
     ("E09", "data", "Data and files"),
+    ("E10", "runs", "Runs"),
     ("W0", "warnings", "Warnings"),
 ];
 

@@ -134,7 +134,10 @@ pub fn svg(id: DistId, example: &Example) -> String {
         );
     }
     for t in ticks(0.0, top, 4.0) {
-        line(&mut out, &[(left, py(t)), (WIDTH - right, py(t))], "#e4e4e4", 1.0);
+        // The axis is there already.
+        if t > 0.0 {
+            line(&mut out, &[(left, py(t)), (WIDTH - right, py(t))], "#e4e4e4", 1.0);
+        }
         let _ = writeln!(
             out,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#333333\">{}</text>",

@@ -164,6 +164,8 @@ pub struct Elbo {
     pub slots: Slots,
     store: Store<f64>,
     kl: KlChoice,
+    /// How the noise of weights enters layers.
+    pub estimator: EstimatorChoice,
     graphs: HashMap<usize, (ElboGraph, Executable<f64>)>,
 }
 /// One evaluation.
@@ -192,7 +194,17 @@ impl Elbo {
         let prepared = batch.map(|b| Prepared::new(&program, b.size));
         let slots = Slots::new(&program, &program.guides[0], &bound.data.sizes, batch.map(|b| b.size));
         let store = Store::new(&program, &bound.data, prepared.as_ref());
-        Self { data: bound.data.clone(), program, guide: 0, prepared, slots, store, kl, graphs: HashMap::new() }
+        Self {
+            data: bound.data.clone(),
+            program,
+            guide: 0,
+            prepared,
+            slots,
+            store,
+            kl,
+            estimator: EstimatorChoice::Reparam,
+            graphs: HashMap::new(),
+        }
     }
     fn graph(&mut self, rows: Option<usize>) -> &mut (ElboGraph, Executable<f64>) {
         self.graphs.entry(rows.unwrap_or(0)).or_insert_with(|| {
@@ -203,7 +215,7 @@ impl Elbo {
                 sizes: &self.data.sizes,
                 batch: self.prepared.as_ref().zip(rows),
                 kl: self.kl,
-                estimator: EstimatorChoice::Reparam,
+                estimator: self.estimator,
                 anneal: false,
             };
             let graph = elbo::build(&spec, true).expect("it has a gradient");

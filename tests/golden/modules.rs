@@ -4,21 +4,26 @@ use bayesc::driver::{self, Compilation, Options};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+/// The path without `..`, as the file system finds it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
 /// Compiles `main` as the file `root/main.bayes` beside other files.
 fn compile(main: &str, files: &[(&str, &str)]) -> Compilation {
     let files: HashMap<PathBuf, String> =
         files.iter().map(|(name, text)| (Path::new("root").join(name), text.to_string())).collect();
     let mut loader = |path: &str, folder: Option<&Path>| {
-        let mut full = PathBuf::new();
-        for part in folder.unwrap_or(Path::new("root")).join(path).components() {
-            match part {
-                std::path::Component::ParentDir => {
-                    full.pop();
-                }
-                other => full.push(other),
-            }
-        }
-        let text = files.get(&full).ok_or_else(|| "there is no such file".to_string())?;
+        let full = folder.unwrap_or(Path::new("root")).join(path);
+        let text = files.get(&plain(&full)).ok_or_else(|| "there is no such file".to_string())?;
         Ok((path.to_string(), full, text.clone()))
     };
     driver::compile("main.bayes", Some(PathBuf::from("root/main.bayes")), main, &Options::default(), &mut loader)

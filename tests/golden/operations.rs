@@ -89,7 +89,7 @@ fn call(op: &str, attrs: &Json, has_bias: bool) -> Option<String> {
         "layer_norm" => "layer_norm(x, gamma, beta)".to_string(),
         "embedding" => "embedding(ids, table)".to_string(),
         "logdet_spd" => "logdet((a + transpose(a)) / 2)".to_string(),
-        "triangular_solve_lower" => "solve_triangular(l, b)".to_string(),
+        "triangular_solve_lower" => "solve_triangular(L, b)".to_string(),
         _ => return None,
     })
 }

@@ -114,7 +114,7 @@ pub fn program(choices: &[u16]) -> Random {
     let statements = 1 + w.tape.below(6);
     let mut sites = Vec::new();
     for _ in 0..statements {
-        let line = match w.tape.below(11) {
+        let line = match w.tape.below(12) {
             0..=3 => w.site(&mut sites),
             4 => w.deterministic(functions, ""),
             5 => w.deterministic(functions, "keep "),
@@ -123,6 +123,7 @@ pub fn program(choices: &[u16]) -> Random {
             8 if own_submodel => w.submodel(),
             9 => w.parameter(),
             10 => w.vector_site(&mut sites),
+            11 => w.walk(),
             _ => w.site(&mut sites),
         };
         writeln!(text, "  {line}").unwrap();
@@ -213,6 +214,17 @@ impl Writer<'_> {
         let width = self.expr(Scalar, Kind::Positive, 1, 0);
         self.variables.push(Variable { name: name.clone(), shape: Vector("N"), kind: Kind::Real });
         format!("{name} ~ slopes(x, {width})")
+    }
+
+    /// An array of sites that a loop fills.
+    fn walk(&mut self) -> String {
+        let name = self.name("w");
+        let (scale, drift) = (self.expr(Scalar, Kind::Positive, 1, 0), self.expr(Scalar, Kind::Real, 1, 0));
+        self.variables.push(Variable { name: name.clone(), shape: Vector("K"), kind: Kind::Real });
+        format!(
+            "{name}: real[K]\n  {name}[0] ~ Normal({drift}, 1)\n  for t in 1..K {{\n    \
+             {name}[t] ~ Normal(0.5 * {name}[t - 1] + {drift}, {scale})\n  }}"
+        )
     }
 
     /// A learnable constant.

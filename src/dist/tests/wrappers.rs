@@ -56,7 +56,7 @@ fn log_prob(make: &Make, xs: &[f64]) -> Vec<f64> {
 
 /// The integral of the density over its support, by its own bijector; about 1e-6 where the density has a kink.
 fn total(make: &Make) -> f64 {
-    let step = 1.0 / 512.0;
+    let step = 1.0 / 256.0;
     let us: Vec<f64> = (-20_480..=20_480).map(|i| f64::from(i) * step).collect();
     let mut g = Builder::new();
     let d = make(&mut g);
