@@ -156,7 +156,8 @@ pub fn failed(failure: Failure, sources: &Sources, shell: &mut Shell) -> Exit {
         Failure::Diagnostics(diagnostics) => {
             shell.report(&diagnostics, sources);
             // A guide or algorithm that only the command line names has no place in the program.
-            let named = |d: &Diagnostic| matches!(d.code, Code::E0605 | Code::E0703 | Code::E0707) && d.span().is_none();
+            let named =
+                |d: &Diagnostic| matches!(d.code, Code::E0605 | Code::E0703 | Code::E0707) && d.span().is_none();
             match Exit::of(&diagnostics) {
                 Exit::Program if diagnostics.iter().any(named) => Exit::CommandLine,
                 exit => exit,
