@@ -406,7 +406,7 @@ impl<'p> Checker<'p> {
         if let Some(data) = data {
             let value = self.push(ExprKind::Data(data), array.ty.clone(), name.span);
             let value = self.index_of(value, index, span)?;
-            self.observe_element(value, data, d.clone(), format!("{}", array.name), span)?;
+            self.observe_element(value, data, d.clone(), array.name.clone(), span)?;
         }
         self.write(id, role, Piece { region, what: What::Density { dist: d, forward }, span })
     }
@@ -774,7 +774,10 @@ impl<'p> Checker<'p> {
             _ => {
                 let e = match self.written(id, &region) {
                     Some(e) => e,
-                    None => self.lagged(id, region, span).ok_or(()).or_else(|()| Err(too_early(self)))?,
+                    None => match self.lagged(id, region, span) {
+                        Some(e) => e,
+                        None => return Err(too_early(self)),
+                    },
                 };
                 if rest.is_empty() { Ok(e) } else { self.index_of(e, rest, span) }
             }

@@ -141,10 +141,8 @@ impl<'p> Checker<'p> {
                         latents: own.iter().flat_map(|t| t.latents.clone()).collect(),
                         span: self.model.discrete[id].span,
                     };
-                    for list in [&mut joined.observations] {
-                        list.sort_unstable();
-                        list.dedup();
-                    }
+                    joined.observations.sort_unstable();
+                    joined.observations.dedup();
                     joined.sites.sort();
                     joined.sites.dedup();
                     joined.latents.sort();
@@ -272,10 +270,10 @@ impl<'p> Checker<'p> {
                 return Err(self.report(d));
             }
         };
-        found.ok_or(()).or_else(|()| {
+        found.ok_or_else(|| {
             let message = format!("how many values `{name}` has depends on data or on other sites");
             let help = "the bounds must be numbers or sizes, the same for all elements";
-            Err(self.error(Code::E0505, message, d.span(), "must be known to sum it out", help))
+            self.error(Code::E0505, message, d.span(), "must be known to sum it out", help)
         })
     }
 

@@ -615,12 +615,12 @@ impl<'p> Checker<'p> {
                 }
             }
         };
-        self.expect_quantity(statistic, name, args[0].1, span)
+        self.expect_quantity(statistic, name, args[0].1)
     }
     /// `mu`, `h1.weight`, `theta[3]`
-    fn expect_quantity(&mut self, statistic: Statistic, word: &str, e: &ast::Expr, span: Span) -> R<Term> {
+    fn expect_quantity(&mut self, statistic: Statistic, word: &str, e: &ast::Expr) -> R<Term> {
         let (base, indices): (&ast::Expr, &[Index]) = match &e.kind {
-            Syntax::Paren(inner) => return self.expect_quantity(statistic, word, inner, span),
+            Syntax::Paren(inner) => return self.expect_quantity(statistic, word, inner),
             Syntax::Index(base, indices) => (base, indices),
             _ => (e, &[]),
         };

@@ -350,18 +350,18 @@ impl<'p> Checker<'p> {
                     let message = format!("the initial value has shape {have}, the hole is {want}");
                     return Err(self.error(Code::E0307, message, e.span, "shapes differ", "give a number"));
                 }
-                if let Some(v) = self.const_value(value) {
-                    if !constraint.contains(v) {
-                        let need = param.support.words();
-                        let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
-                        return Err(self.error(
-                            Code::E0502,
-                            message,
-                            e.span,
-                            "this initial value",
-                            "start inside the range",
-                        ));
-                    }
+                if let Some(v) = self.const_value(value)
+                    && !constraint.contains(v)
+                {
+                    let need = param.support.words();
+                    let message = format!("`{}` of `{}` must be {need}, found {v}", param.name, row.name);
+                    return Err(self.error(
+                        Code::E0502,
+                        message,
+                        e.span,
+                        "this initial value",
+                        "start inside the range",
+                    ));
                 }
                 Some(value)
             }

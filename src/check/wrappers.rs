@@ -254,7 +254,7 @@ impl<'p> Checker<'p> {
                 let help = "the rest of a `Hurdle` is positive";
                 return Err(self.error(Code::E0510, message, base.span(), &label, help));
             }
-        } else if !from_zero && !(elem == Elem::Real && kind == SupportKind::GreaterThan) {
+        } else if !(from_zero || elem == Elem::Real && kind == SupportKind::GreaterThan) {
             let message = format!("`{name}` needs counts or numbers of 0 or more, `{}` has others", base.name());
             let label = format!("draws are {}", kind.words());
             let help = "`Hurdle(p, D)` takes only what is positive of D; a `Mixture` takes any families of one support";

@@ -1,8 +1,10 @@
 //! Wishart(df v, scale V): symmetric positive definite matrices of p rows, the distribution of v times a covariance
 //! estimated from normal vectors; and its inverse.
 //!
-//! With X = L L' and V = M M':  log_prob(X) = (v - p - 1) sum_i ln L_ii - |M^-1 L|^2 / 2 - v sum_i ln M_ii - v p/2 ln 2
-//! - lnGamma_p(v/2), v > p - 1.   InverseWishart(v, V) is the inverse of Wishart(v, V^-1).
+//! With X = L L' and V = M M', v > p - 1:
+//! log_prob(X) = (v - p - 1) sum_i ln L_ii - |M^-1 L|^2 / 2 - v sum_i ln M_ii - v p/2 ln 2 - lnGamma_p(v/2).
+//! InverseWishart(v, V) is the inverse of Wishart(v, V^-1).
+//!
 //! Draws: Bartlett's decomposition X = M A A' M', A lower triangular with A_ii^2 ~ ChiSquared(v - i + 1), i = 1..p, and
 //! normals below. Source: Anderson, An Introduction to Multivariate Statistical Analysis, 3rd ed., sec. 7.2 and 7.7.
 

@@ -387,7 +387,7 @@ model {
         mean: "loc (the mean direction)",
         variance: "1 - I_1(concentration) / I_0(concentration) (the circular variance)",
         curves: &[&[S(0.0), S(0.5)], &[S(0.0), S(2.0)], &[S(1.0), S(8.0)]],
-        range: (-3.1416, 3.1416),
+        range: (-std::f64::consts::PI, std::f64::consts::PI),
         program: r#"/// Directions of flight, in radians.
 data y: real[N] = [0.1, -0.4, 1.0, 0.6]
 
