@@ -27,18 +27,18 @@ pub const MAX_COMBINATIONS: i64 = 1_000_000;
 
 /// A term of the density.
 #[derive(Clone)]
-struct Term {
+pub(super) struct Term {
     /// Its log density [nats].
-    value: ExprId,
-    observations: Vec<usize>,
-    sites: Vec<SiteId>,
-    latents: Vec<DiscreteId>,
-    span: Span,
+    pub(super) value: ExprId,
+    pub(super) observations: Vec<usize>,
+    pub(super) sites: Vec<SiteId>,
+    pub(super) latents: Vec<DiscreteId>,
+    pub(super) span: Span,
 }
 
 /// Which entries of a latent's last dimension an expression uses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum View {
+pub(super) enum View {
     /// One entry; the dimension is gone.
     At(Size),
     /// `len` entries from `start`.
@@ -47,10 +47,10 @@ enum View {
 
 /// How an expression depends on a latent: entry by entry.
 #[derive(Clone, PartialEq, Debug)]
-struct Aligned {
+pub(super) struct Aligned {
     /// For each dimension of the latent, the dimension of the expression that runs with it; `None` when it is gone.
-    axes: Vec<Option<usize>>,
-    views: BTreeSet<View>,
+    pub(super) axes: Vec<Option<usize>>,
+    pub(super) views: BTreeSet<View>,
 }
 
 /// The operation that lets one element of a term depend on several elements of the latent.
@@ -60,11 +60,11 @@ struct Mixing {
 }
 
 /// What is known of the latent that goes now.
-struct Latent {
-    id: DiscreteId,
-    shape: Vec<Size>,
-    lower: Size,
-    count: Size,
+pub(super) struct Latent {
+    pub(super) id: DiscreteId,
+    pub(super) shape: Vec<Size>,
+    pub(super) lower: Size,
+    pub(super) count: Size,
 }
 
 impl<'p> Checker<'p> {
@@ -325,7 +325,7 @@ impl<'p> Checker<'p> {
 
     // --- small pieces of expressions ---------------------------------------------------------------------------
 
-    fn add_exprs(&mut self, a: ExprId, b: ExprId, span: Span) -> ExprId {
+    pub(super) fn add_exprs(&mut self, a: ExprId, b: ExprId, span: Span) -> ExprId {
         let shape = {
             let (x, y) = (&self.program.ty(a).shape, &self.program.ty(b).shape);
             self.broadcast(x, y).expect("terms of one latent go together")
@@ -337,10 +337,10 @@ impl<'p> Checker<'p> {
         };
         self.call_of(&builtins::elementwise::ADD, vec![a, b], Attrs::default(), Ty::new(elem, shape), span)
     }
-    fn sum_axes(&mut self, e: ExprId, axes: &[usize], span: Span) -> ExprId {
+    pub(super) fn sum_axes(&mut self, e: ExprId, axes: &[usize], span: Span) -> ExprId {
         self.reduced(&builtins::reduce::SUM, e, axes, span)
     }
-    fn reduced(&mut self, def: &'static builtins::FnDef, e: ExprId, axes: &[usize], span: Span) -> ExprId {
+    pub(super) fn reduced(&mut self, def: &'static builtins::FnDef, e: ExprId, axes: &[usize], span: Span) -> ExprId {
         if axes.is_empty() {
             return e;
         }
@@ -349,11 +349,11 @@ impl<'p> Checker<'p> {
         let attrs = Attrs { sizes: Vec::new(), ints: axes.iter().map(|&a| a as i64).collect() };
         self.call_of(def, vec![e], attrs, Ty::new(Elem::Real, kept), span)
     }
-    fn zeros_of(&mut self, shape: Vec<Size>, span: Span) -> ExprId {
+    pub(super) fn zeros_of(&mut self, shape: Vec<Size>, span: Span) -> ExprId {
         let attrs = Attrs { sizes: shape.clone(), ints: Vec::new() };
         self.call_of(&builtins::shape::ZEROS, Vec::new(), attrs, Ty::new(Elem::Real, shape), span)
     }
-    fn concat_of(&mut self, parts: Vec<ExprId>, span: Span) -> ExprId {
+    pub(super) fn concat_of(&mut self, parts: Vec<ExprId>, span: Span) -> ExprId {
         if let [only] = parts[..] {
             return only;
         }
@@ -363,14 +363,14 @@ impl<'p> Checker<'p> {
         shape[0] = rest.fold(shape[0].clone(), |a, b| a.add(&b).unwrap_or(a));
         self.call_of(&builtins::shape::CONCAT, parts, Attrs::default(), Ty::new(elem, shape), span)
     }
-    fn slice_first(&mut self, e: ExprId, start: Size, len: Size, span: Span) -> ExprId {
+    pub(super) fn slice_first(&mut self, e: ExprId, start: Size, len: Size, span: Span) -> ExprId {
         let ty = self.program.ty(e).clone();
         let mut shape = ty.shape.clone();
         shape[0] = len.clone();
         self.push(ExprKind::Index { base: e, indices: vec![Ix::Slice { start, len }] }, Ty::new(ty.elem, shape), span)
     }
     /// A draw of `lower + Categorical(logits)`, where `logits` has the values in its last dimension.
-    fn categorical(&mut self, logits: ExprId, lower: &Size, index: Vec<ExprId>, span: Span) -> ExprId {
+    pub(super) fn categorical(&mut self, logits: ExprId, lower: &Size, index: Vec<ExprId>, span: Span) -> ExprId {
         let mut shape = self.program.ty(logits).shape.clone();
         shape.pop();
         let dist = DistExpr::Row { def: DistId::CATEGORICAL_LOGITS, args: vec![logits], span };
@@ -378,7 +378,7 @@ impl<'p> Checker<'p> {
         let draw = self.push(ExprKind::Sample { dist: Box::new(dist), index }, ty, span);
         self.shifted(draw, lower, span)
     }
-    fn shifted(&mut self, e: ExprId, lower: &Size, span: Span) -> ExprId {
+    pub(super) fn shifted(&mut self, e: ExprId, lower: &Size, span: Span) -> ExprId {
         if lower.as_number() == Some(0) {
             return e;
         }
@@ -622,7 +622,14 @@ impl<'p> Checker<'p> {
 
     /// A term enumerated over `views` (the last one leads), with the latent's own dimensions behind and all others summed.
     /// Dimensions: one for each view, then those of the latent (thin ones of size 1).
-    fn potential(&mut self, latent: &Latent, term: &Term, aligned: &Aligned, views: &[View], span: Span) -> ExprId {
+    pub(super) fn potential(
+        &mut self,
+        latent: &Latent,
+        term: &Term,
+        aligned: &Aligned,
+        views: &[View],
+        span: Span,
+    ) -> ExprId {
         let mut e = term.value;
         for view in views {
             e = self.enumerated(latent, e, view, span);
@@ -665,174 +672,6 @@ impl<'p> Checker<'p> {
     }
 
     // --- chains -------------------------------------------------------------------------------------------------
-
-    fn chain_sum(&mut self, latent: &Latent, terms: &[Term], aligned: &[Aligned], span: Span, name: &str) -> R<ExprId> {
-        let rank = latent.shape.len();
-        let plates = latent.shape[..rank - 1].to_vec();
-        let steps = latent.shape[rank - 1].clone();
-        let before = steps.sub(&1.into()).unwrap_or_default();
-        let count = latent.count.clone();
-        let shape =
-            |lead: &[Size], tail: &[Size]| -> Vec<Size> { lead.iter().chain(&plates).chain(tail).cloned().collect() };
-        // [steps, plates…, values], and [steps - 1, plates…, values before, values after] or without steps.
-        let mut single: Option<ExprId> = None;
-        let mut pair: Option<ExprId> = None;
-        for (term, a) in terms.iter().zip(aligned) {
-            let views: Vec<View> = a.views.iter().cloned().collect();
-            match &views[..] {
-                [view] => {
-                    let (start, len) = match view {
-                        View::At(at) => (at.clone(), Size::from(1)),
-                        View::Part { start, len } => (start.clone(), len.clone()),
-                    };
-                    let e = self.potential(latent, term, a, &views, span);
-                    let mut full = vec![count.clone()];
-                    full.extend(plates.iter().cloned());
-                    full.push(len.clone());
-                    let e = self.stretched(e, &full);
-                    // values, plates, steps to steps, plates, values
-                    let mut order: Vec<usize> = vec![rank];
-                    order.extend(1..rank);
-                    order.push(0);
-                    let e = self.permuted(e, &order);
-                    let end = start.add(&len).unwrap_or_default();
-                    let behind = steps.sub(&end).unwrap_or_default();
-                    let mut parts = Vec::new();
-                    if start.as_number() != Some(0) {
-                        parts.push(self.zeros_of(shape(&[start], std::slice::from_ref(&count)), span));
-                    }
-                    parts.push(e);
-                    if self.fixed(&behind).as_number() != Some(0) {
-                        parts.push(self.zeros_of(shape(&[behind], std::slice::from_ref(&count)), span));
-                    }
-                    let e = self.concat_of(parts, span);
-                    single = Some(single.map_or(e, |s| self.add_exprs(s, e, span)));
-                }
-                [View::Part { start: a_start, len: a_len }, View::Part { start: b_start, len: b_len }]
-                    if a_start.as_number() == Some(0)
-                        && b_start.as_number() == Some(1)
-                        && self.agree(a_len, &before)
-                        && self.agree(b_len, &before) =>
-                {
-                    // The later element first, so that the earlier one leads.
-                    let order = [views[1].clone(), views[0].clone()];
-                    let e = self.potential(latent, term, a, &order, span);
-                    // before, after, plates, steps to steps, plates, before, after
-                    let mut order: Vec<usize> = vec![rank + 1];
-                    order.extend(2..rank + 1);
-                    order.extend([0, 1]);
-                    let e = self.permuted(e, &order);
-                    pair = Some(pair.map_or(e, |p| self.add_exprs(p, e, span)));
-                }
-                _ => {
-                    let d = Diagnostic::new(
-                        Code::E0505,
-                        format!("`{name}` is a chain whose elements depend on more than the one before"),
-                    )
-                    .label(term.span, "joins elements that are not neighbours")
-                    .label(span, "summed out by the forward algorithm")
-                    .help("let each element depend on the one before only, from the second to the last");
-                    return Err(self.report(d));
-                }
-            }
-        }
-        let (Some(single), Some(pair)) = (single, pair) else {
-            let d = Diagnostic::new(Code::E0505, format!("the elements of `{name}` cannot be summed out one by one"))
-                .label(span, "parts of it are used in different ways")
-                .help("use the whole array, or a chain from the second element to the last");
-            return Err(self.report(d));
-        };
-        let pair_full = shape(std::slice::from_ref(&before), &[count.clone(), count.clone()]);
-        let pair_varies = !self.program.ty(pair).shape[0].is_one();
-        let pair = match pair_varies {
-            true => self.stretched(pair, &pair_full),
-            // The same for all steps: every iteration sees it whole.
-            false => {
-                let own = self.program.ty(pair).shape[1..].to_vec();
-                let pair = self.reshaped(pair, own);
-                self.stretched(pair, &pair_full[1..])
-            }
-        };
-        let state = shape(&[], std::slice::from_ref(&count));
-        let values = plates.len();
-        let init = self.slice_first(single, Size::default(), 1.into(), span);
-        let init = self.reshaped(init, state.clone());
-        let later = self.slice_first(single, 1.into(), before.clone(), span);
-
-        // Forwards: alpha' = ln sum over the value before of exp(alpha + pair), plus what the step itself says.
-        let alpha = self.variable(Ty::new(Elem::Real, state.clone()), span);
-        let own = self.variable(Ty::new(Elem::Real, state.clone()), span);
-        let mut elements = vec![(own, later)];
-        let pair_ty = Ty::new(Elem::Real, pair_full[1..].to_vec());
-        let here = if pair_varies {
-            let var = self.variable(pair_ty.clone(), span);
-            elements.push((var, pair));
-            var
-        } else {
-            pair
-        };
-        let column = self.with_ones(alpha, values + 1, 1);
-        let joint = self.add_exprs(column, here, span);
-        let reached = self.reduced(&builtins::reduce::LOGSUMEXP, joint, &[values], span);
-        let next = self.add_exprs(reached, own, span);
-        let carry = Carry { var: alpha, init, next };
-        let forward = self.scan(before.clone(), false, elements, vec![carry], vec![next], span);
-        let all = Ty::new(Elem::Real, shape(std::slice::from_ref(&before), std::slice::from_ref(&count)));
-        let last =
-            self.push(ExprKind::Scan { scan: forward, port: Port::Last(0) }, Ty::new(Elem::Real, state.clone()), span);
-        let filtered = self.push(ExprKind::Scan { scan: forward, port: Port::Stacked(0) }, all.clone(), span);
-
-        // Backwards: the last element from its filtered probabilities, then each given the one after it.
-        let end = self.categorical(last, &Size::default(), Vec::new(), span);
-        let first = self.with_ones(init, 0, 1);
-        let joined = self.concat_of(vec![first, filtered], span);
-        let filtered = self.slice_first(joined, Size::default(), before.clone(), span);
-        let alpha = self.variable(Ty::new(Elem::Real, state.clone()), span);
-        let after = self.variable(Ty::new(Elem::Int, plates.clone()), span);
-        let mut elements = vec![(alpha, filtered)];
-        let here = if pair_varies {
-            let var = self.variable(pair_ty, span);
-            elements.push((var, pair));
-            var
-        } else {
-            pair
-        };
-        // Of the pairs, those that end in the value after.
-        let numbers = self.counting(&Size::default(), &count, span);
-        let wanted = self.with_ones(after, values, 2);
-        let chosen = {
-            let shape = shape(&[], &[Size::from(1), count.clone()]);
-            self.call_of(
-                &builtins::elementwise::EQ,
-                vec![wanted, numbers],
-                Attrs::default(),
-                Ty::new(Elem::Bool, shape),
-                span,
-            )
-        };
-        let zero = self.constant(0.0, Elem::Real, span);
-        let ended = self.call_of(
-            &builtins::elementwise::WHERE,
-            vec![chosen, here, zero],
-            Attrs::default(),
-            Ty::new(Elem::Real, pair_full[1..].to_vec()),
-            span,
-        );
-        let ended = self.sum_axes(ended, &[values + 1], span);
-        let logits = self.add_exprs(alpha, ended, span);
-        let draw = self.categorical(logits, &Size::default(), vec![alpha], span);
-        let carry = Carry { var: after, init: end, next: draw };
-        let backward = self.scan(before.clone(), true, elements, vec![carry], vec![draw], span);
-        let drawn = Ty::new(Elem::Int, shape(std::slice::from_ref(&before), &[]));
-        let drawn = self.push(ExprKind::Scan { scan: backward, port: Port::Stacked(0) }, drawn, span);
-        let end = self.with_ones(end, 0, 1);
-        let whole = self.concat_of(vec![drawn, end], span);
-        let mut order: Vec<usize> = (1..rank).collect();
-        order.push(0);
-        let whole = self.permuted(whole, &order);
-        self.model.discrete[latent.id].back = Some(self.shifted(whole, &latent.lower, span));
-        Ok(self.reduced(&builtins::reduce::LOGSUMEXP, last, &[values], span))
-    }
 }
 
 impl Latent {
