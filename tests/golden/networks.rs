@@ -127,23 +127,28 @@ fn the_held_out_log_likelihood_is_that_of_the_exact_model() {
 
 #[test]
 fn kernels_with_a_code_are_learned() {
-    let epochs = if slow() { 60 } else { 2 };
-    let c = example("hyper_conv.bayes", |t| with_epochs(t, epochs));
-    let fit = fit_with(&c, &RunOptions::default());
-    is_finite(&fit);
-    let accuracy = score(&fit, "labels", "accuracy");
+    let c = example("hyper_conv.bayes", |t| with_epochs(t, if slow() { 60 } else { 2 }));
     if !slow() {
+        let fit = fit_with(&c, &RunOptions::default());
+        is_finite(&fit);
+        let accuracy = score(&fit, "labels", "accuracy");
         assert!(accuracy > 0.3, "{accuracy} after two epochs");
         return;
     }
     let folder = examples();
     let mut none = |path: &str, _: Option<&std::path::Path>| Err(format!("`{path}` is not there"));
-    let plain =
-        bayesc::driver::compile("plain.bayes", Some(folder.join("plain.bayes")), PLAIN, &Default::default(), &mut none);
+    let plain = folder.join("plain.bayes");
+    let plain = bayesc::driver::compile("plain.bayes", Some(plain), PLAIN, &Default::default(), &mut none);
     assert!(!plain.diags.has_errors());
-    let plain = score(&fit_with(&plain, &RunOptions::default()), "labels", "accuracy");
-    println!("accuracy {accuracy}, independent kernels {plain}");
-    assert!(accuracy >= plain - 0.01, "{accuracy}, independent kernels {plain}");
+    // One image of the 360 is 0.3 points: the average over seeds is compared.
+    let average = |c: &bayesc::driver::Compilation| {
+        let of =
+            |seed| score(&fit_with(c, &RunOptions { seed: Some(seed), ..RunOptions::default() }), "labels", "accuracy");
+        mean(&(0..3).map(of).collect::<Vec<_>>())
+    };
+    let (coded, plain) = (average(&c), average(&plain));
+    println!("accuracy {coded}, independent kernels {plain}");
+    assert!(coded >= plain - 0.01, "{coded}, independent kernels {plain}");
 }
 
 #[test]
