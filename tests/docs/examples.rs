@@ -856,7 +856,7 @@ model {
         range: (0.0, 0.0),
         program: r#"/// Weeks until a relapse; who had none by the end counts with the probability of lasting longer.
 table = csv("data/leukemia_remission.csv")
-data weeks: real[N] in 0..   = table.weeks
+data weeks: real[N] in 0..   = table.time
 data treated: real[N]        = table.treated
 data relapse: int[N] in 0..2 = table.event
 
