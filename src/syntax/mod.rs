@@ -20,7 +20,7 @@ mod slips;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
-pub(in crate::syntax) mod roundtrip;
+pub(crate) mod roundtrip;
 
 pub use lexer::{Token, TokenKind, tokenize};
 pub use parse::{Fragment, is_incomplete, parse_expression, parse_module, parse_statement_or_item};
