@@ -276,7 +276,13 @@ impl<'p> Checker<'p> {
                 };
                 if start.is_none() && end.is_none() {
                     let message = "this range has no ends";
-                    return Err(self.error(Code::E0403, message, range.span, "everything lies in it", "give it an end"));
+                    return Err(self.error(
+                        Code::E0403,
+                        message,
+                        range.span,
+                        "everything lies in it",
+                        "give it an end",
+                    ));
                 }
                 let value = self.expect_side(x);
                 let mut end_of = |e: &Option<Box<ast::Expr>>| e.as_ref().map(|e| self.expect_side(e)).transpose();
@@ -333,7 +339,13 @@ impl<'p> Checker<'p> {
             if first.len() != other.len() || !first.iter().zip(other).all(|(a, b)| self.agree(a, b)) {
                 let shapes = format!("{} and {}", self.program.shape_text(first), self.program.shape_text(other));
                 let message = format!("the shapes {shapes} do not go together");
-                return Err(self.error(Code::E0301, message, span, "element by element", "compare arrays of one shape"));
+                return Err(self.error(
+                    Code::E0301,
+                    message,
+                    span,
+                    "element by element",
+                    "compare arrays of one shape",
+                ));
             }
         }
         Ok(())
@@ -402,7 +414,8 @@ impl<'p> Checker<'p> {
     }
     /// A quantity stands where a number is needed.
     fn no_statistic(&mut self, text: &str, span: Span) -> Reported {
-        let help = format!("compare a statistic of its draws: `mean({text})`, `sd({text})` or `quantile({text}, 0.95)`");
+        let help =
+            format!("compare a statistic of its draws: `mean({text})`, `sd({text})` or `quantile({text}, 0.95)`");
         let message = format!("`{text}` is not one number: it has a posterior");
         self.error(Code::E0205, message, span, "used as a number", &help)
     }
@@ -454,13 +467,7 @@ impl<'p> Checker<'p> {
         candidates.extend(self.reported_names());
         Err(self.unknown_in_expect(path, span, &candidates, "diagnostics"))
     }
-    fn unknown_in_expect(
-        &mut self,
-        path: &str,
-        span: Span,
-        candidates: &[String],
-        what: &str,
-    ) -> Reported {
+    fn unknown_in_expect(&mut self, path: &str, span: Span, candidates: &[String], what: &str) -> Reported {
         let d =
             Diagnostic::new(Code::E0201, format!("the fit has nothing called `{path}`")).label(span, "unknown name");
         let d = match nearest(path, candidates.iter().map(String::as_str)) {
@@ -498,7 +505,8 @@ impl<'p> Checker<'p> {
             names.extend(self.model.observations.iter().map(|o| format!("{}.{metric}", o.name)));
             return Err(self.unknown_in_expect(&path, span, &names, "quantities"));
         };
-        if self.program.evaluate.is_empty() {
+        let items = &self.modules.get(self.modules.root()).ast.items;
+        if !items.iter().any(|i| matches!(i.kind, ItemKind::Evaluate(_))) {
             let help = format!("add `evaluate {{ {observed} = … }}` with data that were not fitted");
             let message = format!("`{observed}.{metric}` needs held-out data");
             return Err(self.error(Code::E0805, message, span, "no `evaluate` block gives them", &help));
@@ -526,12 +534,7 @@ impl<'p> Checker<'p> {
         Ok(Term::Metric { observed: observed.to_string(), metric: metric.to_string() })
     }
 
-    fn expect_call(
-        &mut self,
-        callee: &ast::Expr,
-        args: &[(Option<&ast::Ident>, &ast::Expr)],
-        span: Span,
-    ) -> R<Term> {
+    fn expect_call(&mut self, callee: &ast::Expr, args: &[(Option<&ast::Ident>, &ast::Expr)], span: Span) -> R<Term> {
         let Some(name) = dotted(callee) else { return Err(self.not_a_number(callee)) };
         if STATISTICS.contains(&name.as_str()) {
             return self.expect_statistic(&name, args, span);
@@ -584,12 +587,7 @@ impl<'p> Checker<'p> {
         Ok(())
     }
 
-    fn expect_statistic(
-        &mut self,
-        name: &str,
-        args: &[(Option<&ast::Ident>, &ast::Expr)],
-        span: Span,
-    ) -> R<Term> {
+    fn expect_statistic(&mut self, name: &str, args: &[(Option<&ast::Ident>, &ast::Expr)], span: Span) -> R<Term> {
         let params: &[&str] = if name == "quantile" { &["x", "p"] } else { &["x"] };
         self.expect_arguments(name, args, params, span)?;
         let statistic = match name {
@@ -765,7 +763,8 @@ fn number(side: &Side) -> Option<f64> {
 
 /// The function of the terms, worked out where they are plain numbers.
 fn folded(function: &'static Function, args: Vec<Term>) -> Term {
-    let numbers: Option<Vec<f64>> = args.iter().map(|a| if let Term::Number(x) = a { Some(*x) } else { None }).collect();
+    let numbers: Option<Vec<f64>> =
+        args.iter().map(|a| if let Term::Number(x) = a { Some(*x) } else { None }).collect();
     match numbers {
         Some(numbers) => Term::Number((function.apply)(&numbers)),
         None => Term::Apply(function, args),

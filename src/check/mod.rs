@@ -87,6 +87,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         }
     }
     let has_model = fitted.is_some();
+    let mut generated = true;
     let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
@@ -108,7 +109,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             }
             ItemKind::Generate(block) if complete => {
                 cx.context = Context::Generate;
-                let _ = cx.body(block);
+                generated &= cx.body(block).is_ok();
                 cx.context = Context::Item;
             }
             _ => {}
@@ -118,8 +119,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         cx.unwritten_infer(options.infer.as_deref(), &options.settings);
     }
     cx.evaluate(items);
-    // A model with mistakes has sites that are not known: lines about them would only repeat it.
-    if complete || !has_model {
+    // What has mistakes leaves quantities unknown: lines about them would only repeat it.
+    if complete && generated {
         cx.expect(items, has_model);
     }
     if complete && has_model {

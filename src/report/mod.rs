@@ -15,6 +15,6 @@ pub mod summary;
 pub mod table;
 
 pub use fit::{
-    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource, NamedTensor, Precision,
-    Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
+    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource, NamedTensor,
+    Precision, Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
 };

@@ -19,7 +19,8 @@ pub(super) fn check(program: &Program, bound: &BoundData, labels: &SizeLabels, d
                     Position::At { index, span } => {
                         let n = size.evaluate(&|id| Some(bound.sizes[id])).and_then(|n| usize::try_from(n).ok());
                         if let Some(n) = n.filter(|n| index >= n) {
-                            let message = format!("the index {index} is outside `{text}`, which is {n} with these data");
+                            let message =
+                                format!("the index {index} is outside `{text}`, which is {n} with these data");
                             let last = n.saturating_sub(1);
                             diags.push(
                                 Diagnostic::new(Code::E0903, message)
