@@ -62,8 +62,8 @@ impl Test {
 pub struct Side {
     /// Its value.
     pub term: Term,
-    /// Its text in the canonical layout.
-    pub text: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A comparison of two numbers; none holds for NaN.
@@ -352,7 +352,7 @@ impl<'p> Checker<'p> {
     }
 
     fn expect_side(&mut self, e: &ast::Expr) -> R<Side> {
-        Ok(Side { term: self.expect_term(e)?, text: print_expr(e) })
+        Ok(Side { term: self.expect_term(e)?, span: e.span })
     }
 
     fn expect_term(&mut self, e: &ast::Expr) -> R<Term> {
