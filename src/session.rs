@@ -671,7 +671,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
-    fit.expect = expect::evaluate(&bound.program.expects, &fit);
+    fit.expect = expect::evaluate(&bound.program.expects, &bound.compilation.sources, &fit);
     Ok(fit)
 }
 

@@ -342,6 +342,46 @@ fn fits_that_are_not_there_are_3() {
 }
 
 #[test]
+fn a_broken_expectation_is_5_after_the_fit_is_written() {
+    let folder = project();
+    let with = |lines: &str| format!("{MODEL}expect {{\n{lines}\n}}\n");
+    let model = write(&folder, "e.bayes", with("  mean(mu) in 2..3\n  sd(mu) < 5"));
+    let ended = call(&["run", &model]).expect(0);
+    assert!(ended.out.ends_with("expect: all 2 lines hold\n"), "{}", ended.out);
+    assert_eq!(call(&["run", &model, "--quiet"]).expect(0).out, "");
+
+    let model = write(&folder, "e.bayes", with("  mean(mu) in 2..3\n  sd(mu) > 5\n  max_rhat < 1.01"));
+    let ended = call(&["run", &model]).expect(5);
+    assert!(ended.out.contains("expect: 1 of 3 hold\nbroken: `sd(mu) > 5`: sd(mu) is 0."), "{}", ended.out);
+    assert!(ended.out.contains("broken: `max_rhat < 1.01`: not available: svi has no R-hat"), "{}", ended.out);
+    assert!(ended.err.contains("2 of 3 lines do not hold"), "{}", ended.err);
+    let fit = at(&folder, "e.fit");
+    let stored: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("e.fit/summary.json")).unwrap()).unwrap();
+    assert_eq!(stored["expect"][0]["text"], "mean(mu) in 2..3");
+    assert_eq!(stored["expect"][0]["holds"], true);
+    assert_eq!(stored["expect"][0]["value"], stored["sites"]["mu"]["mean"]);
+    assert_eq!(stored["expect"][1]["value"], stored["sites"]["mu"]["sd"]);
+    assert_eq!((&stored["expect"][2]["holds"], &stored["expect"][2]["value"]), (&Value::Bool(false), &Value::Null));
+    for name in ["fit.json", "draws.safetensors", "params.safetensors", "trace.csv"] {
+        assert!(folder.path().join("e.fit").join(name).exists(), "{name}");
+    }
+    // The stored fit says the same.
+    assert_eq!(call(&["summary", &fit]).expect(0).out, ended.out);
+    let json = call(&["summary", &fit, "--format", "json"]).expect(0).json();
+    assert_eq!(json["summary"], stored);
+
+    let json = call(&["run", &model, "--format", "json"]).expect(5).json();
+    assert_eq!((&json["exit_code"], &json["summary"]["expect"]), (&Value::from(5), &stored["expect"]));
+    let quiet = call(&["run", &model, "--quiet"]).expect(5);
+    assert!(quiet.out.is_empty() && quiet.err.contains("broken: `sd(mu) > 5`: sd(mu) is 0."), "{}", quiet.err);
+    // What the checker knows is no matter of the fit.
+    let model = write(&folder, "w.bayes", with("  mean(nu) > 5"));
+    assert!(call(&["run", &model]).expect(1).err.contains("there is `mu`"));
+    assert!(!folder.path().join("w.fit").exists());
+}
+
+#[test]
 fn inference_that_fails_is_4_and_names_the_site() {
     let folder = project();
     let text = MODEL.replace("Normal(mu, 1)", "Normal(log(mu - 1000), 1)");

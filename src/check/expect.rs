@@ -62,8 +62,8 @@ impl Test {
 pub struct Side {
     /// Its value.
     pub term: Term,
-    /// Its text in the canonical layout.
-    pub text: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// A comparison of two numbers; none holds for NaN.
@@ -352,7 +352,7 @@ impl<'p> Checker<'p> {
     }
 
     fn expect_side(&mut self, e: &ast::Expr) -> R<Side> {
-        Ok(Side { term: self.expect_term(e)?, text: print_expr(e) })
+        Ok(Side { term: self.expect_term(e)?, span: e.span })
     }
 
     fn expect_term(&mut self, e: &ast::Expr) -> R<Term> {
@@ -505,7 +505,8 @@ impl<'p> Checker<'p> {
             names.extend(self.model.observations.iter().map(|o| format!("{}.{metric}", o.name)));
             return Err(self.unknown_in_expect(&path, span, &names, "quantities"));
         };
-        if self.program.evaluate.is_empty() {
+        let items = &self.modules.get(self.modules.root()).ast.items;
+        if !items.iter().any(|i| matches!(i.kind, ItemKind::Evaluate(_))) {
             let help = format!("add `evaluate {{ {observed} = … }}` with data that were not fitted");
             let message = format!("`{observed}.{metric}` needs held-out data");
             return Err(self.error(Code::E0805, message, span, "no `evaluate` block gives them", &help));

@@ -94,6 +94,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
     }
     let has_model = fitted.is_some();
     cx.complete = complete;
+    let mut generated = true;
     let target = infer_that_runs(items, options.infer.as_deref());
     for item in items {
         match &item.kind {
@@ -115,7 +116,7 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
             }
             ItemKind::Generate(block) if complete => {
                 cx.context = Context::Generate;
-                let _ = cx.body(block);
+                generated &= cx.body(block).is_ok();
                 cx.context = Context::Item;
             }
             _ => {}
@@ -125,8 +126,8 @@ pub fn check(modules: &Modules, options: &Options, diags: &mut Diagnostics) -> P
         cx.unwritten_infer(options.infer.as_deref(), &options.settings);
     }
     cx.evaluate(items);
-    // A model with mistakes has sites that are not known: lines about them would only repeat it.
-    if complete || !has_model {
+    // What has mistakes leaves quantities unknown: lines about them would only repeat it.
+    if complete && generated {
         cx.expect(items, has_model);
     }
     if complete && has_model {

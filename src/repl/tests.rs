@@ -222,6 +222,16 @@ fn every_example_loads_and_saves_the_same_model() {
 }
 
 #[test]
+fn a_fit_says_which_expectations_are_broken() {
+    let script = "mu ~ Normal(0, 1)\ninfer svi { steps = 20, draws = 50 }\n\
+                  expect { mean(mu) > 1000, mean(mu) < 1000 }\n:fit\n";
+    let text = results(script);
+    assert!(text.contains("expect: 1 of 2 hold\nbroken: `mean(mu) > 1000`: mean(mu) is "), "{text}");
+    let holds = results(&script.replace("mean(mu) > 1000, ", ""));
+    assert!(!holds.contains("expect:"), "{holds}");
+}
+
+#[test]
 fn a_fit_turns_the_view_to_the_posterior() {
     let script = "mu ~ Normal(0, 5)\ny: real[4] ~ Normal(mu, 1)\n:observe y = [9, 10, 11, 10]\n\
                   infer svi { steps = 2000, optimizer = adam(5e-2) }\n:fit\n:summary mu\n:prior\n:summary mu\n";

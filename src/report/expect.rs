@@ -6,10 +6,23 @@ use super::fit::{Expectation, Fit, Quantity};
 use super::numbers::significant;
 use super::statistics;
 use crate::check::expect::{Comparison, Expect, Position, Side, Statistic, Term, Test};
+use crate::source::{Sources, Span};
 
-/// Evaluates every line, in their order.
-pub fn evaluate(expects: &[Expect], fit: &Fit) -> Vec<Expectation> {
-    expects.iter().map(|line| outcome(line, fit)).collect()
+/// Evaluates every line, in their order; `sources` has their text.
+pub fn evaluate(expects: &[Expect], sources: &Sources, fit: &Fit) -> Vec<Expectation> {
+    expects.iter().map(|line| outcome(line, sources, fit)).collect()
+}
+
+/// A number with five digits, without zeros at its end.
+fn short(x: f64) -> String {
+    let text = significant(x, 5);
+    let plain = text.contains('.') && !text.contains('e');
+    if plain { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+/// What stands at a place, in one line.
+fn written(sources: &Sources, span: Span) -> String {
+    sources.file(span.file).text[span.range()].split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A number, or an array of numbers.
@@ -30,19 +43,19 @@ impl Value {
     }
 }
 
-fn outcome(line: &Expect, fit: &Fit) -> Expectation {
+fn outcome(line: &Expect, sources: &Sources, fit: &Fit) -> Expectation {
     let sides = line.test.sides();
     let values: Result<Vec<Value>, String> = sides.iter().map(|s| value(&s.term, fit)).collect();
     match values {
-        Ok(values) => judge(line, &sides, &values),
+        Ok(values) => judge(line, sources, &sides, &values),
         Err(why) => {
             let message = Some(format!("not available: {why}"));
-            Expectation { text: line.text.clone(), holds: false, value: None, element: None, message }
+            Expectation { text: written(sources, line.span), holds: false, value: None, element: None, message }
         }
     }
 }
 
-fn judge(line: &Expect, sides: &[&Side], values: &[Value]) -> Expectation {
+fn judge(line: &Expect, sources: &Sources, sides: &[&Side], values: &[Value]) -> Expectation {
     let names = values.iter().find_map(|v| v.names.as_deref());
     let count = names.map_or(1, <[String]>::len);
     let at = |element: usize| -> Vec<f64> { values.iter().map(|v| v.at(element)).collect() };
@@ -60,12 +73,12 @@ fn judge(line: &Expect, sides: &[&Side], values: &[Value]) -> Expectation {
     let element = names.map(|names| names[worst].clone());
     let message = (broken > 0).then(|| {
         // Rounded so far only that one sees why it is broken.
-        let rounded: Vec<String> = numbers.iter().map(|&x| significant(x, 5)).collect();
+        let rounded: Vec<String> = numbers.iter().map(|&x| short(x)).collect();
         let parsed: Vec<f64> = rounded.iter().map(|t| t.parse().unwrap_or(f64::NAN)).collect();
         let texts = if holds(&line.test, &parsed) { numbers.iter().map(f64::to_string).collect() } else { rounded };
         let parts: Vec<String> = (sides.iter().zip(&texts))
             .filter(|(side, _)| !matches!(side.term, Term::Number(_)))
-            .map(|(side, text)| format!("{} is {text}", side.text))
+            .map(|(side, text)| format!("{} is {text}", written(sources, side.span)))
             .collect();
         let mut message = parts.join(", ");
         if let Some(element) = &element {
@@ -77,7 +90,7 @@ fn judge(line: &Expect, sides: &[&Side], values: &[Value]) -> Expectation {
         message
     });
     let value = Some(numbers[shown]).filter(|x| x.is_finite());
-    Expectation { text: line.text.clone(), holds: broken == 0, value, element, message }
+    Expectation { text: written(sources, line.span), holds: broken == 0, value, element, message }
 }
 
 /// Whether the test holds for the values of its sides; never with NaN among them.
@@ -257,7 +270,7 @@ evaluate { y = [1, 2] }
         let text = format!("{PROGRAM}expect {{\n{lines}\n}}\n");
         let c = compile("m.bayes", None, &text, &Default::default(), &mut |_, _| Err("no files".into()));
         assert!(!c.diags.has_errors(), "{lines}: {:?}", c.diags.iter().map(|d| &d.message).collect::<Vec<_>>());
-        evaluate(&c.program.expects, fit)
+        evaluate(&c.program.expects, &c.sources, fit)
     }
     #[track_caller]
     fn one(line: &str) -> Expectation {

@@ -343,7 +343,9 @@ impl<'a> Reader<'a> {
         let open = self.at;
         let is_call = open > 0 && self.kind(open) == Some(TokenKind::LParen) && {
             let before = self.tokens[..open].iter().rposition(|t| !t.kind.is_trivia());
-            before.is_some_and(|b| self.tokens[b].kind.ends_operand() && !self.keyword[b])
+            // What begins a line continues nothing.
+            let beside = |b: usize| self.tokens[b..open].iter().all(|t| t.kind != TokenKind::Newline);
+            before.is_some_and(|b| self.tokens[b].kind.ends_operand() && !self.keyword[b] && beside(b))
         };
         self.at += 1;
         let mut group = Group { open, entries: Vec::new(), closing: Vec::new(), close: open, comma: false };
