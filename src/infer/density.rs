@@ -67,7 +67,7 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
     let slots = Slots::default();
     let source = match space {
         Space::Unconstrained(noncentered) => SiteSource::Free { noncentered: noncentered.clone() },
-        Space::Constrained => SiteSource::Given { guide: usize::MAX, resampled: Vec::new() },
+        Space::Constrained => SiteSource::Given { guide: None, resampled: Vec::new() },
     };
     let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, source);
     lo.draw_all();

@@ -25,8 +25,8 @@ pub struct Predictive<'p> {
     pub bound: &'p BoundData,
     /// The sizes that have changed since the fit.
     pub resampled: Vec<SizeId>,
-    /// The guide of the fit.
-    pub guide: usize,
+    /// The guide of the fit; `None` where a sampler made the draws and no guide was trained.
+    pub guide: Option<usize>,
     /// The trainable parameters.
     pub slots: &'p Slots,
 }
@@ -58,7 +58,7 @@ impl<'p> Predictive<'p> {
             if !s.ty.shape.iter().any(|d| self.resampled.iter().any(|&r| d.mentions(r))) {
                 continue;
             }
-            if let Some(dist) = lo.amortized(self.guide, id) {
+            if let Some(dist) = self.guide.and_then(|guide| lo.amortized(guide, id)) {
                 sites.push(id);
                 self.leaves(dist.args(), &mut |kind| {
                     if let ExprKind::Data(data) = kind {
@@ -135,7 +135,7 @@ impl<'p> Predictive<'p> {
             .sites
             .iter_enumerated()
             .filter(|(_, s)| s.ty.shape.iter().any(|d| self.resampled.iter().any(|&r| d.mentions(r))))
-            .filter(|(id, _)| lo.amortized(self.guide, *id).is_none())
+            .filter(|(id, _)| self.guide.and_then(|guide| lo.amortized(guide, *id)).is_none())
             .map(|(_, s)| s.name.clone())
             .collect()
     }

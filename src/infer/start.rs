@@ -15,6 +15,8 @@ use std::collections::HashMap;
 
 /// Draws from the prior from which its spread is found.
 const PRIOR_DRAWS: u64 = 200;
+/// A site with more elements than this takes fewer draws: its spread is that of all elements together.
+const MANY: usize = 10_000;
 /// The part of the prior's spread that a guide starts with.
 const SHARE: f64 = 0.1;
 /// Half the distance of the quartiles of a normal, in standard deviations.
@@ -144,6 +146,14 @@ fn prior_spreads(
         return result;
     }
     let mut lo = Lowering::new(program, slots, bound.sizes.clone(), None, SiteSource::Prior);
+    let count = |lo: &Lowering<'_>, site: SiteId| lo.shape(&lo.model.sites[site].ty.shape).count();
+    let (large, small): (Vec<SiteId>, Vec<SiteId>) = sites.iter().partition(|&&site| count(&lo, site) > MANY);
+    if !large.is_empty() && !small.is_empty() {
+        result = prior_spreads(program, slots, bound, &small, key);
+        result.extend(prior_spreads(program, slots, bound, &large, key));
+        return result;
+    }
+    let n_draws = if large.is_empty() { PRIOR_DRAWS } else { 2 };
     for &site in sites {
         let value = lo.site_value(site);
         let d = &lo.model.sites[site].dist;
@@ -169,14 +179,14 @@ fn prior_spreads(
         }
     }
     let mut draws: Vec<Vec<f64>> = vec![Vec::new(); sites.len()];
-    for i in 0..PRIOR_DRAWS {
+    for i in 0..n_draws {
         exe.run(&[], key.fold_in(i));
         for (k, all) in draws.iter_mut().enumerate() {
             all.extend(exe.output(k));
         }
     }
     for (&site, mut all) in sites.iter().zip(draws) {
-        let count = all.len() / PRIOR_DRAWS as usize;
+        let count = all.len() / n_draws as usize;
         all.retain(|x| x.is_finite());
         all.sort_by(f64::total_cmp);
         let spread = if all.len() < 8 {

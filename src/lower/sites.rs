@@ -17,8 +17,8 @@ pub enum SiteSource {
     /// Inputs, one for each site, except sites that have rows of `resampled` sizes: those are drawn by the guide when it
     /// is amortized there, otherwise from their prior given the other sites.
     Given {
-        /// The guide that may be amortized.
-        guide: usize,
+        /// The guide that may be amortized, if one was trained.
+        guide: Option<usize>,
         /// The sizes that have changed since the fit.
         resampled: Vec<crate::check::size::SizeId>,
     },
@@ -83,7 +83,7 @@ impl<'p> Lowering<'p> {
                     let (name, shape) = (s.name.clone(), self.shape(&s.ty.shape));
                     self.g.input(name, shape, DType::Real, InputKind::Batch)
                 } else {
-                    match self.amortized(guide, site) {
+                    match guide.and_then(|guide| self.amortized(guide, site)) {
                         Some(dist) => {
                             let dist = self.dist(&dist, Mode::Live);
                             let shape = self.shape(&self.model.sites[site].ty.shape);

@@ -87,7 +87,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     fit.notes.extend(chosen.notes.iter().cloned());
     if let Some((held_out, resampled)) = &bound.held_out {
         let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: chosen.guide, slots: &slots };
+            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: None, slots: &slots };
         fit.notes.extend(predictive.notes(SCORE_DRAWS));
         let posterior = draws_of_sites(&quantities, SCORE_DRAWS);
         let sites: Vec<&Quantity> = posterior.iter().collect();
