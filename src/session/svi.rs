@@ -61,8 +61,13 @@ where
     fit.diagnostics.pareto_k = result.pareto_k;
     fit.stop_reason = result.stop;
     if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: Some(chosen.guide), slots: &slots };
+        let predictive = Predictive {
+            program,
+            bound: held_out,
+            resampled: resampled.clone(),
+            guide: Some(chosen.guide),
+            slots: &slots,
+        };
         let n = settings.draws.min(SCORE_DRAWS);
         fit.notes.extend(predictive.notes(n));
         let posterior = draws_of_sites(&quantities, n);

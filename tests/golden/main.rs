@@ -13,6 +13,7 @@ mod discrete;
 mod divergence;
 mod eight_schools;
 mod estimators;
+mod exact;
 mod families;
 mod functions;
 mod held_out;
