@@ -375,6 +375,10 @@ fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
                 let dim = lo.shape(&program.ty(args[1]).shape)[0];
                 add(&mut lo, args[0], dim);
             }
+            ExprKind::Call { def, args, attrs } if def.name == "segment_sum" => {
+                let dim = lo.size(&attrs.sizes[0]);
+                add(&mut lo, args[1], dim);
+            }
             ExprKind::Call { def, args, attrs } if def.name == "one_hot" => {
                 let dim = lo.size(&attrs.sizes[0]);
                 add(&mut lo, args[0], dim);

@@ -80,6 +80,20 @@ fn permute(cx: &mut CallCx<'_, '_>) -> Checked {
     let shape = order.iter().map(|&i| ty.shape[i as usize].clone()).collect();
     Ok(Typed { ty: Ty::new(ty.elem, shape), args: vec![x], attrs: Attrs { sizes: Vec::new(), ints: order } })
 }
+fn segment_sum(cx: &mut CallCx<'_, '_>) -> Checked {
+    let (x, index) = (cx.array(0)?, cx.array(1)?);
+    let (ty, at) = (cx.ty(x), cx.ty(index));
+    if at.elem != Elem::Int {
+        return Err(cx.elem_error(1, "ints"));
+    }
+    if ty.shape.is_empty() || at.shape.len() != 1 || !cx.agree(&ty.shape[0], &at.shape[0]) {
+        return Err(cx.shapes_error("cannot group", &[x, index], "give one group for each row of the first argument"));
+    }
+    let n = cx.size(2)?;
+    let shape = std::iter::once(n.clone()).chain(ty.shape[1..].iter().cloned()).collect();
+    let attrs = Attrs { sizes: vec![n], ints: Vec::new() };
+    Ok(Typed { ty: Ty::new(Elem::Real, shape), args: vec![x, index], attrs })
+}
 fn common_elem(a: Elem, b: Elem) -> Elem {
     match (a, b) {
         (a, b) if a == b => a,
@@ -196,6 +210,9 @@ rows! {
     ONE_HOT "one_hot" "one_hot(x, K)" [req("x"), req("classes")] one_hot, Leading,
         |g, a, at| { let one = g.full(1.0, g.shape(a[0])); g.place(one, a[0], at.sizes[0]) },
         "1 at the position that x gives, 0 elsewhere.";
+    SEGMENT_SUM "segment_sum" "segment_sum(x, group, G)" [req("x"), req("group"), req("groups")] segment_sum, Mixes,
+        |g, a, at| { let x = g.to_real(a[0]); g.scatter_add(x, a[1], at.sizes[0]) },
+        "The sum of the rows of x that belong to each of G groups.";
     FLATTEN "flatten" "flatten(x)" [req("x")] flatten, Leading,
         |g, a, at| g.reshape(a[0], at.sizes.clone()), "All dimensions but the first joined into one.";
     STOP_GRADIENT "stop_gradient" "stop_gradient(x)" [req("x")] sizes_of, Elementwise,

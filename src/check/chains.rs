@@ -1,6 +1,6 @@
 //! Chains of discrete latents: the forward algorithm, and draws backwards.
 
-use super::checker::{Checker, R};
+use super::checker::{Checker, R, Reported};
 use super::discrete::{Aligned, Latent, Term, View};
 use super::size::Size;
 use super::typed::*;
@@ -10,6 +10,14 @@ use crate::source::Span;
 use crate::syntax::ast::Elem;
 
 impl<'p> Checker<'p> {
+    fn not_a_chain(&mut self, name: &str, term: Span, span: Span) -> Reported {
+        let message = format!("`{name}` is a chain whose elements depend on more than the one before");
+        let d = Diagnostic::new(Code::E0505, message)
+            .label(term, "joins elements that are not neighbours")
+            .label(span, "summed out by the forward algorithm")
+            .help("let each element depend on the one before only, from the second to the last");
+        self.report(d)
+    }
     pub(super) fn chain_sum(
         &mut self,
         latent: &Latent,
@@ -34,6 +42,7 @@ impl<'p> Checker<'p> {
                 [view] => {
                     let (start, len) = match view {
                         View::At(at) => (at.clone(), Size::from(1)),
+                        View::Group(_) => return Err(self.not_a_chain(name, term.span, span)),
                         View::Part { start, len } => (start.clone(), len.clone()),
                     };
                     let e = self.potential(latent, term, a, &views, span);
@@ -75,16 +84,7 @@ impl<'p> Checker<'p> {
                     let e = self.permuted(e, &order);
                     pair = Some(pair.map_or(e, |p| self.add_exprs(p, e, span)));
                 }
-                _ => {
-                    let d = Diagnostic::new(
-                        Code::E0505,
-                        format!("`{name}` is a chain whose elements depend on more than the one before"),
-                    )
-                    .label(term.span, "joins elements that are not neighbours")
-                    .label(span, "summed out by the forward algorithm")
-                    .help("let each element depend on the one before only, from the second to the last");
-                    return Err(self.report(d));
-                }
+                _ => return Err(self.not_a_chain(name, term.span, span)),
             }
         }
         let (Some(single), Some(pair)) = (single, pair) else {

@@ -43,6 +43,8 @@ pub(super) enum View {
     At(Size),
     /// `len` entries from `start`.
     Part { start: Size, len: Size },
+    /// The entries that an index array names: several rows of a term may belong to one element.
+    Group(ExprId),
 }
 
 /// How an expression depends on a latent: entry by entry.
@@ -315,7 +317,8 @@ impl<'p> Checker<'p> {
             }
         }
         let whole = View::Part { start: Size::default(), len: latent.shape[latent.shape.len() - 1].clone() };
-        if aligned.iter().all(|a| a.views.iter().all(|v| *v == whole)) {
+        let grouped = |a: &Aligned| a.views.len() == 1 && matches!(a.views.first(), Some(View::Group(_)));
+        if aligned.iter().all(|a| grouped(a) || a.views.iter().all(|v| *v == whole)) {
             let value = self.rows_sum(&latent, terms, &aligned, d.span)?;
             return Ok((value, format!("enumeration of {values} values for each element")));
         }
@@ -417,6 +420,14 @@ impl<'p> Checker<'p> {
             return Some((view, (0..rank).map(Some).collect()));
         }
         let ExprKind::Index { base, indices } = &self.program.exprs[e].kind else { return None };
+        if rank == 1
+            && is_latent(*base)
+            && let [Ix::Gather(index)] = indices[..]
+            && self.program.ty(index).shape.len() == 1
+            && !self.uses_discrete(index)
+        {
+            return Some((View::Group(index), vec![Some(0)]));
+        }
         // A slice of a slice is a slice.
         let (inner, axes) = self.view_of(*base, latent)?;
         let View::Part { start: from, len: have } = inner else { return None };
@@ -658,7 +669,18 @@ impl<'p> Checker<'p> {
         let mut total: Option<ExprId> = None;
         for (term, a) in terms.iter().zip(aligned) {
             let views: Vec<View> = a.views.iter().cloned().collect();
-            let e = self.potential(latent, term, a, &views, span);
+            let mut e = self.potential(latent, term, a, &views, span);
+            if let [View::Group(index)] = views[..] {
+                // Rows of one element add up.
+                let rows = self.program.ty(index).shape[0].clone();
+                let e_rows = self.stretched(e, &[latent.count.clone(), rows]);
+                let by_rows = self.permuted(e_rows, &[1, 0]);
+                let elements = latent.shape[0].clone();
+                let ty = Ty::new(Elem::Real, vec![elements.clone(), latent.count.clone()]);
+                let attrs = Attrs { sizes: vec![elements], ints: Vec::new() };
+                let sums = self.call_of(&builtins::shape::SEGMENT_SUM, vec![by_rows, index], attrs, ty, span);
+                e = self.permuted(sums, &[1, 0]);
+            }
             total = Some(total.map_or(e, |t| self.add_exprs(t, e, span)));
         }
         let total = total.expect("its prior depends on it");

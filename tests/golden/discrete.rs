@@ -222,3 +222,25 @@ fn held_out_rows_are_scored_with_their_labels_summed_out() {
     let want = -(density(3.0).ln() + density(0.5).ln()) / 2.0;
     assert_close(fit.evaluation[0].1.get("nll").expect("scored"), want, 1e-6, "held-out NLL");
 }
+
+#[test]
+fn rows_that_share_a_label_are_gathered() {
+    // Three raters, two items: the label of an item is that of all its rows.
+    let data = "data item: int[5] in 0..2 = [0, 1, 0, 1, 1]\ndata rater: int[5] in 0..3 = [0, 0, 1, 1, 2]\ndata label: int[5] in 0..2 = [0, 1, 1, 1, 0]\n";
+    let head = "model {\n w ~ Normal(0, 1)\n T: real[3, 2, 2] ~ Normal(0, 1)\n";
+    let summed =
+        format!("{data}{head} z: int[2] ~ Bernoulli(logits = w)\n label ~ Categorical(logits = T[rater, z[item]])\n}}");
+    let mut written = format!("{data}{head}");
+    let (items, raters, labels) = ([0, 1, 0, 1, 1], [0, 0, 1, 1, 2], [0, 1, 1, 1, 0]);
+    for i in 0..2 {
+        let at = |z: usize| {
+            let rows = (0..5).filter(|&n| items[n] == i);
+            let terms: Vec<String> =
+                rows.map(|n| format!("log_softmax(T[{}, {z}])[{}]", raters[n], labels[n])).collect();
+            terms.join(" + ")
+        };
+        written += &format!(" factor logsumexp([log(1 - sigmoid(w)) + {}, log(sigmoid(w)) + {}])\n", at(0), at(1));
+    }
+    written += "}";
+    assert_same(&summed, &written);
+}

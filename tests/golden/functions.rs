@@ -112,6 +112,7 @@ fn table() -> Vec<(String, f64)> {
     add("where(any(x > 2) and not all(x > 1), x[0], 0)", 0.3);
     add("x[argmax(x)] + 3 * x[argmin(x)]", 2.4 + 0.15);
     add("dot(w, cumsum(x))", running(&X));
+    add("dot(w[..3], segment_sum(x[..4], [1, 0, 1, 2], 3))", X[1] - 2.0 * (X[0] + X[2]) + 0.5 * X[3]);
     add("dot(w, reverse_cumsum(x))", {
         let mut back = 0.0;
         let mut sums = [0.0; 6];
