@@ -670,7 +670,7 @@ impl<'p> Checker<'p> {
             }
         }
     }
-    fn is_written(&self, id: usize, region: &[Dim]) -> bool {
+    pub(super) fn is_written(&self, id: usize, region: &[Dim]) -> bool {
         self.arrays[id].pieces.iter().chain(self.pending(id)).any(|p| self.holds(&p.region, region))
     }
     /// Whether the piece of region `piece` contains the single element `region`.

@@ -131,8 +131,7 @@ impl<'p> Checker<'p> {
         });
         let mut failed = false;
         for id in order {
-            let (own, others): (Vec<Term>, Vec<Term>) =
-                terms.into_iter().partition(|t| self.reaches(t.value, id, &mut HashMap::new()));
+            let (own, others): (Vec<Term>, Vec<Term>) = terms.into_iter().partition(|t| self.reaches(t.value, id));
             terms = others;
             match self.eliminate(id, &own) {
                 Ok((value, how)) => {
@@ -165,27 +164,10 @@ impl<'p> Checker<'p> {
     }
 
     fn uses_discrete(&self, e: ExprId) -> bool {
-        let mut stack = vec![e];
-        let mut seen = std::collections::HashSet::new();
-        while let Some(e) = stack.pop() {
-            if !seen.insert(e) {
-                continue;
-            }
-            if matches!(self.program.exprs[e].kind, ExprKind::Discrete(_)) {
-                return true;
-            }
-            stack.extend(self.program.operands(e));
-        }
-        false
+        self.program.reads(e, |_, kind| matches!(kind, ExprKind::Discrete(_)))
     }
-    fn reaches(&self, e: ExprId, id: DiscreteId, memo: &mut HashMap<ExprId, bool>) -> bool {
-        if let Some(&known) = memo.get(&e) {
-            return known;
-        }
-        let found = matches!(self.program.exprs[e].kind, ExprKind::Discrete(d) if d == id)
-            || self.program.operands(e).into_iter().any(|o| self.reaches(o, id, memo));
-        memo.insert(e, found);
-        found
+    fn reaches(&self, e: ExprId, id: DiscreteId) -> bool {
+        self.program.reads(e, |_, kind| matches!(kind, ExprKind::Discrete(d) if *d == id))
     }
 
     /// The log density of `value ~ dist`; one for each part that a loop has joined.

@@ -376,15 +376,8 @@ impl<'p> Checker<'p> {
                     .map(|k| (k, p.region.clone()))
             });
             let written = match write {
-                Some((k, write)) if k >= 1 => (1..=k).all(|k| {
-                    self.before_first(&frame, &write, k).is_some_and(|first| {
-                        self.arrays[array]
-                            .pieces
-                            .iter()
-                            .chain(self.pending(array))
-                            .any(|p| self.element_held(&p.region, &first))
-                    })
-                }),
+                Some((k, write)) if k >= 1 => (1..=k)
+                    .all(|k| self.before_first(&frame, &write, k).is_some_and(|first| self.is_written(array, &first))),
                 _ => false,
             };
             if !written {
@@ -550,18 +543,6 @@ impl<'p> Checker<'p> {
             self.model.loops.push((frame.span, how));
         }
         Ok(())
-    }
-    /// Whether a written region contains the element, which may be an entry of an array's only known part.
-    fn element_held(&self, piece: &[Dim], element: &[Dim]) -> bool {
-        piece.len() == element.len()
-            && piece.iter().zip(element).all(|(p, e)| match (p, e) {
-                (Dim::Part { start, len }, Dim::At(at)) => {
-                    let inside = |s: Option<Size>| s.and_then(|s| self.fixed(&s).as_number()).is_some_and(|n| n >= 0);
-                    inside(at.sub(start)) && inside(start.add(len).and_then(|end| end.sub(at)?.sub(&1.into())))
-                }
-                (Dim::At(a), Dim::At(b)) => self.agree(a, b),
-                (a, b) => a == b,
-            })
     }
 
     /// Adds a term to the loop around, or to the model.

@@ -119,7 +119,8 @@ impl<'p> Checker<'p> {
         while e != argument {
             let place = self.program.exprs[e].span;
             let operands = self.program.operands(e);
-            let uses: Vec<usize> = (0..operands.len()).filter(|&i| self.reads(operands[i], argument)).collect();
+            let uses: Vec<usize> =
+                (0..operands.len()).filter(|&i| self.program.reads(operands[i], |e, _| e == argument)).collect();
             let &[used] = &uses[..] else {
                 let (message, label) = match uses.len() {
                     0 => ("this function does not depend on its argument", "always the same"),
@@ -191,9 +192,6 @@ impl<'p> Checker<'p> {
     ) -> super::checker::Reported {
         let d = at_use(Diagnostic::new(Code::E0511, message), place, span, label);
         self.report(d.help(help))
-    }
-    fn reads(&self, e: ExprId, argument: ExprId) -> bool {
-        e == argument || self.program.operands(e).into_iter().any(|o| self.reads(o, argument))
     }
 
     /// What `map` makes of `range`; refused where it is not defined, or where its direction is not known.

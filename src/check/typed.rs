@@ -649,6 +649,21 @@ impl Program {
         }
         id
     }
+    /// Whether `wanted` holds for an expression or for one that it is computed from.
+    pub fn reads(&self, id: ExprId, wanted: impl Fn(ExprId, &ExprKind) -> bool) -> bool {
+        let mut stack = vec![id];
+        let mut seen = std::collections::HashSet::new();
+        while let Some(e) = stack.pop() {
+            if !seen.insert(e) {
+                continue;
+            }
+            if wanted(e, &self.exprs[e].kind) {
+                return true;
+            }
+            stack.extend(self.operands(e));
+        }
+        false
+    }
     /// The variables of loops that an expression depends on, ascending.
     pub fn bound_vars(&self, id: ExprId) -> &[VarId] {
         self.bound.get(&id).map_or(&[], |vars| vars)

@@ -101,29 +101,9 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
                 lo.g.set_origin(before);
                 named.push((format!("the log density of site `{}`", site.name), term));
             }
-            Step::Observe(at) => {
-                let o = &model.observations[*at];
-                let before = lo.g.set_origin(Some(o.span));
-                let dist = lo.dist(&o.dist, Mode::Live);
-                let x = lo.expr(o.value);
-                let log_prob = dist.log_prob(&mut lo.g, x);
-                let sum = lo.g.sum_all(log_prob);
-                lo.g.set_origin(before);
-                named.push((format!("the log density of `{}`", o.name), sum));
-            }
-            Step::Marginal(at) => {
-                let m = &model.marginals[*at];
-                let before = lo.g.set_origin(Some(m.span));
-                let value = lo.expr(m.value);
-                let sum = lo.g.sum_all(value);
-                lo.g.set_origin(before);
-                let names: Vec<&str> = m.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
-                named.push((format!("the log density with `{}` summed out", names.join("`, `")), sum));
-            }
-            Step::Factor(e) => {
-                let v = lo.expr(*e);
-                let v = lo.g.to_real(v);
-                named.push(("a `factor`".to_string(), lo.g.sum_all(v)));
+            step => {
+                let term = lo.data_term(step).expect("not a site");
+                named.push((term.name, term.sum));
             }
         }
     }

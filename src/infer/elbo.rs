@@ -97,33 +97,10 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
                 divergence.add(value, has_rows);
                 terms.push((*id, term));
             }
-            Step::Observe(at) => {
-                let o = &model.observations[*at];
-                let before = lo.g.set_origin(Some(o.span));
-                let dist = lo.dist(&o.dist, Mode::Live);
-                let x = lo.expr(o.value);
-                let log_prob = dist.log_prob(&mut lo.g, x);
-                let sum = lo.g.sum_all(log_prob);
-                lo.g.set_origin(before);
-                named.push((format!("the log density of `{}`", o.name), sum));
-                likelihood.add(sum, lo.has_rows(&spec.program.ty(o.value).shape));
-            }
-            Step::Marginal(at) => {
-                let m = &model.marginals[*at];
-                let before = lo.g.set_origin(Some(m.span));
-                let value = lo.expr(m.value);
-                let sum = lo.g.sum_all(value);
-                lo.g.set_origin(before);
-                let names: Vec<&str> = m.latents.iter().map(|&d| model.discrete[d].name.as_str()).collect();
-                named.push((format!("the log density with `{}` summed out", names.join("`, `")), sum));
-                likelihood.add(sum, lo.has_rows(&spec.program.ty(m.value).shape));
-            }
-            Step::Factor(e) => {
-                let v = lo.expr(*e);
-                let v = lo.g.to_real(v);
-                let sum = lo.g.sum_all(v);
-                named.push(("a `factor`".to_string(), sum));
-                likelihood.add(sum, lo.has_rows(&spec.program.ty(*e).shape));
+            step => {
+                let term = lo.data_term(step).expect("not a site");
+                likelihood.add(term.sum, lo.has_rows(&spec.program.ty(term.like).shape));
+                named.push((term.name, term.sum));
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod params;
 pub mod rows;
 pub mod sites;
 pub mod structured;
+pub mod terms;
 
 pub use params::{Init, Slot, Slots};
 pub use rows::Rows;
