@@ -20,6 +20,7 @@
 //! into stride phases: the cells (h, w) with the same residues modulo the strides see the same kernel taps, so that no
 //! multiplication by an inserted zero is done. A transposed convolution is the input gradient.
 //! Source: Dumoulin & Visin 2016, arXiv:1603.07285.
+mod depthwise;
 mod patches;
 
 use super::gemm::{Blocking, Into, Left, Matrix, PackA, Sink, add_row, pack_all, product, product_scratch};
@@ -280,7 +281,8 @@ impl Conv2d {
                 }
             }
         }
-        // The scatter adds a row at a time for each tap, a small price when the product has many rows a channel.
+        // Adding the shares costs about as much for each as 16 multiplications; with more input channels than these, packing
+        // patches costs less.
         let few = shape.in_channels / shape.groups <= 4 && shape.out_channels / shape.groups >= 4;
         let input_grad = if few {
             InputGrad::Scatter
@@ -350,6 +352,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::forward`] in elements, for the number of threads in use now.
     pub fn forward_scratch<F: Scalar>(&self) -> usize {
+        if self.is_depthwise() {
+            return self.tasks() * self.depthwise_task();
+        }
         self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>()
     }
 
@@ -360,6 +365,9 @@ impl Conv2d {
             x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if self.is_depthwise() {
+            return self.depthwise_forward(x, w, bias, y, scratch);
+        }
         let (o, c, weights) = self.group();
         let ((x_len, y_len), cells) = (self.images(), self.cells());
         let (m, n, k) = self.forward_sizes();
@@ -379,7 +387,7 @@ impl Conv2d {
             let data = filled(&self.frame, x, x_len, s.in_channels, frames);
             let block = data.len() / images;
             for g in 0..s.groups {
-                let runs = Runs { len: self.output[1], rows: (self.output[0], step), block };
+                let runs = Runs::new(self.output[1], (self.output[0], step), block);
                 let data = &data[g * c * self.frame.plane()..];
                 let patches = Patches { data, starts: &self.starts, most, runs };
                 let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
@@ -432,6 +440,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::input_grad`] in elements, for the number of threads in use now.
     pub fn input_grad_scratch<F: Scalar>(&self) -> usize {
+        if self.is_depthwise() {
+            return self.tasks() * self.depthwise_task();
+        }
         self.shape.groups * self.input_packed::<F>() + self.tasks() * self.input_grad_task::<F>()
     }
 
@@ -442,6 +453,9 @@ impl Conv2d {
             dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if self.is_depthwise() {
+            return self.depthwise_input_grad(dy, w, dx, scratch);
+        }
         let (o, c, weights) = self.group();
         let taps = s.kernel[0] * s.kernel[1];
         let ((x_len, y_len), plane) = (self.images(), s.input[0] * s.input[1]);
@@ -489,7 +503,7 @@ impl Conv2d {
                     let (m, n, k) = self.phase_sizes(phase);
                     let (mine, others) = rest.split_at(Blocking::<F>::new(m, n, k, true).packed_len(m, k));
                     rest = others;
-                    let runs = Runs { len: phase.cells[1], rows: (phase.cells[0], frame.columns()), block };
+                    let runs = Runs::new(phase.cells[1], (phase.cells[0], frame.columns()), block);
                     let most = phase.starts.iter().copied().max().unwrap_or(0) as usize;
                     let patches = Patches { data, starts: &phase.starts, most, runs };
                     let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(mine);
@@ -558,11 +572,7 @@ impl Conv2d {
         let s = &self.shape;
         let (_, c, _) = self.group();
         let (row, column) = (s.dilation[0] * self.last.padded[1] * s.in_channels, s.dilation[1] * s.in_channels);
-        if c == column {
-            Runs { len: s.kernel[1] * c, rows: (1, 0), block: row }
-        } else {
-            Runs { len: c, rows: (s.kernel[1], column), block: row }
-        }
+        Runs::new(c, (s.kernel[1], column), row)
     }
 
     fn weight_sizes(&self) -> (usize, usize, usize) {
@@ -570,6 +580,9 @@ impl Conv2d {
     }
 
     fn weight_grad_task<F: Scalar>(&self) -> usize {
+        if self.is_depthwise() {
+            return self.depthwise_task();
+        }
         let (m, n, k) = self.weight_sizes();
         self.together * self.shape.in_channels * self.last.plane() + product_scratch::<F>(m, n, k, false)
     }
@@ -585,23 +598,14 @@ impl Conv2d {
         parts * self.shape.w_len() + threads::tasks(parts, self.work()) * self.weight_grad_task::<F>()
     }
 
-    /// dw = the gradient of sum(dy * y) in w: partial sums over fixed parts of the batch, added up in order.
-    pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], dw: &mut [F], scratch: &mut [F]) {
+    /// Partial sums by part of the batch, in `sums`: (output channel, tap, input channel).
+    fn weight_sums<F: Scalar>(&self, x: &[F], dy: &[F], sums: &mut [F], n_tasks: usize, scratch: &mut [F]) {
         let s = &self.shape;
-        assert!(
-            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
-        if s.batch == 0 {
-            return dw.fill(F::ZERO);
-        }
         let (parts, w_len, cells) = (self.weight_parts(), s.w_len(), self.cells());
         let (o, c, weights) = self.group();
         let (x_len, y_len) = self.images();
         let (m, n, _) = self.weight_sizes();
-        let (sums, scratch) = scratch.split_at_mut(parts * w_len);
         let per_task = self.weight_grad_task::<F>();
-        let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
         let taps = self.taps_last();
         let frame: usize = s.in_channels * self.last.plane();
         let groups_of_images = s.batch.div_ceil(self.together);
@@ -629,6 +633,28 @@ impl Conv2d {
                 }
             }
         });
+    }
+
+    /// dw = the gradient of sum(dy * y) in w: partial sums over fixed parts of the batch, added up in order.
+    pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], dw: &mut [F], scratch: &mut [F]) {
+        let s = &self.shape;
+        assert!(
+            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
+            "operands have the planned sizes"
+        );
+        if s.batch == 0 {
+            return dw.fill(F::ZERO);
+        }
+        let (parts, w_len) = (self.weight_parts(), s.w_len());
+        let (_, c, _) = self.group();
+        let (sums, scratch) = scratch.split_at_mut(parts * w_len);
+        let per_task = self.weight_grad_task::<F>();
+        let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
+        if self.is_depthwise() {
+            self.depthwise_weight_sums(x, dy, sums, n_tasks, scratch);
+        } else {
+            self.weight_sums(x, dy, sums, n_tasks, scratch);
+        }
         // From (output channel, tap, input channel) to (output channel, input channel, tap).
         let taps = s.kernel[0] * s.kernel[1];
         for (o, dw) in dw.chunks_exact_mut(c * taps).enumerate() {

@@ -54,12 +54,13 @@ impl Frame {
     }
     /// Takes the channels of an image out of their frames.
     pub fn take<F: Scalar>(&self, frames: &[F], image: &mut [F]) {
-        debug_assert_eq!(self.step, 1);
         let [height, width] = self.size;
         for (to, from) in image.chunks_exact_mut(height * width).zip(frames.chunks_exact(self.plane())) {
             for (row, to) in to.chunks_exact_mut(width).enumerate() {
-                let at = self.at(row + self.before[0], self.before[1]);
-                to.copy_from_slice(&from[at..at + width]);
+                for residue in 0..self.step.min(width) {
+                    let at = self.at(row + self.before[0], self.before[1] + residue);
+                    to[residue..].iter_mut().step_by(self.step).zip(&from[at..]).for_each(|(t, &f)| *t = f);
+                }
             }
         }
     }
@@ -91,6 +92,10 @@ pub(super) struct Runs {
 }
 
 impl Runs {
+    /// Runs of `len`, some (number, distance) to a block; those that touch each other are one.
+    pub fn new(len: usize, rows: (usize, usize), block: usize) -> Self {
+        if rows.1 == len { Runs { len: len * rows.0, rows: (1, 0), block } } else { Runs { len, rows, block } }
+    }
     /// Cuts positions `j..j + n` into chunks of at most `most`; returns how many.
     fn chunks(&self, j: usize, n: usize, most: usize, chunks: &mut [Chunk; MAX_CHUNKS]) -> usize {
         let (mut column, row) = (j % self.len, j / self.len);

@@ -225,6 +225,12 @@ fn network_shapes_agree_with_the_defining_loop() {
     };
     check_shape::<f64>(base, 1e-12);
     check_shape::<f32>(base, 5e-5);
+    let depthwise = Conv2dShape { in_channels: 20, groups: 20, out_channels: 40, ..base };
+    for stride in [1, 2, 3] {
+        let shape = Conv2dShape { stride: [stride, stride], input: [29, 41], ..depthwise };
+        check_shape::<f64>(shape, 1e-12);
+        check_shape::<f32>(shape, 5e-5);
+    }
     check_shape::<f64>(
         Conv2dShape { in_channels: 16, out_channels: 80, input: [9, 11], stride: [2, 2], ..base },
         1e-12,
