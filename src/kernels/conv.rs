@@ -21,11 +21,12 @@
 //! multiplication by an inserted zero is done. A transposed convolution is the input gradient.
 //! Source: Dumoulin & Visin 2016, arXiv:1603.07285.
 mod depthwise;
+mod operands;
 mod patches;
 
-use super::gemm::{Blocking, Into, Left, Matrix, PackA, Sink, add_row, pack_all, product, product_scratch};
-use super::simd::Start;
+use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_scratch};
 use super::{Scalar, simd, threads};
+use operands::{Cells, Images, PhaseCells, PhaseWeights};
 use patches::{Frame, Patches, Runs, narrow};
 
 /// The shape of a convolution. One-dimensional ones have height 1.
@@ -130,113 +131,6 @@ fn together(shape: &Conv2dShape, cells: usize, plane: usize) -> usize {
     // Left over of tiles of 16 columns, relative to the cells; the smallest number among equals.
     let waste = |n: usize| (n * cells).next_multiple_of(16) * 1000 / (n * cells);
     (1..=shape.batch.min(16)).filter(|&n| n == 1 || fits(n)).min_by_key(|&n| waste(n)).unwrap_or(1)
-}
-
-/// Weights as the left operand of the input gradient: element (c, k) = w[c * taps + weight[k]].
-struct PhaseWeights<'a, F> {
-    w: &'a [F],
-    taps: usize,
-    weight: &'a [u32],
-}
-
-impl<F: Scalar> PackA<F> for PhaseWeights<'_, F> {
-    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, rows: usize, out: &mut [F]) {
-        for (out, &at) in out.chunks_exact_mut(rows).zip(&self.weight[k..k + kc]) {
-            let from = self.w[at as usize + i * self.taps..].iter().step_by(self.taps);
-            out[..m].iter_mut().zip(from).for_each(|(o, &w)| *o = w);
-        }
-    }
-}
-
-/// Images side by side as the left operand of the weight gradient: element (o, (n, cell)) = dy[n * image + o * cells + cell].
-struct Cells<'a, F> {
-    dy: &'a [F],
-    image: usize,
-    cells: usize,
-}
-
-impl<F: Scalar> PackA<F> for Cells<'_, F> {
-    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, rows: usize, out: &mut [F]) {
-        let mut done = 0;
-        while done < kc {
-            let (n, cell) = ((k + done) / self.cells, (k + done) % self.cells);
-            let len = (self.cells - cell).min(kc - done);
-            let from = &self.dy[n * self.image + i * self.cells + cell..];
-            F::transpose(from, self.cells, m, len, rows, &mut out[done * rows..]);
-            done += len;
-        }
-    }
-}
-
-/// Writes the cells of several images: element (o, (n, cell)) is data[n * image + o * cells + cell].
-struct Images<'a, F> {
-    data: &'a mut [F],
-    image: usize,
-    cells: usize,
-    bias: Option<&'a [F]>,
-}
-
-impl<F: Scalar> Sink<F> for Images<'_, F> {
-    #[inline(always)]
-    fn start(&self, i: usize) -> Start<'_, F> {
-        self.bias.map_or(Start::Zero, |b| Start::Rows(&b[i..]))
-    }
-    #[inline(always)]
-    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
-        let (image, cell) = (j / self.cells, j % self.cells);
-        if cell + n > self.cells {
-            return None;
-        }
-        let at = image * self.image + i * self.cells + cell;
-        let start = self.bias.map_or(Start::Zero, |b| Start::Rows(&b[i..]));
-        Some((&mut self.data[at..at + (m - 1) * self.cells + n], self.cells, start))
-    }
-    #[inline(always)]
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F], cols: usize, first: bool) {
-        let mut done = 0;
-        while done < n {
-            let (image, cell) = ((j + done) / self.cells, (j + done) % self.cells);
-            let len = (self.cells - cell).min(n - done);
-            for (r, tile) in tile.chunks_exact(cols).take(m).enumerate() {
-                let at = image * self.image + (i + r) * self.cells + cell;
-                add_row(&mut self.data[at..at + len], &tile[done..], first);
-            }
-            done += len;
-        }
-    }
-}
-
-/// Writes the cells of one phase of several images.
-struct PhaseCells<'a, F> {
-    data: &'a mut [F],
-    image: usize,
-    plane: usize,
-    width: usize,
-    stride: [usize; 2],
-    phase: &'a Phase,
-}
-
-impl<F: Scalar> Sink<F> for PhaseCells<'_, F> {
-    #[inline(always)]
-    fn start(&self, _: usize) -> Start<'_, F> {
-        Start::Zero
-    }
-    #[inline(always)]
-    fn place(&mut self, _: usize, _: usize, _: usize, _: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
-        None
-    }
-    #[inline(always)]
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F], cols: usize, first: bool) {
-        let Phase { cells: [rows, columns], first: [top, left], .. } = *self.phase;
-        for c in 0..n {
-            let (image, row, column) = ((j + c) / (rows * columns), (j + c) / columns % rows, (j + c) % columns);
-            let cell = (top + row * self.stride[0]) * self.width + left + column * self.stride[1];
-            for (r, tile) in tile.chunks_exact(cols).take(m).enumerate() {
-                let at = &mut self.data[image * self.image + (i + r) * self.plane + cell];
-                *at = if first { tile[c] } else { *at + tile[c] };
-            }
-        }
-    }
 }
 
 impl Conv2d {

@@ -193,9 +193,9 @@ pub(crate) trait Sink<F: Scalar> {
     /// The memory of rows `i..i + m`, columns `j..j + n`, and the distance of its rows, with what the first sums are added
     /// to; `None` when its rows do not lie evenly.
     fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)>;
-    /// Adds rows `i..i + m`, columns `j..j + n` of a tile with rows of `cols`, or overwrites with it when it is the `first`
+    /// Adds `rows` (i, m), `columns` (j, n) of a tile with rows of `cols`, or overwrites with it when it is the `first`
     /// (it holds the start then).
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F], cols: usize, first: bool);
+    fn add(&mut self, rows: (usize, usize), columns: (usize, usize), tile: &[F], cols: usize, first: bool);
 }
 
 /// Writes a matrix in a slice.
@@ -218,7 +218,7 @@ impl<F: Scalar> Sink<F> for Into<'_, F> {
         Some((&mut self.data[at..at + (m - 1) * self.row_stride + n], self.row_stride, start))
     }
     #[inline(always)]
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F], cols: usize, first: bool) {
+    fn add(&mut self, (i, m): (usize, usize), (j, n): (usize, usize), tile: &[F], cols: usize, first: bool) {
         for (r, tile) in tile.chunks_exact(cols).take(m).enumerate() {
             let at = (i + r) * self.row_stride + j;
             add_row(&mut self.data[at..at + n], tile, first && !self.present);
@@ -301,7 +301,7 @@ pub(crate) fn product<F: Scalar, A: PackA<F>>(
                                 _ => Start::Zero,
                             };
                             tiles.run(rows, n, kc, a, b_panel, &mut tile, cols, start);
-                            sink.add(i, lines, j, n, &tile, cols, first);
+                            sink.add((i, lines), (j, n), &tile, cols, first);
                         }
                     }
                 }
@@ -385,7 +385,6 @@ pub fn gemm<F: Scalar>(
 }
 
 /// A few rows: each is a product of a row with B.
-#[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
 fn thin_rows<F: Scalar>(
     m: usize,
     n: usize,
