@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernels::simd::lanes::{Blocked, Lane};
+use crate::kernels::simd;
 use crate::kernels::conv::tests::naive;
 use crate::kernels::testing::{assert_close, values};
 
-const TILES: [Tile; 6] = [Tile::F4x3, Tile::F6x3, Tile::F2x5, Tile::F4x5, Tile::Row4x3, Tile::Row4x5];
+const TILES: [Tile; 4] = [Tile::F4x3, Tile::F4x5, Tile::Row4x3, Tile::Row4x5];
 
 /// A convolution by one tile, its operands, and the signs of Flipout.
 struct Case<F> {
@@ -138,7 +140,7 @@ proptest! {
     #[test]
     fn agrees_with_the_defining_loop(
         batch in 1usize..4, channels in prop::array::uniform2(1usize..20), input in prop::array::uniform2(1usize..15),
-        padding in prop::array::uniform2(prop::array::uniform2(0usize..7)), tile in 0usize..6, flipout: bool,
+        padding in prop::array::uniform2(prop::array::uniform2(0usize..7)), tile in 0usize..4, flipout: bool,
     ) {
         let shape = shape(batch, channels, input, TILES[tile], padding);
         prop_assume!((0..2).all(|a| input[a] + padding[a][0] + padding[a][1] >= shape.kernel[a]));
@@ -150,7 +152,7 @@ proptest! {
 /// Several blocks of tiles, of channels on both sides and of partial sums.
 #[test]
 fn large_convolutions_stay_within_the_stated_error() {
-    for (tile, bound) in [(Tile::F4x3, 1e-5), (Tile::F4x5, 1.5e-5), (Tile::F2x5, 1e-5), (Tile::F6x3, 1.5e-5)] {
+    for (tile, bound) in [(Tile::F4x3, 5e-6), (Tile::F4x5, 1.5e-5)] {
         let r = tile.sizes()[0][1];
         let shape = shape(6, [65, 50], [14, 15], tile, [[r / 2; 2]; 2]);
         let case = Case::<f32>::new(shape, tile);
