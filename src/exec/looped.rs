@@ -46,14 +46,14 @@ pub(crate) fn write_constants<F: Scalar>(plan: &Plan, graph: &Graph, arena: &mut
 
 impl LoopKernel {
     /// Plans the body of a loop.
-    pub fn new(Loop(body): &Loop) -> Self {
+    pub fn new(Loop(body): &Loop, options: Options) -> Self {
         let mut graph = passes::run(body.graph.clone());
         // Captures are the data of a body: what needs nothing else runs once.
         for (i, input) in graph.inputs.iter_mut().enumerate() {
             let captured = (body.elements..body.elements + body.captures).contains(&i);
             input.kind = if captured { InputKind::Data } else { InputKind::Batch };
         }
-        let plan = Plan::new(&graph, Options::default());
+        let plan = Plan::new(&graph, options);
         Self { body: body.clone(), graph, plan }
     }
 

@@ -8,6 +8,7 @@ use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Sc
 use super::tile::{Arg, Code, Instr, Load, Program};
 use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
+use crate::kernels::conv::Method;
 use crate::ops::Op;
 use std::fmt::Write;
 use std::ops::Range;
@@ -22,11 +23,13 @@ pub struct Options {
     pub fuse: bool,
     /// Buffers whose value is dead are used again.
     pub reuse: bool,
+    /// How convolutions are computed in single precision.
+    pub convolution: Method,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, reuse: true }
+        Options { fuse: true, reuse: true, convolution: Method::Auto }
     }
 }
 

@@ -18,6 +18,7 @@ use std::ops::Range;
 /// A graph that is ready to run in the precision `F`.
 pub struct Executable<F> {
     graph: Graph,
+    options: Options,
     plan: Plan,
     arena: Vec<F>,
     /// Where the arena's aligned part begins.
@@ -45,7 +46,12 @@ pub struct NonFinite {
 impl<F: Scalar> Executable<F> {
     /// Simplifies and plans `graph`. Inputs and outputs keep their ids and order.
     pub fn compile(graph: &Graph) -> Self {
-        Self::plan(passes::run(graph.clone()), Options::default())
+        Self::compile_with(graph, Options::default())
+    }
+
+    /// As [`Self::compile`], with a plan of the given kind.
+    pub fn compile_with(graph: &Graph, options: Options) -> Self {
+        Self::plan(passes::run(graph.clone()), options)
     }
 
     /// Plans `graph` as it is.
@@ -57,7 +63,7 @@ impl<F: Scalar> Executable<F> {
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, arena, base, scratch, registers, given, ready: false }
+        Self { graph, options, plan, arena, base, scratch, registers, given, ready: false }
     }
 
     /// The graph that runs, after all passes.
@@ -142,7 +148,7 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        let mut plain = Self::plan(self.graph.clone(), Options { fuse: false, reuse: false });
+        let mut plain = Self::plan(self.graph.clone(), Options { fuse: false, reuse: false, ..self.options });
         for input in self.graph.inputs.indices() {
             if self.given[input] {
                 plain.set_data(input, self.input(input));

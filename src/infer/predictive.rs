@@ -9,8 +9,10 @@ use super::data::{BoundData, Store};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::ir::DType;
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
 use crate::report::fit::{Metrics, Quantity};
@@ -29,6 +31,8 @@ pub struct Predictive<'p> {
     pub guide: Option<usize>,
     /// The trainable parameters.
     pub slots: &'p Slots,
+    /// How convolutions are computed.
+    pub convolution: Method,
 }
 
 enum Scores {
@@ -211,7 +215,8 @@ impl<'p> Predictive<'p> {
             .collect();
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
-        let mut exe = Executable::<F>::compile(&graph);
+        let options = Options { convolution: self.convolution, ..Options::default() };
+        let mut exe = Executable::<F>::compile_with(&graph, options);
         Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
         let input_of = |v: crate::ir::ValueId| match graph.nodes[v].op {
             Op::Input(input) => input,

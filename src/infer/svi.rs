@@ -10,6 +10,7 @@ use super::{Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::kernels::Scalar;
 use crate::lower::{Slots, rows::Prepared};
 use crate::report::fit::{Elbo, StopReason, TraceRow};
@@ -80,6 +81,9 @@ struct Step<F> {
 }
 
 impl<'p> Svi<'p> {
+    fn options(&self) -> Options {
+        Options { convolution: self.settings.convolution, ..Options::default() }
+    }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
         Spec {
             program: self.program,
@@ -94,7 +98,7 @@ impl<'p> Svi<'p> {
     }
     fn step<F: Scalar>(&self, spec: &Spec<'_>, gradient: bool, store: &Store<F>) -> Result<Step<F>, RunError> {
         let graph = elbo::build(spec, gradient)?;
-        let mut exe = Executable::<F>::compile(&graph.graph);
+        let mut exe = Executable::<F>::compile_with(&graph.graph, self.options());
         store.give_whole(self.program, &graph.inputs, &mut exe);
         Ok(Step { graph, exe })
     }
@@ -127,7 +131,7 @@ impl<'p> Svi<'p> {
             gradient,
         )?;
         if plan {
-            return Ok(Executable::<F>::compile(&graph.graph).print_plan());
+            return Ok(Executable::<F>::compile_with(&graph.graph, self.options()).print_plan());
         }
         Ok(crate::ir::print::print(&graph.graph, Some(sources)))
     }
@@ -317,7 +321,7 @@ impl<'p> Svi<'p> {
         for (name, value) in named {
             graph.outputs.push((name.clone(), *value));
         }
-        let mut exe = Executable::<F>::compile(&graph);
+        let mut exe = Executable::<F>::compile_with(&graph, self.options());
         for input in graph.inputs.indices() {
             let value = step.exe.input(input).to_vec();
             if !value.is_empty() {

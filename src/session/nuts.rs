@@ -11,6 +11,7 @@ use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
 use crate::infer::predictive::Predictive;
 use crate::infer::sampler::Transition;
+use crate::kernels::conv::Method;
 use crate::lower::noncentered::{self, Choice};
 use crate::lower::{SiteSource, Slots};
 use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, Quantity, SamplerReport, StopReason, Timing};
@@ -79,6 +80,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         source: SiteSource::Free { noncentered },
         observations: false,
         generate: true,
+        convolution: Method::Direct,
     };
     let quantities = draws.of_chains(&result.chains, root.fold_in(10));
     let mut fit = Fit::new("nuts", model_source(bound), Precision::F64, settings.seed);
@@ -86,8 +88,14 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     fit.stop_reason = if result.complete { StopReason::Completed } else { StopReason::Interrupted };
     fit.notes.extend(chosen.notes.iter().cloned());
     if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: None, slots: &slots };
+        let predictive = Predictive {
+            program,
+            bound: held_out,
+            resampled: resampled.clone(),
+            guide: None,
+            slots: &slots,
+            convolution: Method::Direct,
+        };
         fit.notes.extend(predictive.notes(SCORE_DRAWS));
         let posterior = draws_of_sites(&quantities, SCORE_DRAWS);
         let sites: Vec<&Quantity> = posterior.iter().collect();

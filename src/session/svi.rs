@@ -10,6 +10,7 @@ use crate::infer::predictive::Predictive;
 use crate::infer::svi::{Svi, SviFit};
 use crate::infer::{Observer, RunError, Sampling, Status};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
 use crate::rng::Key;
@@ -48,6 +49,7 @@ where
         source: SiteSource::Guide(chosen.guide),
         observations: false,
         generate: true,
+        convolution: settings.convolution,
     };
     let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
     for (name, sd) in draws.prior_sds() {
@@ -67,6 +69,7 @@ where
             resampled: resampled.clone(),
             guide: Some(chosen.guide),
             slots: &slots,
+            convolution: settings.convolution,
         };
         let n = settings.draws.min(SCORE_DRAWS);
         fit.notes.extend(predictive.notes(n));
@@ -227,6 +230,14 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     add("clip", json!(s.clip));
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));
+    add(
+        "convolution",
+        json!(match s.convolution {
+            Method::Auto => "auto",
+            Method::Direct => "direct",
+            Method::Winograd => "winograd",
+        }),
+    );
     add("draws", json!(s.draws));
     add("restarts", json!(s.restarts));
     let model = chosen.program.model.as_ref();
