@@ -207,6 +207,7 @@ macro_rules! unary_table {
         }
     };
 }
+pub(crate) use unary_table;
 
 /// y[i] = op(x[i]); the lengths are equal.
 pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
@@ -318,6 +319,7 @@ macro_rules! binary_table {
         }
     };
 }
+pub(crate) use binary_table;
 
 /// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///
