@@ -89,7 +89,8 @@ impl LoopKernel {
         let (arena, rest) = scratch.split_at_mut(self.arena_len());
         let (carried, rest) = rest.split_at_mut(self.carried());
         let (registers, scratch) = rest.split_at_mut(space::<F>(&self.plan).1);
-        let key = key.fold_in(u64::from(body.stream));
+        let is_random = body.is_random();
+        let key = if is_random { key.fold_in(u64::from(body.stream)) } else { key };
         write_constants(&self.plan, &self.graph, arena);
         let place = |i: usize| -> Option<Range<usize>> { self.plan.inputs[InputId::new(i)].clone() };
         let first_carry = body.elements + body.captures;
@@ -115,10 +116,10 @@ impl LoopKernel {
             for e in 0..body.elements {
                 if let Some(place) = place(e) {
                     let width = place.len();
-                    arena[place].copy_from_slice(&x.get(e)[i * width..(i + 1) * width]);
+                    copy(&mut arena[place], &x.get(e)[i * width..(i + 1) * width]);
                 }
             }
-            let key = key.fold_in(i as u64);
+            let key = if is_random { key.fold_in(i as u64) } else { key };
             match &self.small {
                 Some([_, every]) => every.run(&self.plan.every, arena, scratch, registers, key),
                 None => self.plan.every.iter().for_each(|step| run_step(step, arena, scratch, registers, key)),
@@ -126,23 +127,32 @@ impl LoopKernel {
             let mut offset = 0;
             for output in &self.plan.outputs[body.carries..] {
                 let width = output.len();
-                results[offset + i * width..][..width].copy_from_slice(&arena[output.clone()]);
+                copy(&mut results[offset + i * width..][..width], &arena[output.clone()]);
                 offset += body.len * width;
             }
             // All carries are read before one is written: the next one may be another's present value.
             let mut at = 0;
             for output in &self.plan.outputs[..body.carries] {
-                carried[at..at + output.len()].copy_from_slice(&arena[output.clone()]);
+                copy(&mut carried[at..at + output.len()], &arena[output.clone()]);
                 at += output.len();
             }
             let mut at = 0;
             for (c, output) in self.plan.outputs[..body.carries].iter().enumerate() {
                 if let Some(place) = place(first_carry + c) {
-                    arena[place].copy_from_slice(&carried[at..at + output.len()]);
+                    copy(&mut arena[place], &carried[at..at + output.len()]);
                 }
                 at += output.len();
             }
         }
         last.copy_from_slice(carried);
+    }
+}
+
+/// Copies `from`; the values of loops are often single numbers, for which a call of `memcpy` would be long.
+#[inline(always)]
+fn copy<F: Scalar>(to: &mut [F], from: &[F]) {
+    match (&mut *to, from) {
+        ([to], [from]) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }

@@ -4,8 +4,8 @@
 //! model runs, and results are the same to the bit for every number of threads.
 
 use super::looped::{space, write_constants};
-use super::small::{self, Small};
 use super::plan::{ALIGN, Options, Plan, Step};
+use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
@@ -79,6 +79,12 @@ impl<F: Scalar> Executable<F> {
     /// The graph that runs, after all passes.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// Whether the steps for each run are one flat program.
+    #[cfg(test)]
+    pub(super) fn is_flat(&self) -> bool {
+        self.small.is_some()
     }
 
     /// The plan as text, with the arena's size.

@@ -206,14 +206,7 @@ impl Small {
     }
 
     /// Runs the program. `memory` has [`Small::len`] elements; `steps` are those that it was made of.
-    pub fn run<F: Scalar>(
-        &self,
-        steps: &[Step],
-        memory: &mut [F],
-        scratch: &mut [F],
-        registers: &mut [F],
-        key: Key,
-    ) {
+    pub fn run<F: Scalar>(&self, steps: &[Step], memory: &mut [F], scratch: &mut [F], registers: &mut [F], key: Key) {
         let memory = &mut memory[..self.len];
         simd::dispatch(
             #[inline(always)]
@@ -222,14 +215,7 @@ impl Small {
     }
 
     #[inline(always)]
-    fn interpret<F: Scalar>(
-        &self,
-        steps: &[Step],
-        memory: &mut [F],
-        scratch: &mut [F],
-        registers: &mut [F],
-        key: Key,
-    ) {
+    fn interpret<F: Scalar>(&self, steps: &[Step], memory: &mut [F], scratch: &mut [F], registers: &mut [F], key: Key) {
         rng::fill_normal_lanes(key, &self.noise[usize::from(F::PER_BLOCK == 4)], memory);
         for instr in &self.code {
             let n = instr.n as usize;
@@ -395,4 +381,166 @@ fn sum<F: Scalar>(memory: &[F], at: usize, n: usize) -> F {
         *lane = 0.0 + if i < n { x.to_f64() } else { 0.0 };
     }
     F::from_f64(0.0 + reduce::fold_lanes(lanes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::Executable;
+    use crate::exec::plan::Options;
+    use crate::index::Idx;
+    use crate::ir::passes;
+    use crate::ir::{Builder, DType, InputId, InputKind, Shape, ValueId};
+    use crate::kernels::testing::values;
+    use crate::ops::Reduction;
+    use proptest::prelude::*;
+
+    const UNARY: &[Unary] = &[
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Square,
+        Unary::Recip,
+        Unary::Sqrt,
+        Unary::Rsqrt,
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Log,
+        Unary::Log1p,
+        Unary::Log1mExp,
+        Unary::Sigmoid,
+        Unary::LogSigmoid,
+        Unary::Softplus,
+        Unary::Relu,
+        Unary::Tanh,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Floor,
+        Unary::Round,
+        Unary::Lgamma,
+        Unary::Erf,
+        Unary::LogNdtr,
+        Unary::SoftplusInv,
+        Unary::Not,
+    ];
+    const BINARY: &[Binary] = &[
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::MulAbsorbing,
+        Binary::Div,
+        Binary::Rem,
+        Binary::Pow,
+        Binary::Maximum,
+        Binary::Minimum,
+        Binary::Atan2,
+        Binary::Xlogy,
+        Binary::LogAddExp,
+        Binary::LogSubExp,
+        Binary::Lbeta,
+        Binary::Eq,
+        Binary::Lt,
+        Binary::Ge,
+        Binary::And,
+        Binary::Or,
+        Binary::GammaIncP,
+    ];
+
+    /// One node of a random graph: what it is, and which earlier values it reads.
+    type Choice = (usize, usize, usize, usize);
+
+    fn random_graph(choices: &[Choice]) -> (Graph, usize) {
+        let mut g = Builder::new();
+        let shapes = [vec![], vec![1], vec![3], vec![8], vec![17], vec![3, 8], vec![2, 3, 5], vec![8, 1]];
+        let mut all: Vec<ValueId> = shapes
+            .iter()
+            .enumerate()
+            .map(|(i, shape)| {
+                let kind = if i % 3 == 0 { InputKind::Data } else { InputKind::Param };
+                g.input(format!("x{i}"), Shape::from(&shape[..]), DType::Real, kind)
+            })
+            .collect();
+        all.push(g.scalar(0.5));
+        all.push(g.scalar(-2.0));
+        for shape in [vec![], vec![8], vec![3, 5], vec![70]] {
+            all.push(g.noise(NoiseKind::Normal, Shape::from(&shape[..])));
+        }
+        all.push(g.noise(NoiseKind::Uniform, Shape::from([5])));
+        for &(what, i, j, k) in choices {
+            let pick = |i: usize| all[i % all.len()];
+            let (x, y, z) = (pick(i), pick(j), pick(k));
+            let shape = g.shape(x);
+            let rank = shape.rank();
+            let pair = shape.broadcast(&g.shape(y)).filter(|s| s.count() <= MAX_COUNT);
+            let value = match what % 16 {
+                0..4 => g.push(Op::Unary(UNARY[j % UNARY.len()]), &[x]),
+                4..10 if pair.is_some() => g.push(Op::Binary(BINARY[k % BINARY.len()]), &[x, y]),
+                10 if pair.as_ref().and_then(|s| s.broadcast(&g.shape(z))).is_some_and(|s| s.count() <= MAX_COUNT) => {
+                    g.push(Op::Ternary(Ternary::Select), &[x, y, z])
+                }
+                11 if rank > 0 => {
+                    let kinds = [Reduction::Sum, Reduction::Sum, Reduction::Max, Reduction::LogSumExp];
+                    g.reduce(kinds[k % kinds.len()], x, &[j % rank])
+                }
+                12 => g.sum_all(x),
+                13 if rank > 1 => g.transpose(x, &(0..rank).rev().collect::<Vec<_>>()),
+                14 if rank > 0 && shape[0] > 1 => g.slice(x, 0, 1, shape[0] - 1),
+                15 if rank > 0 && shape.count() * 2 <= MAX_COUNT => g.concat(&[x, x], j % rank),
+                _ => continue,
+            };
+            all.push(value);
+        }
+        let n = all.len();
+        for (i, &value) in all[n.saturating_sub(12)..].iter().enumerate() {
+            g.output(format!("y{i}"), value);
+        }
+        (g.finish(), shapes.len())
+    }
+
+    fn check<F: Scalar>(choices: &[Choice]) {
+        let (graph, inputs) = random_graph(choices);
+        let mut flat = Executable::<F>::compile(&graph);
+        let mut steps = Executable::<F>::plan(passes::run(graph.clone()), Options::FLAT);
+        assert!(flat.is_flat() == fits(flat.graph()) && !steps.is_flat());
+        for run in 0..2 {
+            let key = Key::new(run);
+            for exe in [&mut flat, &mut steps] {
+                for i in 0..inputs {
+                    let input = InputId::new(i);
+                    let n = graph.inputs[input].shape.count();
+                    exe.set_data(input, &values::<F>(run + 10 * i as u64, n));
+                }
+                exe.run(&[], key);
+            }
+            for i in 0..graph.outputs.len() {
+                let (a, b) = (flat.output(i), steps.output(i));
+                let same = a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan());
+                assert!(same, "output {i}: {a:?} instead of {b:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn flat_programs_compute_what_their_steps_do(
+            choices in prop::collection::vec((0..64usize, 0..97usize, 0..97usize, 0..97usize), 1..60),
+        ) {
+            check::<f64>(&choices);
+            check::<f32>(&choices);
+        }
+    }
+
+    #[test]
+    fn what_is_large_keeps_its_tiles() {
+        let graph = |n: usize| {
+            let mut g = Builder::new();
+            let x = g.input("x", Shape::from([n]), DType::Real, InputKind::Param);
+            let y = g.exp(x);
+            let y = g.sum_all(y);
+            g.output("y", y);
+            g.finish()
+        };
+        assert!(fits(&graph(8)) && fits(&graph(MAX_COUNT)) && !fits(&graph(MAX_COUNT + 1)));
+    }
 }
