@@ -207,6 +207,7 @@ macro_rules! unary_table {
         }
     };
 }
+pub(crate) use unary_table;
 
 /// Operations whose vector code is for positive arguments.
 fn is_gamma(op: Unary) -> bool {
@@ -379,6 +380,7 @@ macro_rules! binary_table {
         }
     };
 }
+pub(crate) use binary_table;
 
 /// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///
