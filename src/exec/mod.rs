@@ -7,6 +7,7 @@ mod reference;
 pub mod run;
 mod schedule;
 mod signs;
+mod small;
 mod tile;
 
 pub use plan::Plan;

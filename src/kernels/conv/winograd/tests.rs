@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernels::simd::lanes::{Blocked, Lane};
-use crate::kernels::simd;
 use crate::kernels::conv::tests::naive;
+use crate::kernels::simd;
+use crate::kernels::simd::lanes::Blocked;
 use crate::kernels::testing::{assert_close, values};
 
 const TILES: [Tile; 4] = [Tile::F4x3, Tile::F4x5, Tile::Row4x3, Tile::Row4x5];
