@@ -61,17 +61,17 @@ impl Correlation {
                     for (block, u) in u.chunks_exact_mut(points * channels).enumerate() {
                         let from = (first + block) * LANES;
                         let count = (outputs - from).min(LANES);
+                        // Lanes beyond the last output channel stay zero.
+                        let mut kernel = [[F::ZERO; LANES]; MAX * MAX];
+                        let mut columns = [[[F::ZERO; LANES]; MAX]; MAX];
                         for c in 0..channels {
-                            let mut kernel = [[F::ZERO; LANES]; MAX * MAX];
-                            for l in 0..count {
-                                let w = &w[(from + l) * reading.output + c * reading.input..][..taps];
-                                for (tap, &w) in w.iter().enumerate() {
-                                    kernel[if reading.turned { taps - 1 - tap } else { tap }][l] = w;
-                                }
-                            }
-                            let mut columns = [[[F::ZERO; LANES]; MAX]; MAX];
+                            let w = &w[from * reading.output + c * reading.input..];
+                            F::transpose(w, reading.output, count, taps, LANES, kernel.as_flattened_mut());
                             for s in 0..B::R {
-                                let source = std::array::from_fn(|r| &kernel[r.min(A::R - 1) * B::R + s]);
+                                let source = std::array::from_fn(|r| {
+                                    let tap = r.min(A::R - 1) * B::R + s;
+                                    &kernel[if reading.turned { taps - 1 - tap } else { tap }]
+                                });
                                 columns[s] = lanes(A::T, source, weights::<F, A>);
                             }
                             for row in 0..A::T {
@@ -171,10 +171,12 @@ impl Correlation {
                         dispatch(
                             #[inline(always)]
                             || {
+                                let step = group * rows;
+                                let mut rows = [[[F::ZERO; LANES]; MAX]; MAX];
                                 for tile in 0..run.columns.len() {
                                     let m = &plain[at + tile..];
                                     let band = &mut band[tile * B::M..];
-                                    collect_tile::<F, A, B>(m, group * rows, bias, columns, band);
+                                    collect_tile::<F, A, B>(m, step, bias, &mut rows, columns, band);
                                 }
                             },
                         );

@@ -160,16 +160,16 @@ pub(super) fn output_tiles<F: Scalar, A: Axis, B: Axis>(
     }
 }
 
-/// A^T m A of a tile at `m[point * step]`, plus the bias, into `band` [M][columns].
+/// A^T m A of a tile at `m[point * step]`, plus the bias, into `band` [M]\[columns]; `rows` may hold anything.
 #[inline(always)]
 pub(super) fn collect_tile<F: Scalar, A: Axis, B: Axis>(
     m: &[Lane<F>],
     step: usize,
     bias: Lane<F>,
+    rows: &mut [[Lane<F>; MAX]; MAX],
     columns: usize,
     band: &mut [Lane<F>],
 ) {
-    let mut rows = [[[F::ZERO; LANES]; MAX]; MAX];
     for k in 0..B::T {
         let source = std::array::from_fn(|row| &m[(row.min(A::T - 1) * B::T + k) * step]);
         rows[k] = lanes(A::M, source, outputs::<F, A>);
