@@ -5,6 +5,7 @@
 
 use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
+use super::profile::{self, Clock, StepTime, Watch};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
@@ -13,6 +14,7 @@ use crate::ops::Op;
 use crate::ops::kernel::Inputs;
 use crate::rng::Key;
 use crate::source::Span;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A graph that is ready to run in the precision `F`.
@@ -27,6 +29,37 @@ pub struct Executable<F> {
     given: IndexVec<InputId, bool>,
     /// Whether the steps for this set of data have run.
     ready: bool,
+    /// The times of the steps, when somebody wants them.
+    watch: Option<Box<Watch>>,
+}
+
+/// A plan that has not taken its memory yet.
+pub struct Prepared<F> {
+    graph: Graph,
+    plan: Plan,
+    number: PhantomData<F>,
+}
+
+/// What a plan needs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Needs {
+    /// Memory for values, scratch and registers [bytes].
+    pub bytes: usize,
+    /// The largest values that it stores: bytes, operation with shape, place; largest first.
+    pub largest: Vec<(u64, String, Option<Span>)>,
+}
+
+impl<F: Scalar> Prepared<F> {
+    /// What the plan needs, with its `n` largest values.
+    pub fn needs(&self, n: usize) -> Needs {
+        let (scratch, registers) = space::<F>(&self.plan);
+        let bytes = (self.plan.len + ALIGN + scratch + registers) * size_of::<F>();
+        Needs { bytes, largest: profile::largest(&self.graph, &self.plan, n, size_of::<F>()) }
+    }
+    /// Takes the memory.
+    pub fn build(self) -> Executable<F> {
+        Executable::with(self.graph, self.plan)
+    }
 }
 
 /// Where a computation left the finite numbers.
@@ -51,13 +84,24 @@ impl<F: Scalar> Executable<F> {
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
+        Prepared { graph, plan, number: PhantomData }.build()
+    }
+
+    /// As [`Executable::compile`], up to where memory is taken.
+    pub fn prepare(graph: &Graph) -> Prepared<F> {
+        let graph = passes::run(graph.clone());
+        let plan = Plan::new(&graph, Options::default());
+        Prepared { graph, plan, number: PhantomData }
+    }
+
+    fn with(graph: Graph, plan: Plan) -> Self {
         let (scratch, registers) = space::<F>(&plan);
         let mut arena = vec![F::ZERO; plan.len + ALIGN];
         let base = arena.as_ptr().align_offset(64).min(ALIGN);
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, arena, base, scratch, registers, given, ready: false }
+        Self { graph, plan, arena, base, scratch, registers, given, ready: false, watch: None }
     }
 
     /// The graph that runs, after all passes.
@@ -74,6 +118,17 @@ impl<F: Scalar> Executable<F> {
     /// Memory for values, scratch and registers [bytes].
     pub fn memory_bytes(&self) -> usize {
         (self.arena.len() + self.scratch.len() + self.registers.len()) * size_of::<F>()
+    }
+
+    /// From now on the time of every step is taken with `clock`.
+    pub fn watch(&mut self, clock: Clock) {
+        self.watch = Some(Box::new(Watch::new(clock, self.plan.once.len() + self.plan.every.len())));
+    }
+
+    /// The steps that have run since [`Executable::watch`], in order; empty when nobody watches.
+    pub fn step_times(&self) -> Vec<StepTime> {
+        let steps = self.plan.once.iter().chain(&self.plan.every);
+        self.watch.as_ref().map_or(Vec::new(), |watch| watch.times(&self.graph, steps, size_of::<F>()))
     }
 
     fn at(&self, range: &Range<usize>) -> Range<usize> {
@@ -127,12 +182,18 @@ impl<F: Scalar> Executable<F> {
                 self.graph.inputs[input].name
             );
         }
-        let arena = &mut self.arena[self.base..];
-        if !self.ready {
-            self.plan.once.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
-            self.ready = true;
+        let Self { plan, arena, base, scratch, registers, ready, watch, .. } = self;
+        let arena = &mut arena[*base..];
+        let mut run = |step: &Step| run_step(step, arena, scratch, registers, key);
+        let once = if *ready { &[] } else { &plan.once[..] };
+        match watch {
+            None => once.iter().chain(&plan.every).for_each(run),
+            Some(watch) => {
+                watch.time(0, once, &mut run);
+                watch.time(plan.once.len(), &plan.every, run);
+            }
         }
-        self.plan.every.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
+        *ready = true;
     }
 
     /// Runs again with every value kept, and finds where an output that is not finite got it from: the first value that
@@ -243,6 +304,39 @@ mod tests {
         executable.set_data(data, &[0.0, 0.0, 0.0, 1.0]);
         executable.run(&[], Key::new(0));
         assert_eq!(executable.output(0), [3.0]);
+    }
+
+    #[test]
+    fn watched_steps_have_times_and_costs() {
+        // Every reading is one second after the last.
+        fn clock() -> f64 {
+            thread_local!(static NOW: std::cell::Cell<f64> = const { std::cell::Cell::new(0.0) });
+            NOW.with(|now| now.replace(now.get() + 1.0))
+        }
+        let mut g = Builder::new();
+        let data = g.input("data", Shape::from([4, 3]), DType::Real, InputKind::Data);
+        let w = g.input("w", Shape::from([3, 5]), DType::Real, InputKind::Param);
+        let once = g.sum(data, &[0]);
+        let y = g.matmul(data, false, w, false);
+        let z = g.add_scalar(y, 1.0);
+        let z = g.mul(z, z);
+        g.output("once", once);
+        g.output("z", z);
+        let mut executable = Executable::<f32>::compile(&g.finish());
+        let inputs: [(InputId, &[f32]); 2] = [(InputId::new(0), &[1.0; 12]), (InputId::new(1), &[2.0; 15])];
+        executable.run(&inputs, Key::new(0));
+        assert!(executable.step_times().is_empty(), "nobody watches");
+        executable.watch(clock);
+        (0..3).for_each(|_| executable.run(&inputs[1..], Key::new(0)));
+        let times = executable.step_times();
+        let [product, maps] = &times[..] else { panic!("the sum has run before: {times:?}") };
+        assert_eq!((product.ops.as_slice(), product.calls, product.secs), (&["matmul"][..], 3, 3.0));
+        assert_eq!(product.flops, 3.0 * 2.0 * 4.0 * 3.0 * 5.0);
+        assert_eq!(product.bytes, 3.0 * 4.0 * (12.0 + 15.0 + 20.0));
+        // One map adds, one multiplies; the number that is added is read too.
+        assert_eq!((maps.maps, maps.flops, maps.bytes), (2, 3.0 * 2.0 * 20.0, 3.0 * 4.0 * 41.0), "{:?}", maps.ops);
+        executable.run(&inputs, Key::new(0));
+        assert_eq!(executable.step_times().len(), 3, "new data, and the sum runs again");
     }
 
     #[test]
