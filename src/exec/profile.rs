@@ -55,7 +55,7 @@ impl Watch {
     }
 
     /// Runs `steps`, the first of which has number `first`.
-    pub(super) fn time(&mut self, first: usize, steps: &[Step], mut run: impl FnMut(&Step)) {
+    pub(super) fn time<S>(&mut self, first: usize, steps: &[S], mut run: impl FnMut(&S)) {
         let mut last = (self.clock)();
         for (step, spent) in steps.iter().zip(&mut self.spent[first..]) {
             run(step);
@@ -66,14 +66,11 @@ impl Watch {
         }
     }
 
-    /// The steps with what they have cost; `size` is the number of bytes of a number.
-    pub(super) fn times<'s>(
-        &'s self,
-        graph: &'s Graph,
-        steps: impl Iterator<Item = &'s Step> + 's,
-        size: usize,
-    ) -> Vec<StepTime> {
-        let of = |(step, spent): (&Step, &Spent)| {
+    /// The steps of a plan with what they have cost; with `flat` the steps for each run are one. `size` is the number of
+    /// bytes of a number.
+    pub(super) fn times(&self, graph: &Graph, plan: &Plan, flat: bool, size: usize) -> Vec<StepTime> {
+        let (once, every) = self.spent.split_at(plan.once.len());
+        let of = |(step, spent): (&Step, &Spent)| -> StepTime {
             let (flops, elements) = cost(graph, step);
             let calls = spent.calls as f64;
             let (ops, maps, values) = describe(graph, step);
@@ -83,7 +80,27 @@ impl Watch {
             let bytes = calls * (elements * size) as f64;
             StepTime { ops, maps, origins, calls: spent.calls, secs: spent.secs, flops: calls * flops, bytes }
         };
-        steps.zip(&self.spent).filter(|(_, spent)| spent.calls > 0).map(of).collect()
+        let mut times: Vec<StepTime> = plan.once.iter().zip(once).map(of).collect();
+        if flat {
+            let whole = every.first().copied().unwrap_or_default();
+            let steps: Vec<StepTime> = plan.every.iter().map(|step| of((step, &whole))).collect();
+            let mut origins: Vec<Span> = steps.iter().flat_map(|s| s.origins.iter().copied()).collect();
+            origins.sort();
+            origins.dedup();
+            times.push(StepTime {
+                ops: vec!["flat program"],
+                maps: 0,
+                origins,
+                calls: whole.calls,
+                secs: whole.secs,
+                flops: steps.iter().map(|s| s.flops).sum(),
+                bytes: steps.iter().map(|s| s.bytes).sum(),
+            });
+        } else {
+            times.extend(plan.every.iter().zip(every).map(of));
+        }
+        times.retain(|t| t.calls > 0);
+        times
     }
 }
 

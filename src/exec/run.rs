@@ -6,6 +6,7 @@
 use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
 use super::profile::{self, Clock, StepTime, Watch};
+use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
@@ -21,12 +22,16 @@ use std::ops::Range;
 pub struct Executable<F> {
     graph: Graph,
     plan: Plan,
+    /// The steps for each run as one program, where they are small.
+    small: Option<Small>,
     arena: Vec<F>,
     /// Where the arena's aligned part begins.
     base: usize,
     scratch: Vec<F>,
     registers: Vec<F>,
     given: IndexVec<InputId, bool>,
+    /// Whether all inputs that are read have been given.
+    complete: bool,
     /// Whether the steps for this set of data have run.
     ready: bool,
     /// The times of the steps, when somebody wants them.
@@ -37,6 +42,7 @@ pub struct Executable<F> {
 pub struct Prepared<F> {
     graph: Graph,
     plan: Plan,
+    small: Option<Small>,
     number: PhantomData<F>,
 }
 
@@ -53,12 +59,13 @@ impl<F: Scalar> Prepared<F> {
     /// What the plan needs, with its `n` largest values.
     pub fn needs(&self, n: usize) -> Needs {
         let (scratch, registers) = space::<F>(&self.plan);
-        let bytes = (self.plan.len + ALIGN + scratch + registers) * size_of::<F>();
+        let len = self.small.as_ref().map_or(self.plan.len, Small::len);
+        let bytes = (len + ALIGN + scratch + registers) * size_of::<F>();
         Needs { bytes, largest: profile::largest(&self.graph, &self.plan, n, size_of::<F>()) }
     }
     /// Takes the memory.
     pub fn build(self) -> Executable<F> {
-        Executable::with(self.graph, self.plan)
+        Executable::new(self.graph, self.plan, self.small)
     }
 }
 
@@ -78,30 +85,36 @@ pub struct NonFinite {
 impl<F: Scalar> Executable<F> {
     /// Simplifies and plans `graph`. Inputs and outputs keep their ids and order.
     pub fn compile(graph: &Graph) -> Self {
-        Self::plan(passes::run(graph.clone()), Options::default())
+        Self::prepare(graph).build()
     }
 
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
-        Prepared { graph, plan, number: PhantomData }.build()
+        Executable::new(graph, plan, None)
     }
 
     /// As [`Executable::compile`], up to where memory is taken.
     pub fn prepare(graph: &Graph) -> Prepared<F> {
         let graph = passes::run(graph.clone());
-        let plan = Plan::new(&graph, Options::default());
-        Prepared { graph, plan, number: PhantomData }
+        if !small::fits(&graph) {
+            let plan = Plan::new(&graph, Options::default());
+            return Prepared { graph, plan, small: None, number: PhantomData };
+        }
+        let plan = Plan::new(&graph, Options::FLAT);
+        let small = Some(Small::new(&plan, &plan.every));
+        Prepared { graph, plan, small, number: PhantomData }
     }
 
-    fn with(graph: Graph, plan: Plan) -> Self {
+    fn new(graph: Graph, plan: Plan, small: Option<Small>) -> Self {
         let (scratch, registers) = space::<F>(&plan);
-        let mut arena = vec![F::ZERO; plan.len + ALIGN];
+        let len = small.as_ref().map_or(plan.len, Small::len);
+        let mut arena = vec![F::ZERO; len + ALIGN];
         let base = arena.as_ptr().align_offset(64).min(ALIGN);
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, arena, base, scratch, registers, given, ready: false, watch: None }
+        Self { graph, plan, small, arena, base, scratch, registers, given, complete: false, ready: false, watch: None }
     }
 
     /// The graph that runs, after all passes.
@@ -109,10 +122,17 @@ impl<F: Scalar> Executable<F> {
         &self.graph
     }
 
+    /// Whether the steps for each run are one flat program.
+    #[cfg(test)]
+    pub(super) fn is_flat(&self) -> bool {
+        self.small.is_some()
+    }
+
     /// The plan as text, with the arena's size.
     pub fn print_plan(&self) -> String {
         let bytes = self.plan.len * size_of::<F>();
-        format!("{}peak: {bytes} bytes\n", self.plan.print(&self.graph))
+        let small = self.small.as_ref().map_or_else(String::new, Small::print);
+        format!("{}{small}peak: {bytes} bytes\n", self.plan.print(&self.graph))
     }
 
     /// Memory for values, scratch and registers [bytes].
@@ -125,10 +145,11 @@ impl<F: Scalar> Executable<F> {
         self.watch = Some(Box::new(Watch::new(clock, self.plan.once.len() + self.plan.every.len())));
     }
 
-    /// The steps that have run since [`Executable::watch`], in order; empty when nobody watches.
+    /// The steps that have run since [`Executable::watch`], in order; empty when nobody watches. The steps for each run of
+    /// a small plan are one.
     pub fn step_times(&self) -> Vec<StepTime> {
-        let steps = self.plan.once.iter().chain(&self.plan.every);
-        self.watch.as_ref().map_or(Vec::new(), |watch| watch.times(&self.graph, steps, size_of::<F>()))
+        let times = |watch: &Watch| watch.times(&self.graph, &self.plan, self.small.is_some(), size_of::<F>());
+        self.watch.as_deref().map_or(Vec::new(), times)
     }
 
     fn at(&self, range: &Range<usize>) -> Range<usize> {
@@ -175,25 +196,34 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        for (input, place) in self.plan.inputs.iter_enumerated() {
-            assert!(
-                place.is_none() || self.given[input],
-                "input `{}` has not been given",
-                self.graph.inputs[input].name
-            );
-        }
-        let Self { plan, arena, base, scratch, registers, ready, watch, .. } = self;
-        let arena = &mut arena[*base..];
-        let mut run = |step: &Step| run_step(step, arena, scratch, registers, key);
-        let once = if *ready { &[] } else { &plan.once[..] };
-        match watch {
-            None => once.iter().chain(&plan.every).for_each(run),
-            Some(watch) => {
-                watch.time(0, once, &mut run);
-                watch.time(plan.once.len(), &plan.every, run);
+        if !self.complete {
+            for (input, place) in self.plan.inputs.iter_enumerated() {
+                assert!(
+                    place.is_none() || self.given[input],
+                    "input `{}` has not been given",
+                    self.graph.inputs[input].name
+                );
             }
+            self.complete = true;
         }
+        let Self { plan, small, arena, base, scratch, registers, ready, watch, .. } = self;
+        let arena = &mut arena[*base..];
+        let once = if *ready { &[] } else { &plan.once[..] };
         *ready = true;
+        if let Some(watch) = watch {
+            watch.time(0, once, |step| run_step(step, arena, scratch, registers, key));
+            let every = plan.once.len();
+            match small {
+                Some(small) => watch.time(every, &[()], |()| small.run(&plan.every, arena, scratch, registers, key)),
+                None => watch.time(every, &plan.every, |step| run_step(step, arena, scratch, registers, key)),
+            }
+            return;
+        }
+        once.iter().for_each(|step| run_step(step, arena, scratch, registers, key));
+        match small {
+            Some(small) => small.run(&plan.every, arena, scratch, registers, key),
+            None => plan.every.iter().for_each(|step| run_step(step, arena, scratch, registers, key)),
+        }
     }
 
     /// Runs again with every value kept, and finds where an output that is not finite got it from: the first value that
@@ -203,7 +233,7 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        let mut plain = Self::plan(self.graph.clone(), Options { fuse: false, reuse: false });
+        let mut plain = Self::plan(self.graph.clone(), Options::FLAT);
         for input in self.graph.inputs.indices() {
             if self.given[input] {
                 plain.set_data(input, self.input(input));
