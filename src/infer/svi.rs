@@ -11,6 +11,7 @@ use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::kernels::Scalar;
 use crate::lower::{Slots, rows::Prepared};
 use crate::report::fit::{Elbo, StopReason, TraceRow};
@@ -91,6 +92,9 @@ impl<F: Scalar> Step<F> {
 }
 
 impl<'p> Svi<'p> {
+    fn options(&self) -> Options {
+        Options { convolution: self.settings.convolution, ..Options::default() }
+    }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
         Spec {
             program: self.program,
@@ -113,7 +117,7 @@ impl<'p> Svi<'p> {
     ) -> Result<Step<F>, RunError> {
         let graph = elbo::build(spec, gradient)?;
         laps.lap(Phase::Lower);
-        let mut exe = memory.compile::<F>(&graph.graph, 1)?;
+        let mut exe = memory.compile::<F>(&graph.graph, self.options(), 1)?;
         laps.lap(Phase::Plan);
         store.give_whole(self.program, &graph.inputs, &mut exe);
         laps.watch(&mut exe);
@@ -164,7 +168,7 @@ impl<'p> Svi<'p> {
             gradient,
         )?;
         if plan {
-            return Ok(Executable::<F>::compile(&graph.graph).print_plan());
+            return Ok(Executable::<F>::compile_with(&graph.graph, self.options()).print_plan());
         }
         Ok(crate::ir::print::print(&graph.graph, Some(sources)))
     }
@@ -396,7 +400,7 @@ impl<'p> Svi<'p> {
         for (name, value) in named {
             graph.outputs.push((name.clone(), *value));
         }
-        let mut exe = Executable::<F>::compile(&graph);
+        let mut exe = Executable::<F>::compile_with(&graph, self.options());
         for input in graph.inputs.indices() {
             let value = step.exe.input(input).to_vec();
             if !value.is_empty() {
