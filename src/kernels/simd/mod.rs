@@ -5,6 +5,7 @@
 //! the register tiles of the matrix product ([`Tiles`]) and transpositions are written with intrinsics.
 mod chunks;
 pub mod lanes;
+pub mod peak;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
