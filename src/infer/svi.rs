@@ -21,6 +21,11 @@ use rand::seq::SliceRandom;
 
 /// Draws from which the final ELBO is estimated.
 const ELBO_DRAWS: u64 = 100;
+/// The least number of them where rows are subsampled: a draw goes through all data, and the estimate should take no more
+/// than a small part of what the fit took.
+const FEWEST_ELBO_DRAWS: u64 = 10;
+/// That part: rows of the fit for each row of the estimate.
+const FIT_TO_ESTIMATE: u64 = 20;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
 /// Steps over which the ELBO that is shown is averaged.
@@ -323,7 +328,14 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS, true)?;
+        let draws = match self.rows() {
+            Some((all, batch, _)) => {
+                let passes = steps * batch as u64 / (all as u64).max(1);
+                (passes / FIT_TO_ESTIMATE).clamp(FEWEST_ELBO_DRAWS, ELBO_DRAWS)
+            }
+            None => ELBO_DRAWS,
+        };
+        let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
             return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
