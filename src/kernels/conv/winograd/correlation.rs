@@ -67,12 +67,12 @@ impl Correlation {
                         for c in 0..channels {
                             let w = &w[from * reading.output + c * reading.input..];
                             F::transpose(w, reading.output, count, taps, LANES, kernel.as_flattened_mut());
-                            for s in 0..B::R {
+                            for (s, column) in columns.iter_mut().enumerate().take(B::R) {
                                 let source = std::array::from_fn(|r| {
                                     let tap = r.min(A::R - 1) * B::R + s;
                                     &kernel[if reading.turned { taps - 1 - tap } else { tap }]
                                 });
-                                columns[s] = lanes(A::T, source, weights::<F, A>);
+                                *column = lanes(A::T, source, weights::<F, A>);
                             }
                             for row in 0..A::T {
                                 let source = std::array::from_fn(|s| &columns[s.min(B::R - 1)][row]);

@@ -178,8 +178,8 @@ fn collect<F: Scalar, A: Axis>(taps: usize, e: [F; MAX]) -> [F; MAX] {
 /// Multiplies by the constants of the points: of G, or of G^T before [`collect`].
 #[inline(always)]
 fn scaled<F: Scalar, A: Axis>(mut e: [F; MAX]) -> [F; MAX] {
-    for k in 0..A::T {
-        e[k] = F::from_f64(const { A::POINTS.scale }[k]) * e[k];
+    for (e, &scale) in e.iter_mut().zip(const { &A::POINTS.scale }).take(A::T) {
+        *e = F::from_f64(scale) * *e;
     }
     e
 }
