@@ -370,7 +370,7 @@ mod tests {
         let z = g.mul(z, z);
         g.output("once", once);
         g.output("z", z);
-        let mut executable = Executable::<f32>::compile(&g.finish());
+        let mut executable = Executable::<f32>::plan(passes::run(g.finish()), Options::default());
         let inputs: [(InputId, &[f32]); 2] = [(InputId::new(0), &[1.0; 12]), (InputId::new(1), &[2.0; 15])];
         executable.run(&inputs, Key::new(0));
         assert!(executable.step_times().is_empty(), "nobody watches");
