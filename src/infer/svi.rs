@@ -6,7 +6,8 @@
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
 use super::optim::{Optimizer, clip_factor, global_norm, sum_squares};
-use super::{Observer, RunError, Status};
+use super::profile::{Laps, Phase};
+use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
@@ -50,6 +51,8 @@ pub struct Svi<'p> {
     pub slots: &'p Slots,
     /// The prepared data, when rows are subsampled.
     pub prepared: Option<&'p Prepared>,
+    /// What the run needs beside the fit itself, and what it may need.
+    pub memory: &'p Memory,
     /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
     pub restart: usize,
 }
@@ -102,10 +105,21 @@ impl<'p> Svi<'p> {
             anneal,
         }
     }
-    fn step<F: Scalar>(&self, spec: &Spec<'_>, gradient: bool, store: &Store<F>) -> Result<Step<F>, RunError> {
+    fn step<F: Scalar>(
+        &self,
+        spec: &Spec<'_>,
+        gradient: bool,
+        store: &Store<F>,
+        memory: &mut Memory,
+        laps: &mut Laps,
+    ) -> Result<Step<F>, RunError> {
         let graph = elbo::build(spec, gradient)?;
-        let mut exe = Executable::<F>::compile(&graph.graph);
+        laps.lap(Phase::Lower);
+        let mut exe = memory.compile::<F>(&graph.graph, 1)?;
+        laps.lap(Phase::Plan);
         store.give_whole(self.program, &graph.inputs, &mut exe);
+        laps.watch(&mut exe);
+        laps.lap(Phase::Data);
         Ok(Step { graph, exe })
     }
     /// The number of rows of all data, of a step, and of the last step of an epoch (0 when it is a whole one).
@@ -122,6 +136,21 @@ impl<'p> Svi<'p> {
             (Length::Epochs(n), Some((all, rows, _))) => (n * all.div_ceil(rows)) as u64,
             (Length::Epochs(n), None) => n as u64,
         }
+    }
+
+    /// What the run needs beside the plans of its steps, with `data` bytes of data in its precision.
+    fn memory(&self, data: usize, total: u64, number: usize) -> Memory {
+        let mut memory = self.memory.clone();
+        let rows = self.rows().map_or(0, |(all, ..)| all * size_of::<usize>());
+        memory.always.push(("data", (data + rows) as u64));
+        let params: usize = self.slots.list.iter().map(|s| s.shape.count()).sum();
+        memory.always.push(("parameters", (params * number) as u64));
+        memory.always.push(("trace", total * size_of::<TraceRow>() as u64));
+        // What the optimizer keeps, and where the gradients of several particles are added.
+        let several = self.settings.particles.is_some_and(|p| p > 1);
+        let kept = usize::from(several) + self.settings.optimizer.moments().len();
+        memory.fit.push(("optimizer", (params * kept * number) as u64));
+        memory
     }
 
     /// The graph of one step as text, for `emit`.
@@ -145,22 +174,30 @@ impl<'p> Svi<'p> {
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
         let settings = self.settings;
+        let mut laps = Laps::new(observer.stopwatch());
         let root = match self.restart {
             0 => Key::new(settings.seed),
             n => Key::new(settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
         };
         let store = Store::<F>::new(self.program, self.bound, self.prepared);
+        laps.lap(Phase::Data);
         let rows = self.rows();
+        let total = self.total_steps();
+        let mut memory = self.memory(store.bytes(), total, size_of::<F>());
         let anneal = settings.anneal_kl > 0;
         let particles = settings.particles.unwrap_or(1);
-        let mut whole =
-            self.step(&self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal), true, &store)?;
+        let spec = self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal);
+        let mut whole = self.step(&spec, true, &store, &mut memory, &mut laps)?;
         let mut short = match rows {
             Some((_, _, rest)) if rest > 0 => {
-                Some(self.step(&self.spec(Some(rest), settings.kl, settings.estimator, anneal), true, &store)?)
+                let spec = self.spec(Some(rest), settings.kl, settings.estimator, anneal);
+                Some(self.step(&spec, true, &store, &mut memory, &mut laps)?)
             }
             _ => None,
         };
+        if self.restart == 0 {
+            observer.planned(&memory);
+        }
         let terms = whole.graph.terms.clone();
         let key = root.fold_in(Stream::Start as u64);
         let first = match self.restart {
@@ -173,13 +210,15 @@ impl<'p> Svi<'p> {
         let together = particles > 1 || params.len() <= FEW;
         let mut gradient = vec![F::ZERO; if together { params.len() } else { 0 }];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
-        let total = if params.is_empty() { 0 } else { self.total_steps() };
+        let total = if params.is_empty() { 0 } else { total };
         let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
         let steps_key = root.fold_in(Stream::Steps as u64);
         let mut trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
         let mut stop = StopReason::Completed;
         let (mut shown, mut weight_sum) = (0.0, 0.0);
         let mut items = 0u64;
+        laps.lap(Phase::Start);
+        laps.before_steps();
         let began = observer.clock();
         for t in 0..total {
             let batch = order.next();
@@ -194,12 +233,15 @@ impl<'p> Svi<'p> {
                 let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
                 step.exe.set_data(weight, &[F::from_f64(w)]);
             }
+            laps.lap(Phase::Rows);
             give_params(step, self.slots, &params);
             let key = steps_key.fold_in(t);
+            laps.lap(Phase::Params);
             let rate = settings.learning_rate * settings.schedule.factor(t, total);
             optimizer.begin(rate);
             let (elbo, norm) = if gradient.is_empty() {
                 step.exe.run(&[], key.fold_in(0));
+                laps.lap(Phase::Run);
                 let elbo = step.exe.output(0)[0].to_f64();
                 // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
                 let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
@@ -215,11 +257,13 @@ impl<'p> Svi<'p> {
                 let mut elbo = 0.0;
                 for particle in 0..particles {
                     step.exe.run(&[], key.fold_in(particle as u64));
+                    laps.lap(Phase::Run);
                     elbo += step.exe.output(0)[0].to_f64() * share;
                     match particle {
                         0 => copy_gradient(step, self.slots, &mut gradient),
                         _ => add_gradient(step, self.slots, &mut gradient),
                     }
+                    laps.lap(Phase::Params);
                 }
                 let known = settings.clip.map(|limit| (limit, share * global_norm(&gradient)));
                 let scale = share * known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
@@ -230,6 +274,8 @@ impl<'p> Svi<'p> {
                 let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
                 return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
             }
+            laps.lap(Phase::Optimizer);
+            laps.step();
             let secs = observer.clock() - began;
             trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
             let keep = 1.0 - 1.0 / SMOOTHING;
@@ -248,14 +294,23 @@ impl<'p> Svi<'p> {
                 steps_per_sec: per_sec((t + 1) as f64),
                 items_per_sec: rows.map(|_| per_sec(items as f64)),
             };
-            if observer.status(&status).is_break() {
+            let flow = observer.status(&status);
+            laps.lap(Phase::Progress);
+            if flow.is_break() {
                 stop = StopReason::Interrupted;
                 break;
             }
         }
         let secs = observer.clock() - began;
+        // What the steps needed is free for what follows.
+        [Some(whole), short].iter().flatten().for_each(|step| laps.take(&step.exe));
+        laps.lap(Phase::Plan);
         let (elbo, pareto_k) =
             self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+        laps.lap(Phase::Elbo);
+        if let Some(profile) = laps.finish() {
+            observer.profiled(profile);
+        }
         Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
     }
 
@@ -291,10 +346,13 @@ impl<'p> Svi<'p> {
         strict: bool,
     ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
-        let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false), false, store)?;
+        let (mut any, mut unwatched) = (Memory::new(None), Laps::new(None));
+        let spec = self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false);
+        let mut whole = self.step(&spec, false, store, &mut any, &mut unwatched)?;
         let mut short = match rows {
             Some((_, _, rest)) if rest > 0 => {
-                Some(self.step(&self.spec(Some(rest), kl, EstimatorChoice::Reparam, false), false, store)?)
+                let spec = self.spec(Some(rest), kl, EstimatorChoice::Reparam, false);
+                Some(self.step(&spec, false, store, &mut any, &mut unwatched)?)
             }
             _ => None,
         };
