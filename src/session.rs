@@ -17,6 +17,7 @@ use crate::infer::data::{BoundData, Store};
 use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::svi::Svi;
 pub use crate::infer::{ChainStatus, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved};
+use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots, rows::Prepared};
 use crate::report::expect;
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
@@ -763,6 +764,7 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         observations: true,
         generate: false,
         all: true,
+        convolution: Method::Direct,
     };
     Ok(all.run::<f64>(&params, draws, key.fold_in(12)))
 }

@@ -7,6 +7,7 @@ pub mod profile;
 mod reference;
 pub mod run;
 mod schedule;
+mod signs;
 mod small;
 mod tile;
 

@@ -21,6 +21,7 @@ use std::ops::Range;
 /// A graph that is ready to run in the precision `F`.
 pub struct Executable<F> {
     graph: Graph,
+    options: Options,
     plan: Plan,
     /// The steps for each run as one program, where they are small.
     small: Option<Small>,
@@ -41,6 +42,7 @@ pub struct Executable<F> {
 /// A plan that has not taken its memory yet.
 pub struct Prepared<F> {
     graph: Graph,
+    options: Options,
     plan: Plan,
     small: Option<Small>,
     number: PhantomData<F>,
@@ -65,7 +67,7 @@ impl<F: Scalar> Prepared<F> {
     }
     /// Takes the memory.
     pub fn build(self) -> Executable<F> {
-        Executable::new(self.graph, self.plan, self.small)
+        Executable::new(self.graph, self.options, self.plan, self.small)
     }
 }
 
@@ -85,28 +87,31 @@ pub struct NonFinite {
 impl<F: Scalar> Executable<F> {
     /// Simplifies and plans `graph`. Inputs and outputs keep their ids and order.
     pub fn compile(graph: &Graph) -> Self {
-        Self::prepare(graph).build()
+        Self::compile_with(graph, Options::default())
+    }
+
+    /// As [`Self::compile`], with a plan of the given kind.
+    pub fn compile_with(graph: &Graph, options: Options) -> Self {
+        Self::prepare(graph, options).build()
     }
 
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
-        Executable::new(graph, plan, None)
+        Executable::new(graph, options, plan, None)
     }
 
-    /// As [`Executable::compile`], up to where memory is taken.
-    pub fn prepare(graph: &Graph) -> Prepared<F> {
+    /// As [`Executable::compile_with`], up to where memory is taken.
+    pub fn prepare(graph: &Graph, options: Options) -> Prepared<F> {
         let graph = passes::run(graph.clone());
-        if !small::fits(&graph) {
-            let plan = Plan::new(&graph, Options::default());
-            return Prepared { graph, plan, small: None, number: PhantomData };
-        }
-        let plan = Plan::new(&graph, Options::FLAT);
-        let small = Some(Small::new(&plan, &plan.every));
-        Prepared { graph, plan, small, number: PhantomData }
+        let is_small = small::fits(&graph);
+        let options = if is_small { options.flat() } else { options };
+        let plan = Plan::new(&graph, options);
+        let small = is_small.then(|| Small::new(&plan, &plan.every));
+        Prepared { graph, options, plan, small, number: PhantomData }
     }
 
-    fn new(graph: Graph, plan: Plan, small: Option<Small>) -> Self {
+    fn new(graph: Graph, options: Options, plan: Plan, small: Option<Small>) -> Self {
         let (scratch, registers) = space::<F>(&plan);
         let len = small.as_ref().map_or(plan.len, Small::len);
         let mut arena = vec![F::ZERO; len + ALIGN];
@@ -114,7 +119,20 @@ impl<F: Scalar> Executable<F> {
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, small, arena, base, scratch, registers, given, complete: false, ready: false, watch: None }
+        Self {
+            graph,
+            options,
+            plan,
+            small,
+            arena,
+            base,
+            scratch,
+            registers,
+            given,
+            complete: false,
+            ready: false,
+            watch: None,
+        }
     }
 
     /// The graph that runs, after all passes.
@@ -233,7 +251,7 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        let mut plain = Self::plan(self.graph.clone(), Options::FLAT);
+        let mut plain = Self::plan(self.graph.clone(), self.options.flat());
         for input in self.graph.inputs.indices() {
             if self.given[input] {
                 plain.set_data(input, self.input(input));

@@ -6,9 +6,11 @@ use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
 use crate::dist::Dist;
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::index::IndexVec;
 use crate::ir::{InputId, ValueId};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
 use crate::report::fit::{self, Moments, Quantity, Role};
@@ -37,6 +39,8 @@ pub struct Draws<'p> {
     pub generate: bool,
     /// Whether draws of arrays of more than [`fit::LARGE`] elements are kept too; otherwise their moments are.
     pub all: bool,
+    /// How convolutions are computed.
+    pub convolution: Method,
 }
 
 struct Column {
@@ -260,7 +264,8 @@ impl<'p> Draws<'p> {
         let slots = slots.into_iter().map(|v| input_of(&lo, v)).collect();
         let free = lo.free_sites.iter().flatten().map(|f| input_of(&lo, f.input)).collect();
         let inputs = std::mem::take(&mut lo.inputs);
-        let mut exe = Executable::<F>::compile(&lo.g.finish());
+        let options = Options { convolution: self.convolution, ..Options::default() };
+        let mut exe = Executable::<F>::compile_with(&lo.g.finish(), options);
         Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
         OneDraw { exe, columns, slots, free }
     }

@@ -6,6 +6,7 @@
 
 use super::RunError;
 use crate::diag::{Code, Diagnostic};
+use crate::exec::plan::Options;
 use crate::exec::{Executable, Needs};
 use crate::ir::Graph;
 use crate::kernels::Scalar;
@@ -47,8 +48,13 @@ impl Memory {
     ///
     /// # Errors
     /// [`RunError::Memory`] when the run would need more than it may.
-    pub fn compile<F: Scalar>(&mut self, graph: &Graph, copies: usize) -> Result<Executable<F>, RunError> {
-        let plan = Executable::<F>::prepare(graph);
+    pub fn compile<F: Scalar>(
+        &mut self,
+        graph: &Graph,
+        options: Options,
+        copies: usize,
+    ) -> Result<Executable<F>, RunError> {
+        let plan = Executable::<F>::prepare(graph, options);
         self.count(plan.needs(NAMED), copies)?;
         Ok(plan.build())
     }

@@ -11,6 +11,7 @@ use super::sampler::{Transition, Tuning, no_u_turn};
 use super::{ChainStatus, Memory, Observer, RunError, Sampling};
 use crate::check::settings::NutsSettings;
 use crate::check::typed::{Program, SiteId};
+use crate::exec::plan::Options;
 use crate::exec::{Clock, Executable, StepTime};
 use crate::kernels::threads;
 use crate::rng::{Key, fill_uniform};
@@ -120,7 +121,7 @@ impl Nuts<'_> {
         memory.always.push(("chains", (draws * (graph.dim() * 8 + size_of::<Transition>())) as u64));
         // Every chain that runs has its plan and, for a moment, its data.
         memory.fit.push(("data", (n_workers * self.bound.bytes()) as u64));
-        memory.count(Executable::<f64>::prepare(&graph.graph).needs(5), n_workers)?;
+        memory.count(Executable::<f64>::prepare(&graph.graph, Options::default()).needs(5), n_workers)?;
         observer.planned(&memory);
         laps.lap(Phase::Plan);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));

@@ -9,9 +9,11 @@ use super::data::{BoundData, Store};
 use super::draws::Posterior;
 use crate::check::size::SizeId;
 use crate::check::typed::*;
+use crate::exec::plan::Options;
 use crate::exec::{Executable, Prepared};
 use crate::ir::{DType, InputId, ValueId};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
 use crate::report::fit::Metrics;
@@ -30,6 +32,8 @@ pub struct Predictive<'p> {
     pub guide: Option<usize>,
     /// The trainable parameters.
     pub slots: &'p Slots,
+    /// How convolutions are computed.
+    pub convolution: Method,
 }
 
 /// Scores that are planned.
@@ -239,13 +243,14 @@ impl<'p> Predictive<'p> {
             .collect();
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
+        let options = Options { convolution: self.convolution, ..Options::default() };
         let input_of = |v: ValueId| match graph.nodes[v].op {
             Op::Input(input) => input,
             _ => unreachable!("made as an input"),
         };
         let slots = slots.into_iter().map(input_of).collect();
         let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
-        Scoring { plan: Executable::prepare(&graph), inputs, slots, given, all, marginal, reconstructed }
+        Scoring { plan: Executable::prepare(&graph, options), inputs, slots, given, all, marginal, reconstructed }
     }
 
     /// Scores every observation over the draws of `sites`.

@@ -11,6 +11,7 @@ use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::kernels::Scalar;
 use crate::lower::{Slots, rows::Prepared};
 use crate::report::fit::{Elbo, StopReason, TraceRow};
@@ -20,6 +21,11 @@ use rand::seq::SliceRandom;
 
 /// Draws from which the final ELBO is estimated.
 const ELBO_DRAWS: u64 = 100;
+/// The least number of them where rows are subsampled: a draw goes through all data, and the estimate should take no more
+/// than a small part of what the fit took.
+const FEWEST_ELBO_DRAWS: u64 = 10;
+/// That part: rows of the fit for each row of the estimate.
+const FIT_TO_ESTIMATE: u64 = 20;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
 /// Up to so many parameters, their gradients are put together before the optimizer takes them.
@@ -93,6 +99,9 @@ impl<F: Scalar> Step<F> {
 }
 
 impl<'p> Svi<'p> {
+    fn options(&self) -> Options {
+        Options { convolution: self.settings.convolution, ..Options::default() }
+    }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
         Spec {
             program: self.program,
@@ -115,7 +124,7 @@ impl<'p> Svi<'p> {
     ) -> Result<Step<F>, RunError> {
         let graph = elbo::build(spec, gradient)?;
         laps.lap(Phase::Lower);
-        let mut exe = memory.compile::<F>(&graph.graph, 1)?;
+        let mut exe = memory.compile::<F>(&graph.graph, self.options(), 1)?;
         laps.lap(Phase::Plan);
         store.give_whole(self.program, &graph.inputs, &mut exe);
         laps.watch(&mut exe);
@@ -166,7 +175,7 @@ impl<'p> Svi<'p> {
             gradient,
         )?;
         if plan {
-            return Ok(Executable::<F>::compile(&graph.graph).print_plan());
+            return Ok(Executable::<F>::compile_with(&graph.graph, self.options()).print_plan());
         }
         Ok(crate::ir::print::print(&graph.graph, Some(sources)))
     }
@@ -324,7 +333,14 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS, true)?;
+        let draws = match self.rows() {
+            Some((all, batch, _)) => {
+                let passes = steps * batch as u64 / (all as u64).max(1);
+                (passes / FIT_TO_ESTIMATE).clamp(FEWEST_ELBO_DRAWS, ELBO_DRAWS)
+            }
+            None => ELBO_DRAWS,
+        };
+        let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
             return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
@@ -401,7 +417,7 @@ impl<'p> Svi<'p> {
         for (name, value) in named {
             graph.outputs.push((name.clone(), *value));
         }
-        let mut exe = Executable::<F>::compile(&graph);
+        let mut exe = Executable::<F>::compile_with(&graph, self.options());
         for input in graph.inputs.indices() {
             let value = step.exe.input(input).to_vec();
             if !value.is_empty() {

@@ -23,11 +23,25 @@
 mod depthwise;
 mod operands;
 mod patches;
+pub mod winograd;
 
 use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_scratch};
 use super::{Scalar, simd, threads};
 use operands::{Cells, Images, PhaseCells, PhaseWeights};
 use patches::{Frame, Patches, Runs, narrow};
+use winograd::{WeightGrads, Weights, Winograd};
+
+/// How a convolution is computed in single precision. In double precision it is always the direct sums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Method {
+    /// Minimal filtering where that is faster.
+    #[default]
+    Auto,
+    /// The defining sums. Sums of numbers of one sign keep that sign, and zeros stay exact.
+    Direct,
+    /// Minimal filtering wherever it applies.
+    Winograd,
+}
 
 /// The shape of a convolution. One-dimensional ones have height 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +132,8 @@ pub struct Conv2d {
     input_grad: InputGrad,
     /// Images that share a product: their cells are columns side by side.
     together: usize,
+    /// Minimal filtering, if that is the method.
+    winograd: Option<Winograd>,
 }
 
 /// Cells of images together that make a product worth its packing.
@@ -184,7 +200,24 @@ impl Conv2d {
             let (frame, phases) = phases(&shape, output);
             InputGrad::Phases(frame, phases)
         };
-        Self { shape, output, frame, starts, last, cells_last, input_grad, together }
+        Self { shape, output, frame, starts, last, cells_last, input_grad, together, winograd: None }
+    }
+
+    /// The same convolution by another method than the direct one.
+    #[must_use]
+    pub fn with_method(self, method: Method) -> Self {
+        let plan = Winograd::new(&self.shape, self.output);
+        let winograd = match method {
+            Method::Auto => plan.filter(Winograd::pays),
+            Method::Direct => None,
+            Method::Winograd => plan,
+        };
+        Self { winograd, ..self }
+    }
+
+    /// Minimal filtering, if it is the method for this precision.
+    fn fast<F: Scalar>(&self) -> Option<&Winograd> {
+        self.winograd.as_ref().filter(|_| size_of::<F>() == size_of::<f32>())
     }
 
     /// The shape.
@@ -246,6 +279,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::forward`] in elements, for the number of threads in use now.
     pub fn forward_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.forward_scratch(1);
+        }
         if self.is_depthwise() {
             return self.tasks() * self.depthwise_task();
         }
@@ -259,6 +295,9 @@ impl Conv2d {
             x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.forward(x, Weights::Shared(w), bias, y, scratch);
+        }
         if self.is_depthwise() {
             return self.depthwise_forward(x, w, bias, y, scratch);
         }
@@ -334,6 +373,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::input_grad`] in elements, for the number of threads in use now.
     pub fn input_grad_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.input_grad_scratch(1);
+        }
         if self.is_depthwise() {
             return self.tasks() * self.depthwise_task();
         }
@@ -347,6 +389,9 @@ impl Conv2d {
             dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.input_grad(dy, Weights::Shared(w), dx, scratch);
+        }
         if self.is_depthwise() {
             return self.depthwise_input_grad(dy, w, dx, scratch);
         }
@@ -488,6 +533,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now.
     pub fn weight_grad_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.weight_grad_scratch(1);
+        }
         let parts = self.weight_parts();
         parts * self.shape.w_len() + threads::tasks(parts, self.work()) * self.weight_grad_task::<F>()
     }
@@ -536,6 +584,9 @@ impl Conv2d {
             x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.weight_grad(x, dy, WeightGrads::Shared(dw), scratch);
+        }
         if s.batch == 0 {
             return dw.fill(F::ZERO);
         }

@@ -12,6 +12,7 @@ use crate::infer::predictive::Predictive;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::sampler::Transition;
 use crate::infer::{Memory, Observer};
+use crate::kernels::conv::Method;
 use crate::lower::noncentered::{self, Choice};
 use crate::lower::{SiteSource, Slots};
 use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, SamplerReport, StopReason, Timing};
@@ -76,13 +77,20 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         observations: false,
         generate: true,
         all: true,
+        convolution: Method::Direct,
     };
     let mut memory = Memory::new(chosen.max_memory);
     memory.always.push(("data", bound.bytes()));
     memory.report.push(("draws", draws.bytes(settings.chains * settings.draws, size_of::<f64>())));
     let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: None, slots: &slots };
+        let predictive = Predictive {
+            program,
+            bound: held_out,
+            resampled: resampled.clone(),
+            guide: None,
+            slots: &slots,
+            convolution: Method::Direct,
+        };
         let scoring = predictive.prepare::<f64>();
         memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
         (predictive, scoring)

@@ -12,6 +12,7 @@ use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
 use crate::infer::{Memory, Observer, Profile, RunError, Sampling, Status};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
 use crate::rng::Key;
@@ -38,6 +39,7 @@ where
         observations: false,
         generate: true,
         all: chosen.all,
+        convolution: settings.convolution,
     };
     let mut memory = Memory::new(chosen.max_memory);
     memory.always.push(("data", bound.bytes()));
@@ -49,6 +51,7 @@ where
             resampled: resampled.clone(),
             guide: Some(chosen.guide),
             slots: &slots,
+            convolution: settings.convolution,
         };
         let scoring = predictive.prepare::<F>();
         memory.report.push(("scores", scoring.bytes(settings.draws.min(SCORE_DRAWS))));
@@ -278,6 +281,14 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     add("clip", json!(s.clip));
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));
+    add(
+        "convolution",
+        json!(match s.convolution {
+            Method::Auto => "auto",
+            Method::Direct => "direct",
+            Method::Winograd => "winograd",
+        }),
+    );
     add("draws", json!(s.draws));
     add("restarts", json!(s.restarts));
     let model = chosen.program.model.as_ref();
