@@ -1,7 +1,11 @@
 //! Running graphs: a plan of steps and buffers, then numbers.
 
+mod draft;
+#[cfg(test)]
+mod fusion;
 mod looped;
 pub mod plan;
+mod program;
 #[cfg(test)]
 mod reference;
 pub mod run;
