@@ -10,6 +10,7 @@ mod program;
 mod reference;
 pub mod run;
 mod schedule;
+mod small;
 mod tile;
 
 pub use plan::Plan;

@@ -191,7 +191,7 @@ impl Load {
     }
 
     /// Writes elements `from..from + out.len()` of the view to `out`; `memory` starts at address `base`.
-    fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
+    pub fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
         self.walk(from, out.len(), |piece, address, step| {
             let start = address - base;
             let row = &mut out[piece];

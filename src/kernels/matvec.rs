@@ -110,6 +110,21 @@ pub fn column_products<F: Scalar>(a: Matrix<'_, F>, r: &[F], high: &mut [F], low
     );
 }
 
+/// sums[k] += a[i, k] r
+#[inline(always)]
+fn add_row<F: Scalar, const N: usize>(a: Matrix<'_, F>, i: usize, r: F, sums: &mut [F; N]) {
+    let row = &a.data[i * a.row_stride..];
+    if a.col_stride == 1 {
+        for (s, &a) in sums.iter_mut().zip(&row[..N]) {
+            *s = a.mul_add(r, *s);
+        }
+    } else {
+        for (k, s) in sums.iter_mut().enumerate() {
+            *s = row[k * a.col_stride].mul_add(r, *s);
+        }
+    }
+}
+
 /// `N` columns, every `R`-th row in accumulators of its own; returns `N`.
 #[inline(always)]
 fn columns<F: Scalar, const N: usize, const R: usize>(
@@ -119,28 +134,15 @@ fn columns<F: Scalar, const N: usize, const R: usize>(
     low: &mut [F],
 ) -> usize {
     let mut sums = [[F::ZERO; N]; R];
-    let add = #[inline(always)]
-    |sums: &mut [F; N], i: usize, r: F| {
-        let row = &a.data[i * a.row_stride..];
-        if a.col_stride == 1 {
-            for (s, &a) in sums.iter_mut().zip(&row[..N]) {
-                *s = a.mul_add(r, *s);
-            }
-        } else {
-            for (k, s) in sums.iter_mut().enumerate() {
-                *s = row[k * a.col_stride].mul_add(r, *s);
-            }
-        }
-    };
     let blocks = r.chunks_exact(R);
     let rest = blocks.remainder();
     for (block, r) in blocks.enumerate() {
         for (q, sums) in sums.iter_mut().enumerate() {
-            add(sums, block * R + q, r[q]);
+            add_row(a, block * R + q, r[q], sums);
         }
     }
     for (q, (sums, &last)) in sums.iter_mut().zip(rest).enumerate() {
-        add(sums, r.len() - rest.len() + q, last);
+        add_row(a, r.len() - rest.len() + q, last, sums);
     }
     let mut total = sums[0];
     for sums in &sums[1..] {
