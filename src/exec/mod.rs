@@ -1,8 +1,12 @@
 //! Running graphs: a plan of steps and buffers, then numbers.
 
+mod draft;
+#[cfg(test)]
+mod fusion;
 mod looped;
 pub mod plan;
 pub mod profile;
+mod program;
 #[cfg(test)]
 mod reference;
 pub mod run;

@@ -4,8 +4,10 @@
 //! stored value has a range, aligned to 64 bytes. Inputs, constants and what runs once keep their places; the others
 //! share theirs as their lives allow, and an elementwise group may overwrite an operand that dies in it.
 
-use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Schedule, View, Work, schedule};
-use super::tile::{Arg, Code, Instr, Load, Program};
+use super::draft::{BufferId, Content, Draft, Operand, Rule, Schedule, View, Work};
+use super::program::{assemble, describe};
+use super::schedule::schedule;
+use super::tile::Program;
 use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
 use crate::kernels::conv::Method;
@@ -102,12 +104,11 @@ impl Plan {
             }
         }
         for &(_, value) in &graph.outputs {
-            plan.outputs.push(at(schedule.views[value].as_ref().expect("every value is scheduled")));
+            plan.outputs.push(at(schedule.views[value].as_ref().expect("outputs are scheduled")));
         }
         for view in &schedule.views {
-            let view = view.as_ref().expect("every value is scheduled");
-            let readable = schedule.buffers[view.buffer].stored && view.is_contiguous();
-            plan.places.push(readable.then(|| at(view)));
+            let readable = view.as_ref().filter(|v| schedule.buffers[v.buffer].stored && v.is_contiguous());
+            plan.places.push(readable.map(at));
         }
         let Schedule { buffers, once, every, .. } = schedule;
         let place = |draft: Draft| match draft {
@@ -117,7 +118,10 @@ impl Plan {
                 operands: operands.iter().map(at).collect(),
                 out: starts[out]..starts[out] + buffers[out].len,
             },
-            Draft::Group { count, members } => assemble(count, &members, &buffers, &starts),
+            Draft::Group { count, members } => {
+                let (program, values) = assemble(count, &members, &buffers, &starts);
+                Step::Tiles { program, values }
+            }
         };
         plan.once = once.into_iter().map(place).collect();
         plan.every = every.into_iter().map(place).collect();
@@ -146,22 +150,7 @@ impl Plan {
                             });
                         }
                     }
-                    Step::Tiles { program, values } => {
-                        let stored: Vec<String> = values.iter().map(ValueId::to_string).collect();
-                        let (count, registers) = (program.count, program.registers);
-                        let _ = writeln!(
-                            text,
-                            "  {count} elements, {registers} registers, {} instructions  // {}",
-                            program.code.len(),
-                            stored.join(" ")
-                        );
-                        for &(address, register) in &program.constants {
-                            let _ = writeln!(text, "    r{register} = number at {address}");
-                        }
-                        for instr in &program.code {
-                            let _ = writeln!(text, "    {}", instruction(instr));
-                        }
-                    }
+                    Step::Tiles { program, values } => text += &describe(program, values),
                 }
             }
         }
@@ -170,23 +159,6 @@ impl Plan {
         }
         let _ = writeln!(text, "arena: {} elements, {} of them kept from run to run", self.len, self.kept);
         text
-    }
-}
-
-fn instruction(instr: &Instr) -> String {
-    let arg = |arg: &Arg| match arg {
-        Arg::Memory(address) => format!("{address}.."),
-        Arg::Register(register) => format!("r{register}"),
-    };
-    let list = |args: &[Arg]| args.iter().map(arg).collect::<Vec<_>>().join(" ");
-    match instr {
-        Instr::Store { from, to } => format!("{to}.. = r{from}"),
-        Instr::Compute { code, to } => match code {
-            Code::Load(load) => format!("r{to} = load {} dims {:?} strides {:?}", load.start, load.dims, load.strides),
-            Code::Unary(map, x) => format!("r{to} = {} {}", Op::Unary(*map).name(), arg(x)),
-            Code::Binary(map, args) => format!("r{to} = {} {}", Op::Binary(*map).name(), list(args)),
-            Code::Ternary(map, args) => format!("r{to} = {} {}", Op::Ternary(*map).name(), list(args)),
-        },
     }
 }
 
@@ -233,7 +205,7 @@ fn lives(graph: &Graph, schedule: &Schedule, options: Options) -> IndexVec<Buffe
         }
     }
     for &(_, value) in &graph.outputs {
-        let buffer = schedule.views[value].as_ref().expect("every value is scheduled").buffer;
+        let buffer = schedule.views[value].as_ref().expect("outputs are scheduled").buffer;
         lives[buffer] = match lives[buffer] {
             Life::Every(from, _) => Life::Every(from, usize::MAX),
             Life::Once(..) => Life::Kept,
@@ -327,177 +299,15 @@ fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<
 
 /// Whether the group may store `to` over its operand `from`: all of it is read element by element only.
 fn may_take_over(schedule: &Schedule, draft: &Draft, from: BufferId, to: BufferId) -> bool {
-    let Draft::Group { members, .. } = draft else { return false };
-    let is_result = members.iter().any(|m| m.buffer == from);
+    let Draft::Group { count, members } = draft else { return false };
+    let is_result = members.iter().any(|m| m.buffer == from || (m.buffer == to && m.rule.is_sink()));
     !is_result
         && schedule.buffers[from].len == schedule.buffers[to].len
-        && members.iter().flat_map(|m| &m.operands).all(|operand| match operand {
-            Operand::View(view) if view.buffer == from => view.is_contiguous() && view.offset == 0,
-            _ => true,
-        })
-}
-
-/// Turns a group into a program: loads, maps, stores; then registers by the lives of the values.
-fn assemble(
-    count: usize,
-    members: &[Member],
-    buffers: &IndexVec<BufferId, Buffer>,
-    starts: &IndexVec<BufferId, usize>,
-) -> Step {
-    // Virtual registers: one for each constant, load and member.
-    let mut constants: Vec<(usize, usize)> = Vec::new();
-    let mut code: Vec<(Code, usize)> = Vec::new();
-    let mut n_virtual = 0;
-    let mut fresh = || {
-        n_virtual += 1;
-        n_virtual - 1
-    };
-    let mut of_member: Vec<usize> = Vec::new();
-    let mut loaded: Vec<(Load, usize)> = Vec::new();
-    for member in members {
-        let args: Vec<Arg> = member
-            .operands
-            .iter()
-            .map(|operand| match operand {
-                Operand::Member(m) => Arg::Register(of_member[*m]),
-                Operand::View(view) => {
-                    let start = starts[view.buffer] + view.offset;
-                    if view.is_contiguous() {
-                        return Arg::Memory(start);
-                    }
-                    if view.is_one_number() {
-                        let known = constants.iter().find(|c| c.0 == start).map(|c| c.1);
-                        let register = known.unwrap_or_else(|| {
-                            let register = fresh();
-                            constants.push((start, register));
-                            register
-                        });
-                        return Arg::Register(register);
-                    }
-                    let load = Load::new(start, &view.dims, &view.strides);
-                    let known = loaded.iter().find(|l| l.0 == load).map(|l| l.1);
-                    Arg::Register(known.unwrap_or_else(|| {
-                        let register = fresh();
-                        code.push((Code::Load(load.clone()), register));
-                        loaded.push((load, register));
-                        register
-                    }))
-                }
+        && members.iter().all(|member| {
+            let whole = matches!(member.rule, Rule::RowProducts | Rule::ColumnProducts);
+            member.operands.iter().all(|operand| match operand {
+                Operand::View(view) if view.buffer == from => !whole && view.is_in_step(*count),
+                _ => true,
             })
-            .collect();
-        let register = fresh();
-        code.push((
-            match (member.map, &args[..]) {
-                (Map::Unary(map), &[x]) => Code::Unary(map, x),
-                (Map::Binary(map), &[a, b]) => Code::Binary(map, [a, b]),
-                (Map::Ternary(map), &[a, b, c]) => Code::Ternary(map, [a, b, c]),
-                _ => unreachable!("a map has its number of operands"),
-            },
-            register,
-        ));
-        of_member.push(register);
-    }
-    // Stores over memory that the group also reads stand at the end.
-    let read: Vec<usize> = members
-        .iter()
-        .flat_map(|m| &m.operands)
-        .filter_map(|o| if let Operand::View(v) = o { Some(starts[v.buffer]) } else { None })
-        .collect();
-    let stored: Vec<&Member> = members.iter().filter(|m| buffers[m.buffer].stored).collect();
-    let late = |m: &Member| read.contains(&starts[m.buffer]);
-    let mut instrs: Vec<Instr> = Vec::new();
-    for (code, to) in code {
-        instrs.push(Instr::Compute { code, to });
-        if let Some(member) = of_member.iter().position(|&r| r == to).map(|m| &members[m])
-            && buffers[member.buffer].stored
-            && !late(member)
-        {
-            instrs.push(Instr::Store { from: to, to: starts[member.buffer] });
-        }
-    }
-    for (register, member) in of_member.iter().zip(members) {
-        if buffers[member.buffer].stored && late(member) {
-            instrs.push(Instr::Store { from: *register, to: starts[member.buffer] });
-        }
-    }
-    let registers = assign_registers(&mut instrs, &mut constants, n_virtual);
-    let values = stored.iter().map(|m| m.value).collect();
-    Step::Tiles { program: Program { count, constants, code: instrs, registers }, values }
-}
-
-/// Replaces virtual registers by as few as their lives allow; returns their number.
-fn assign_registers(instrs: &mut [Instr], constants: &mut [(usize, usize)], n_virtual: usize) -> usize {
-    let mut last_use = vec![0; n_virtual];
-    for (i, instr) in instrs.iter().enumerate() {
-        for_each_register(instr, |r| last_use[r] = i);
-    }
-    let mut physical = vec![usize::MAX; n_virtual];
-    let mut n = 0;
-    for (_, register) in constants.iter_mut() {
-        physical[*register] = n;
-        last_use[*register] = usize::MAX;
-        *register = n;
-        n += 1;
-    }
-    let mut free: Vec<usize> = Vec::new();
-    for (i, instr) in instrs.iter_mut().enumerate() {
-        let mut dead: Vec<usize> = Vec::new();
-        for_each_register(instr, |r| {
-            if last_use[r] == i && !dead.contains(&r) {
-                dead.push(r);
-            }
-        });
-        // The result takes its register while the operands still hold theirs.
-        let defined = if let Instr::Compute { to, .. } = instr { Some(*to) } else { None };
-        if let Some(to) = defined {
-            physical[to] = free.pop().unwrap_or_else(|| {
-                n += 1;
-                n - 1
-            });
-        }
-        map_registers(instr, |r| physical[r]);
-        free.extend(dead.into_iter().map(|r| physical[r]));
-        if let Some(to) = defined.filter(|&to| last_use[to] <= i) {
-            free.push(physical[to]);
-        }
-    }
-    n
-}
-
-/// The registers that an instruction reads.
-fn for_each_register(instr: &Instr, mut f: impl FnMut(usize)) {
-    let mut arg = |arg: &Arg| {
-        if let Arg::Register(r) = arg {
-            f(*r);
-        }
-    };
-    match instr {
-        Instr::Store { from, .. } => f(*from),
-        Instr::Compute { code, .. } => match code {
-            Code::Load(_) => {}
-            Code::Unary(_, x) => arg(x),
-            Code::Binary(_, args) => args.iter().for_each(arg),
-            Code::Ternary(_, args) => args.iter().for_each(arg),
-        },
-    }
-}
-
-fn map_registers(instr: &mut Instr, f: impl Fn(usize) -> usize) {
-    let arg = |arg: &mut Arg| {
-        if let Arg::Register(r) = arg {
-            *r = f(*r);
-        }
-    };
-    match instr {
-        Instr::Store { from, .. } => *from = f(*from),
-        Instr::Compute { code, to } => {
-            *to = f(*to);
-            match code {
-                Code::Load(_) => {}
-                Code::Unary(_, x) => arg(x),
-                Code::Binary(_, args) => args.iter_mut().for_each(arg),
-                Code::Ternary(_, args) => args.iter_mut().for_each(arg),
-            }
-        }
-    }
+        })
 }

@@ -3,8 +3,8 @@
 //! The clock is handed in by the shells. A plan that nobody watches reads none. Bytes are those that a step must move
 //! at least: every operand once, every result once, whatever the caches keep.
 
+use super::draft::Work;
 use super::plan::{Plan, Step};
-use super::schedule::Work;
 use super::tile::{Arg, Code, Instr, Program};
 use crate::ir::graph::{Graph, ValueId};
 use crate::ops::cost;
@@ -154,11 +154,24 @@ fn tiles(program: &Program) -> (f64, usize) {
         }
     };
     let mut loads = Vec::new();
+    // Address and number of elements.
+    let mut arrays: Vec<(usize, usize)> = Vec::new();
     for instr in &program.code {
         match instr {
             Instr::Store { .. } => stores += 1,
+            Instr::Sum { .. } => each += 1,
+            Instr::Columns { matrix, .. } => {
+                each += 2 * matrix.len;
+                arrays.push((matrix.start, program.count * matrix.len));
+            }
             Instr::Compute { code, .. } => match code {
                 Code::Load(load) => loads.push(load),
+                Code::Noise(kind, _) => each += cost::noise(*kind),
+                Code::Products(matrix, vector) => {
+                    each += 2 * matrix.len;
+                    arrays.push((matrix.start, program.count * matrix.len));
+                    arrays.push((*vector, matrix.len));
+                }
                 Code::Unary(map, x) => {
                     each += cost::unary(*map);
                     memory(&[*x]);
@@ -179,6 +192,10 @@ fn tiles(program: &Program) -> (f64, usize) {
         let known = read.entry(load.start).or_default();
         *known = elements.max(*known);
     }
+    for (start, elements) in arrays {
+        let known = read.entry(start).or_default();
+        *known = elements.max(*known);
+    }
     let elements = read.values().sum::<usize>() + program.constants.len() + stores * program.count;
     (each as f64 * program.count as f64, elements)
 }
@@ -189,7 +206,7 @@ pub(super) fn largest(graph: &Graph, plan: &Plan, n: usize, size: usize) -> Vec<
     for step in plan.once.iter().chain(&plan.every) {
         match step {
             Step::Kernel { value, out, .. } => found.push((out.len(), *value)),
-            Step::Tiles { program, values } => found.extend(values.iter().map(|&v| (program.count, v))),
+            Step::Tiles { values, .. } => found.extend(values.iter().map(|&v| (graph.shape(v).count(), v))),
         }
     }
     found.sort_by_key(|&(elements, value)| (Reverse(elements), value));

@@ -305,7 +305,7 @@ fn source<F>(plain: &Executable<F>, value: ValueId) -> ValueId {
 
 pub(super) fn run_step<F: Scalar>(step: &Step, arena: &mut [F], scratch: &mut [F], registers: &mut [F], key: Key) {
     match step {
-        Step::Tiles { program, .. } => program.run(arena, registers),
+        Step::Tiles { program, .. } => program.run(arena, registers, key),
         Step::Kernel { kernel, operands, out, .. } => {
             let (low, rest) = arena.split_at_mut(out.start);
             let (result, high) = rest.split_at_mut(out.len());
@@ -342,7 +342,7 @@ mod tests {
         let y = g.mul(sum, param);
         g.output("y", y);
         let mut executable = Executable::<f64>::compile(&g.finish());
-        assert_eq!((executable.plan.once.len(), executable.plan.every.len()), (2, 1));
+        assert_eq!((executable.plan.once.len(), executable.plan.every.len()), (1, 1));
         let (data, param) = (InputId::new(0), InputId::new(1));
         executable.set_data(data, &[1.0, 2.0, 3.0, 4.0]);
         executable.run(&[(param, &[2.0])], Key::new(0));

@@ -3,172 +3,61 @@
 //! In: a verified graph. Out: drafts of steps over buffers that have no place yet; `plan.rs` gives them one.
 //! - Reshapes, broadcasts, transposes, slices and fills are views. A view that a kernel reads is copied when it is not
 //!   contiguous; elementwise maps read any view.
-//! - Elementwise maps over the same number of elements that can run together form a group. A group is emitted when
-//!   somebody needs one of its values from memory, so open groups never depend on each other.
+//! - Elementwise maps over the same number of elements run together as a group, tile by tile. Noise and the products of a
+//!   matrix's rows with a vector are made inside the group that reads them. Sums, and the products of a matrix's columns
+//!   with a value of the group, are taken while the group runs.
+//! - Kernels keep the order of the graph. Maps, noise and sums wait until somebody asks for them. When a value of a group
+//!   is needed from memory, the group first takes in all sums that can be had from its values, with what they need, and
+//!   is emitted; so open groups never depend on each other, and nothing is read again for its sum.
+//! - A cheap map that a later group needs is computed again there, if what it reads is in memory anyway.
 //! - What depends on no parameter, batch or noise runs once for each set of data.
 
+use super::draft::{Buffer, BufferId, Content, Draft, Member, Operand, Rule, Schedule, View, Work};
 use super::looped::LoopKernel;
 use super::plan::Options;
 use super::signs::nonnegative;
 use crate::index::IndexVec;
-use crate::index_type;
 use crate::ir::graph::{Graph, InputKind, Node, ValueId};
-use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
-use crate::kernels::elementwise::{Binary, Ternary, Unary};
-use crate::ops::Op;
-use crate::ops::kernel::{Inputs, Kernel, row_major};
-use crate::rng::Key;
-use std::collections::HashMap;
-
-index_type!(
-    /// A place for numbers; has an address once it is planned.
-    BufferId, "b"
-);
-
-/// What a buffer holds.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Content {
-    /// An input, written from outside.
-    Input,
-    /// A constant array, written when the plan is made.
-    Constant,
-    /// One number, likewise.
-    Number(f64),
-    /// The result of a step.
-    Computed,
-}
-
-/// A place for numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Buffer {
-    /// The number of elements.
-    pub len: usize,
-    /// What it holds.
-    pub content: Content,
-    /// The value that it was made for.
-    pub value: ValueId,
-    /// Whether anybody reads it from memory; values that only pass through registers are not stored.
-    pub stored: bool,
-}
-
-/// A window on a buffer.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct View {
-    pub buffer: BufferId,
-    pub offset: usize,
-    pub dims: Vec<usize>,
-    pub strides: Vec<usize>,
-}
-
-impl View {
-    fn whole(buffer: BufferId, shape: &[usize]) -> Self {
-        View { buffer, offset: 0, dims: shape.to_vec(), strides: row_major(shape) }
-    }
-    /// The number of elements.
-    pub fn count(&self) -> usize {
-        self.dims.iter().product()
-    }
-    /// Whether the elements lie side by side in order.
-    pub fn is_contiguous(&self) -> bool {
-        let mut step = 1;
-        self.count() == 0
-            || self.dims.iter().zip(&self.strides).rev().all(|(&dim, &stride)| {
-                let fits = dim == 1 || stride == step;
-                step *= dim;
-                fits
-            })
-    }
-    /// Whether all elements are one and the same.
-    pub fn is_one_number(&self) -> bool {
-        self.dims.iter().zip(&self.strides).all(|(&dim, &stride)| dim == 1 || stride == 0)
-    }
-    /// As an operand of a map with a result of shape `dims`.
-    fn stretched(&self, dims: &[usize]) -> View {
-        let lead = dims.len() - self.dims.len();
-        let strides = (0..dims.len())
-            .map(|i| if i < lead || self.dims[i - lead] != dims[i] { 0 } else { self.strides[i - lead] })
-            .collect();
-        View { buffer: self.buffer, offset: self.offset, dims: dims.to_vec(), strides }
-    }
-}
-
-/// An elementwise map of any arity.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Map {
-    Unary(Unary),
-    Binary(Binary),
-    Ternary(Ternary),
-}
-
-/// An operand of a member of a group.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Operand {
-    /// The result of an earlier member.
-    Member(usize),
-    /// Memory.
-    View(View),
-}
-
-/// One map of a group.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub value: ValueId,
-    pub map: Map,
-    pub operands: Vec<Operand>,
-    pub buffer: BufferId,
-}
-
-/// Loops over operands.
-pub(crate) enum Work {
-    /// Those of an operation.
-    Kernel(Kernel),
-    /// A loop whose body has a plan of its own.
-    Loop(Box<LoopKernel>),
-}
-
-impl Work {
-    /// The elements of scratch that [`Work::run`] needs.
-    pub fn scratch<F: Scalar>(&self) -> usize {
-        match self {
-            Work::Kernel(kernel) => kernel.scratch::<F>(),
-            Work::Loop(looped) => looped.scratch::<F>(),
-        }
-    }
-    /// Computes `out` from the operands.
-    pub fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], scratch: &mut [F], key: Key) {
-        match self {
-            Work::Kernel(kernel) => kernel.run(x, out, scratch, key),
-            Work::Loop(looped) => looped.run(x, out, scratch, key),
-        }
-    }
-}
-
-/// A step over buffers.
-pub(crate) enum Draft {
-    /// A kernel; its operands are contiguous.
-    Kernel { value: ValueId, kernel: Work, operands: Vec<View>, out: BufferId },
-    /// Maps that run together.
-    Group { count: usize, members: Vec<Member> },
-}
-
-/// What the scheduler decides.
-pub(crate) struct Schedule {
-    pub buffers: IndexVec<BufferId, Buffer>,
-    /// Steps for each set of data.
-    pub once: Vec<Draft>,
-    /// Steps for each run.
-    pub every: Vec<Draft>,
-    /// Where each value can be read after its step, if it is stored.
-    pub views: IndexVec<ValueId, Option<View>>,
-}
+use crate::ops::kernel::{Kernel, row_major};
+use crate::ops::{Op, Reduction};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Larger groups bring nothing more.
 const MAX_GROUP: usize = 512;
+/// Results of sums and column products up to this many elements have a partial sum for each part of a group.
+const MAX_SUMS: usize = 4096;
+/// Below this many rows, a product with a vector is left to the kernel of products.
+const MIN_ROWS: usize = 8;
+/// So many maps at most are computed again for one operand.
+const MAX_AGAIN: usize = 4;
 
 struct Open {
     count: usize,
     members: Vec<Member>,
+    /// Values of closed groups that this one computes again.
+    again: HashMap<BufferId, usize>,
+    /// Whether it is about to be emitted: it takes in its sums, and nothing else may depend on it.
+    closing: bool,
+}
+
+/// How a value of a closed group was made.
+struct Recipe {
+    rule: Rule,
+    operands: Vec<View>,
+    value: ValueId,
+    count: usize,
+}
+
+/// A product of a matrix with a vector.
+struct MatVec {
+    matrix: ValueId,
+    /// Whether its columns are the rows of the product.
+    transposed: bool,
+    vector: ValueId,
+    /// The elements of the result, and of the vector.
+    rows: usize,
+    terms: usize,
 }
 
 struct Scheduler<'a> {
@@ -178,23 +67,33 @@ struct Scheduler<'a> {
     views: IndexVec<ValueId, Option<View>>,
     is_once: IndexVec<ValueId, bool>,
     nonnegative: IndexVec<ValueId, bool>,
+    /// Who reads each value.
+    users: IndexVec<ValueId, Vec<ValueId>>,
+    /// What waits until somebody asks for it.
+    is_lazy: IndexVec<ValueId, bool>,
     once: Vec<Draft>,
     every: Vec<Draft>,
     open: Vec<Open>,
     /// For buffers of members of open groups: the group's count (no two open groups have the same) and the member.
     pending: HashMap<BufferId, (usize, usize)>,
     numbers: HashMap<u64, BufferId>,
+    /// For buffers of closed groups that may be computed again.
+    recipes: HashMap<BufferId, Recipe>,
 }
 
 /// Schedules `graph`.
 pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
     let mut is_once: IndexVec<ValueId, bool> = IndexVec::new();
-    for node in &graph.nodes {
+    let mut users: IndexVec<ValueId, Vec<ValueId>> = graph.nodes.iter().map(|_| Vec::new()).collect();
+    for (id, node) in graph.nodes.iter_enumerated() {
         let own = match node.op {
             Op::Input(input) => graph.inputs[input].kind == InputKind::Data,
             _ => !node.op.is_random(),
         };
         is_once.push(own && node.operands.iter().all(|&o| is_once[o]));
+        for &operand in &node.operands {
+            users[operand].push(id);
+        }
     }
     let mut s = Scheduler {
         graph,
@@ -203,26 +102,80 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         views: graph.nodes.iter().map(|_| None).collect(),
         is_once,
         nonnegative: nonnegative(graph),
+        users,
+        is_lazy: IndexVec::new(),
         once: Vec::new(),
         every: Vec::new(),
         open: Vec::new(),
         pending: HashMap::new(),
         numbers: HashMap::new(),
+        recipes: HashMap::new(),
     };
+    for id in graph.nodes.indices() {
+        let lazy = options.fuse && s.waits(id);
+        s.is_lazy.push(lazy);
+    }
     for phase in [true, false] {
         for id in graph.nodes.indices() {
-            if s.is_once[id] == phase {
-                s.node(id, &graph.nodes[id]);
+            if s.is_once[id] == phase && !s.is_lazy[id] {
+                s.demand([id]);
             }
         }
-        for &(_, value) in &graph.outputs {
-            if s.is_once[value] == phase {
-                s.contiguous(value);
-            }
+        // What the steps of each run need must be there before them.
+        let outputs: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).filter(|&v| s.is_once[v] == phase).collect();
+        let between = graph
+            .nodes
+            .indices()
+            .filter(|&v| phase && s.is_once[v] && s.users[v].iter().any(|&user| !s.is_once[user]))
+            .chain(outputs.iter().copied())
+            .collect::<Vec<_>>();
+        s.demand(between);
+        for value in outputs {
+            s.contiguous(value);
         }
-        s.close_all();
+        while let Some(group) = s.open.first() {
+            s.finish(group.count);
+        }
+        s.recipes.clear();
     }
     Schedule { buffers: s.buffers, once: s.once, every: s.every, views: s.views }
+}
+
+/// The shape of the operand of a sum, and the strides of the result over it, if groups can take it.
+fn sum_in_group(graph: &Graph, node: &Node) -> Option<(Vec<usize>, Vec<usize>)> {
+    let Op::Reduce { kind: Reduction::Sum, axes } = &node.op else { return None };
+    let dims = graph.shape(node.operands[0]).to_vec();
+    let (count, sums) = (dims.iter().product::<usize>(), node.shape.count());
+    if count == 0 || sums > MAX_SUMS || (sums > 1 && 4 * sums > count) {
+        return None;
+    }
+    let mut strides = vec![0; dims.len()];
+    let mut step = 1;
+    for axis in (0..dims.len()).rev().filter(|axis| !axes.contains(axis)) {
+        strides[axis] = step;
+        step *= dims[axis];
+    }
+    Some((dims, strides))
+}
+
+fn mat_vec(graph: &Graph, node: &Node) -> Option<MatVec> {
+    let (&Op::MatMul { ta, tb }, &[a, b]) = (&node.op, &node.operands[..]) else { return None };
+    let (left, right) = (graph.shape(a), graph.shape(b));
+    if left.rank() != 2 || right.rank() != 2 {
+        return None;
+    }
+    let (&[m, n], terms) = (&node.shape[..], left[usize::from(!ta)]) else { return None };
+    let product = match (m, n) {
+        (_, 1) => MatVec { matrix: a, transposed: ta, vector: b, rows: m, terms },
+        (1, _) => MatVec { matrix: b, transposed: !tb, vector: a, rows: n, terms },
+        _ => return None,
+    };
+    (product.rows > 0 && terms > 0).then_some(product)
+}
+
+/// Whether an operation shows the elements of its operand in the same order.
+fn is_identity(op: &Op) -> bool {
+    matches!(op, Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. })
 }
 
 impl Scheduler<'_> {
@@ -235,8 +188,51 @@ impl Scheduler<'_> {
         if once { &mut self.once } else { &mut self.every }.push(draft);
     }
 
-    fn node(&mut self, id: ValueId, node: &Node) {
-        let view = match &node.op {
+    /// Whether `id` is a view, or may be a member of a group.
+    fn waits(&self, id: ValueId) -> bool {
+        let node = &self.graph.nodes[id];
+        match &node.op {
+            Op::Input(_) | Op::Constant(_) | Op::Full { .. } | Op::Broadcast { .. } => true,
+            Op::Transpose { .. } | Op::Slice { .. } | Op::Noise { .. } => true,
+            op if is_identity(op) || op.is_elementwise() => true,
+            Op::Reduce { .. } => {
+                // What a kernel makes is summed at once; what a group makes, with the group.
+                let mut source = node.operands[0];
+                while is_identity(&self.graph.nodes[source].op) {
+                    source = self.graph.nodes[source].operands[0];
+                }
+                let source = &self.graph.nodes[source];
+                let in_group = source.op.is_elementwise() || matches!(source.op, Op::Noise { .. });
+                (in_group || mat_vec(self.graph, source).is_some()) && sum_in_group(self.graph, node).is_some()
+            }
+            Op::MatMul { .. } => mat_vec(self.graph, node).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Places values, and first what they need.
+    fn demand(&mut self, values: impl IntoIterator<Item = ValueId>) {
+        let mut missing = BTreeSet::new();
+        let mut stack: Vec<ValueId> = values.into_iter().collect();
+        while let Some(value) = stack.pop() {
+            if self.views[value].is_none() && missing.insert(value) {
+                stack.extend(&self.graph.nodes[value].operands);
+            }
+        }
+        for value in missing {
+            if self.views[value].is_none() {
+                let view = self.place(value);
+                debug_assert!(self.views[value].is_none(), "what is being placed is not placed by others");
+                self.views[value] = Some(view);
+            }
+        }
+    }
+
+    /// Where a value is, whose operands are placed; adds it to a group or emits its kernel.
+    fn place(&mut self, id: ValueId) -> View {
+        let node = &self.graph.nodes[id];
+        let fuse = self.options.fuse;
+        match &node.op {
             Op::Input(_) => View::whole(self.new_buffer(id, node.shape.count(), Content::Input), &node.shape),
             Op::Constant(_) => View::whole(self.new_buffer(id, node.shape.count(), Content::Constant), &node.shape),
             &Op::Full { value, .. } => {
@@ -275,32 +271,44 @@ impl Scheduler<'_> {
                 x.dims[axis] = len;
                 x
             }
-            &Op::Unary(map) => self.map(id, node, Map::Unary(map)),
-            &Op::Binary(map) => self.map(id, node, Map::Binary(map)),
-            &Op::Ternary(map) => self.map(id, node, Map::Ternary(map)),
+            &Op::Unary(map) => self.map(id, node, Rule::Unary(map)),
+            &Op::Binary(map) => self.map(id, node, Rule::Binary(map)),
+            &Op::Ternary(map) => self.map(id, node, Rule::Ternary(map)),
+            &Op::Noise { kind, stream, .. } if fuse => {
+                self.join(id, node.shape.count(), Rule::Noise(kind, stream), Vec::new(), &node.shape)
+            }
+            Op::Reduce { .. } if fuse => match sum_in_group(self.graph, node) {
+                Some((dims, strides)) => self.sum(id, node, Rule::Sum { dims, strides }),
+                None => self.kernel(id, node),
+            },
+            Op::MatMul { .. } if fuse => match mat_vec(self.graph, node) {
+                Some(product) => self.mat_vec(id, node, &product),
+                None => self.kernel(id, node),
+            },
+            _ => self.kernel(id, node),
+        }
+    }
+
+    fn kernel(&mut self, id: ValueId, node: &Node) -> View {
+        let operands: Vec<View> = node.operands.iter().map(|&o| self.contiguous(o)).collect();
+        let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
+        let kernel = match &node.op {
+            Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped, self.options))),
             op => {
-                let operands: Vec<View> = node.operands.iter().map(|&o| self.contiguous(o)).collect();
-                let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
-                let kernel = match op {
-                    Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped, self.options))),
-                    op => {
-                        // Sums of terms of one sign, such as variances, keep their sign and their zeros.
-                        let one_sign = node.operands.iter().all(|&o| self.nonnegative[o]);
-                        let method = if one_sign { Method::Direct } else { self.options.convolution };
-                        Work::Kernel(op.kernel(&shapes, &node.shape).with_convolution(method))
-                    }
-                };
-                let out = self.new_buffer(id, node.shape.count(), Content::Computed);
-                self.emit(self.is_once[id], Draft::Kernel { value: id, kernel, operands, out });
-                View::whole(out, &node.shape)
+                // Sums of terms of one sign, such as variances, keep their sign and their zeros.
+                let one_sign = node.operands.iter().all(|&o| self.nonnegative[o]);
+                let method = if one_sign { Method::Direct } else { self.options.convolution };
+                Work::Kernel(op.kernel(&shapes, &node.shape).with_convolution(method))
             }
         };
-        self.views[id] = Some(view);
+        let out = self.new_buffer(id, node.shape.count(), Content::Computed);
+        self.emit(self.is_once[id], Draft::Kernel { value: id, kernel, operands, out });
+        View::whole(out, &node.shape)
     }
 
     /// Where `value` is, stored or not.
     fn view(&self, value: ValueId) -> View {
-        self.views[value].clone().expect("operands come first, and what runs once depends on nothing else")
+        self.views[value].clone().expect("operands are placed first")
     }
 
     /// Makes sure that the elements of `value` lie side by side in memory.
@@ -324,91 +332,288 @@ impl Scheduler<'_> {
     /// Makes sure that `buffer` is in memory before what is emitted next.
     fn settle(&mut self, buffer: BufferId) {
         self.buffers[buffer].stored = true;
-        if let Some(group) = self.open_group(buffer) {
-            self.close(group);
+        if let Some(&(count, _)) = self.pending.get(&buffer) {
+            self.finish(count);
         }
     }
 
-    /// The open group that computes `buffer`.
-    fn open_group(&self, buffer: BufferId) -> Option<usize> {
-        let &(count, _) = self.pending.get(&buffer)?;
-        self.open.iter().position(|g| g.count == count)
+    fn open(&mut self, count: usize) -> Option<&mut Open> {
+        self.open.iter_mut().find(|g| g.count == count)
     }
 
-    fn close(&mut self, group: usize) {
-        let Open { count, members } = self.open.remove(group);
+    fn is_closing(&self, count: usize) -> bool {
+        self.open.iter().any(|g| g.count == count && g.closing)
+    }
+
+    /// Emits the open group of `count` elements, with all sums that it can take.
+    fn finish(&mut self, count: usize) {
+        let Some(group) = self.open(count) else { return };
+        assert!(!group.closing, "nothing that a group takes in depends on the group");
+        group.closing = true;
+        if self.options.fuse {
+            self.pull(count);
+        }
+        let at = self.open.iter().position(|g| g.count == count).expect("a group that closes is open");
+        let Open { count, members, .. } = self.open.remove(at);
         for member in &members {
             self.pending.remove(&member.buffer);
+            if member.rule.is_cheap() {
+                let whole = |m: usize| View::whole(members[m].buffer, &[count]);
+                let operands = member.operands.iter().map(|operand| match operand {
+                    Operand::Member(m) => whole(*m),
+                    Operand::View(view) => view.clone(),
+                });
+                let (operands, rule) = (operands.collect(), member.rule.clone());
+                self.recipes.insert(member.buffer, Recipe { rule, operands, value: member.value, count });
+            }
         }
         let once = self.is_once[members[0].value];
         self.emit(once, Draft::Group { count, members });
     }
 
-    fn close_all(&mut self) {
-        while !self.open.is_empty() {
-            self.close(0);
+    /// Adds to the group of `count` elements, which is about to be emitted, the sums that its values are summed to
+    /// sooner or later, as far as nothing outside stands in the way.
+    fn pull(&mut self, count: usize) {
+        let Some(group) = self.open(count) else { return };
+        let mut waiting: BTreeSet<ValueId> = group.members.iter().map(|m| m.value).collect();
+        let once = self.is_once[*waiting.first().expect("a group has a member")];
+        let (mut inside, mut sums) = (HashSet::new(), Vec::new());
+        while let Some(id) = waiting.pop_first() {
+            let node = &self.graph.nodes[id];
+            if let Some(view) = &self.views[id] {
+                let is_member = self.pending.get(&view.buffer).is_some_and(|p| p.0 == count);
+                if !is_member || !view.is_in_step(count) || self.is_sink(view.buffer) {
+                    continue;
+                }
+            } else {
+                if !self.is_lazy[id] || self.is_once[id] != once {
+                    continue;
+                }
+                let is_inside = |v: ValueId| inside.contains(&v);
+                match &node.op {
+                    op if is_identity(op) => {}
+                    op if op.is_elementwise() && node.shape.count() == count => {
+                        if !node.operands.iter().all(|&o| is_inside(o) || self.can_be_read(o, count)) {
+                            continue;
+                        }
+                    }
+                    Op::Reduce { .. } => {
+                        sums.push(id);
+                        continue;
+                    }
+                    Op::MatMul { .. } => {
+                        let product = mat_vec(self.graph, node).expect("it waits");
+                        if self.sums_columns(&product)
+                            && is_inside(product.vector)
+                            && !is_inside(product.matrix)
+                            && self.can_be_read(product.matrix, 0)
+                        {
+                            sums.push(id);
+                        }
+                        continue;
+                    }
+                    _ => continue,
+                }
+            }
+            inside.insert(id);
+            waiting.extend(&self.users[id]);
+        }
+        for sum in sums {
+            if self.open(count).is_some_and(|g| g.members.len() < MAX_GROUP) {
+                self.demand([sum]);
+            }
         }
     }
 
-    /// Puts a map into the open group of its size, or into a new one.
-    fn map(&mut self, id: ValueId, node: &Node, map: Map) -> View {
+    /// Whether a member of the closing group of `count` elements can read `value`, which no value of the group leads to
+    /// (a number of elements of 0 stands for a reader outside of groups).
+    fn can_be_read(&self, value: ValueId, count: usize) -> bool {
+        let mut stack = vec![(value, count)];
+        let mut seen = HashSet::new();
+        while let Some((id, count)) = stack.pop() {
+            if let Some(view) = &self.views[id] {
+                if self.pending.get(&view.buffer).is_some_and(|p| self.is_closing(p.0)) {
+                    return false;
+                }
+                continue;
+            }
+            if !self.is_lazy[id] {
+                return false;
+            }
+            if !seen.insert((id, count)) {
+                continue;
+            }
+            let node = &self.graph.nodes[id];
+            let own = node.shape.count();
+            let reader = match &node.op {
+                op if is_identity(op) => count,
+                Op::Broadcast { .. } | Op::Transpose { .. } | Op::Slice { .. } => 0,
+                Op::Reduce { .. } => return false,
+                // A member of a group that closes is never read from memory.
+                op if (op.is_elementwise() || matches!(op, Op::MatMul { .. } | Op::Noise { .. }))
+                    && self.is_closing(own)
+                    && own != count =>
+                {
+                    return false;
+                }
+                Op::MatMul { .. } => 0,
+                _ => own,
+            };
+            stack.extend(node.operands.iter().map(|&o| (o, reader)));
+        }
+        true
+    }
+
+    /// Whether a buffer of an open group is a sum over it.
+    fn is_sink(&self, buffer: BufferId) -> bool {
+        self.pending.get(&buffer).is_some_and(|&(count, member)| {
+            self.open.iter().any(|g| g.count == count && g.members[member].rule.is_sink())
+        })
+    }
+
+    /// The member of the open group of `count` elements that a view shows, element by element.
+    fn in_step(&self, view: &View, count: usize) -> Option<usize> {
+        let &(group, member) = self.pending.get(&view.buffer)?;
+        (group == count && view.is_in_step(count) && !self.is_sink(view.buffer)).then_some(member)
+    }
+
+    /// Puts a value into the open group of its size, or into a new one.
+    fn join(&mut self, id: ValueId, count: usize, rule: Rule, operands: Vec<Operand>, shape: &[usize]) -> View {
+        let buffer = self.new_buffer(id, shape.iter().product(), Content::Computed);
+        self.buffers[buffer].stored |= rule.is_sink();
+        self.enter(count, Member { value: id, rule, operands, buffer });
+        let full = self.open(count).is_some_and(|g| g.members.len() >= MAX_GROUP && !g.closing);
+        if !self.options.fuse || full {
+            self.finish(count);
+        }
+        View::whole(buffer, shape)
+    }
+
+    fn enter(&mut self, count: usize, member: Member) -> usize {
+        let buffer = member.buffer;
+        let at = match self.open(count) {
+            Some(group) => {
+                group.members.push(member);
+                group.members.len() - 1
+            }
+            None => {
+                self.open.push(Open { count, members: vec![member], again: HashMap::new(), closing: false });
+                0
+            }
+        };
+        self.pending.insert(buffer, (count, at));
+        at
+    }
+
+    fn map(&mut self, id: ValueId, node: &Node, rule: Rule) -> View {
         let count = node.shape.count();
         let views: Vec<View> = node.operands.iter().map(|&o| self.view(o).stretched(&node.shape)).collect();
         // An operand of another open group, or one that is not read element by element, must be in memory first.
         for view in &views {
-            let Some(group) = self.open_group(view.buffer) else { continue };
-            let in_step = self.open[group].count == count && view.is_contiguous() && view.offset == 0;
-            if !in_step {
+            if self.pending.contains_key(&view.buffer) && self.in_step(view, count).is_none() {
                 self.settle(view.buffer);
             }
         }
-        let operands: Vec<Operand> = views
+        let operands = views.into_iter().map(|view| self.operand(view, count)).collect();
+        self.join(id, count, rule, operands, &node.shape)
+    }
+
+    /// An operand of a member of the open group of `count` elements.
+    fn operand(&mut self, view: View, count: usize) -> Operand {
+        if let Some(member) = self.in_step(&view, count) {
+            return Operand::Member(member);
+        }
+        if view.is_in_step(count) {
+            if let Some(&member) = self.open(count).and_then(|g| g.again.get(&view.buffer)) {
+                return Operand::Member(member);
+            }
+            let mut budget = MAX_AGAIN;
+            if self.can_repeat(view.buffer, count, &mut budget, &mut None) {
+                return Operand::Member(self.repeat(view.buffer, count));
+            }
+        }
+        self.buffers[view.buffer].stored = true;
+        Operand::View(view)
+    }
+
+    /// Whether a value of a closed group that is not stored can be computed again from what is in memory: inputs, numbers,
+    /// and one array of the group's size at most.
+    fn can_repeat(&self, buffer: BufferId, count: usize, budget: &mut usize, array: &mut Option<BufferId>) -> bool {
+        let Some(recipe) = self.recipes.get(&buffer) else { return false };
+        if self.buffers[buffer].stored || recipe.count != count || *budget == 0 {
+            return false;
+        }
+        *budget -= 1;
+        recipe.operands.iter().all(|view| {
+            let source = &self.buffers[view.buffer];
+            if source.content != Content::Computed || (source.stored && source.len < count) {
+                return true;
+            }
+            if source.stored {
+                return *array.get_or_insert(view.buffer) == view.buffer;
+            }
+            view.is_in_step(count) && self.can_repeat(view.buffer, count, budget, array)
+        })
+    }
+
+    fn repeat(&mut self, buffer: BufferId, count: usize) -> usize {
+        if let Some(&member) = self.open(count).and_then(|g| g.again.get(&buffer)) {
+            return member;
+        }
+        let recipe = &self.recipes[&buffer];
+        let (rule, value, views) = (recipe.rule.clone(), recipe.value, recipe.operands.clone());
+        let operands = views
             .into_iter()
-            .map(|view| match self.pending.get(&view.buffer) {
-                Some(&(_, member)) => Operand::Member(member),
-                None => {
-                    self.buffers[view.buffer].stored = true;
-                    Operand::View(view)
-                }
+            .map(|view| match self.buffers[view.buffer].stored {
+                true => Operand::View(view),
+                false => Operand::Member(self.repeat(view.buffer, count)),
             })
             .collect();
-        let buffer = self.new_buffer(id, count, Content::Computed);
-        let member = Member { value: id, map, operands, buffer };
-        let group = match self.open.iter().position(|g| g.count == count) {
-            Some(group) => group,
-            None => {
-                self.open.push(Open { count, members: Vec::new() });
-                self.open.len() - 1
-            }
-        };
-        self.pending.insert(buffer, (count, self.open[group].members.len()));
-        self.open[group].members.push(member);
-        if !self.options.fuse || self.open[group].members.len() >= MAX_GROUP {
-            self.close(group);
-        }
-        View::whole(buffer, &node.shape)
+        let copy = self.new_buffer(value, count, Content::Computed);
+        let member = self.enter(count, Member { value, rule, operands, buffer: copy });
+        self.open(count).expect("the member has just entered").again.insert(buffer, member);
+        member
     }
-}
 
-impl Schedule {
-    /// All buffers that a draft reads.
-    pub fn reads(draft: &Draft) -> Vec<BufferId> {
-        match draft {
-            Draft::Kernel { operands, .. } => operands.iter().map(|v| v.buffer).collect(),
-            Draft::Group { members, .. } => members
-                .iter()
-                .flat_map(|m| &m.operands)
-                .filter_map(|o| if let Operand::View(v) = o { Some(v.buffer) } else { None })
-                .collect(),
+    /// A sum joins the group that computes its operand.
+    fn sum(&mut self, id: ValueId, node: &Node, rule: Rule) -> View {
+        let x = self.view(node.operands[0]);
+        match self.in_step(&x, x.count()) {
+            Some(member) => self.join(id, x.count(), rule, vec![Operand::Member(member)], &node.shape),
+            None => self.kernel(id, node),
         }
     }
-    /// All buffers that a draft stores.
-    pub fn writes(&self, draft: &Draft) -> Vec<BufferId> {
-        match draft {
-            Draft::Kernel { out, .. } => vec![*out],
-            Draft::Group { members, .. } => {
-                members.iter().map(|m| m.buffer).filter(|&b| self.buffers[b].stored).collect()
-            }
+
+    /// Whether a product may be a sum over the elements of its vector; otherwise it is a map over its rows.
+    fn sums_columns(&self, product: &MatVec) -> bool {
+        product.terms > product.rows && product.rows <= MAX_SUMS
+    }
+
+    fn mat_vec(&mut self, id: ValueId, node: &Node, product: &MatVec) -> View {
+        let mut matrix = self.view(product.matrix);
+        if matrix.strides.iter().zip(&matrix.dims).all(|(&stride, &dim)| stride != 1 && dim != 1) {
+            matrix = self.contiguous(product.matrix);
         }
+        self.settle(matrix.buffer);
+        let vector = self.view(product.vector);
+        let exchanged = |by_rows: bool| {
+            let mut matrix = matrix.clone();
+            if by_rows == product.transposed {
+                matrix.dims.reverse();
+                matrix.strides.reverse();
+            }
+            Operand::View(matrix)
+        };
+        if self.sums_columns(product)
+            && let Some(member) = self.in_step(&vector, product.terms)
+        {
+            let operands = vec![exchanged(false), Operand::Member(member)];
+            return self.join(id, product.terms, Rule::ColumnProducts, operands, &node.shape);
+        }
+        if product.rows < MIN_ROWS {
+            return self.kernel(id, node);
+        }
+        let vector = Operand::View(self.contiguous(product.vector));
+        self.join(id, product.rows, Rule::RowProducts, vec![exchanged(true), vector], &node.shape)
     }
 }

@@ -10,9 +10,9 @@
 //! of more than one element start at multiples of [`ALIGN`] and own the elements up to the next one, so that the last
 //! eight may be written whole. Results are those of the plan's own steps, to the bit.
 
+use super::draft::Work;
 use super::plan::{ALIGN, Plan, Step};
 use super::run::run_step;
-use super::schedule::Work;
 use super::tile::{self, Arg, Load, Program};
 use crate::ir::graph::Graph;
 use crate::kernels::elementwise::{Binary, Ternary, Unary, binary_table, unary_table};
@@ -109,6 +109,9 @@ pub(crate) fn fits(graph: &Graph) -> bool {
     })
 }
 
+/// Why a group of a plan without fusion holds a map and nothing else.
+const ALONE: &str = "noise, sums and products are kernels in a plan without fusion";
+
 fn narrow(address: usize) -> u32 {
     let narrow = u32::try_from(address).ok().filter(|a| a & FIXED == 0);
     narrow.expect("small plans have small addresses")
@@ -196,9 +199,11 @@ impl Small {
                             let code = if n == 1 { Code::Ternary1(*map) } else { Code::Ternary(*map) };
                             self.emit(code, n, at, &args.each_ref().map(get));
                         }
+                        tile::Code::Noise(..) | tile::Code::Products(..) => unreachable!("{ALONE}"),
                     }
                     registers[*to] = place(at);
                 }
+                tile::Instr::Sum { .. } | tile::Instr::Columns { .. } => unreachable!("{ALONE}"),
             }
         }
         program.registers * width

@@ -1,11 +1,19 @@
-//! Fused elementwise maps: a short program that runs tile by tile, its intermediate values in registers that stay in
-//! cache.
+//! Fused elementwise maps with their sources and sums: a short program that runs tile by tile, its intermediate values in
+//! registers that stay in cache.
 //!
 //! A register holds one tile of a value. Instructions read arena memory or registers and write registers; `Store` copies a
 //! register to memory. A group may overwrite an operand in place, since the stores that do so stand last in the program.
+//!
+//! Sums are cut into parts whose number the shape alone decides. Each part has partial sums in double precision, kept as
+//! two numbers of the program's type; they are added up in order when all parts are done. Results of sums are written then,
+//! when nothing is read any more.
 
 use crate::kernels::elementwise::{Binary, MAX_RANK, Ternary, Unary, binary_tile, ternary_tile, unary_tile};
-use crate::kernels::{Scalar, threads};
+use crate::kernels::gemm::Matrix;
+use crate::kernels::reduce::sum_wide;
+use crate::kernels::{Scalar, matvec, threads};
+use crate::ops::NoiseKind;
+use crate::rng::{self, Key};
 use std::ops::Range;
 
 /// Elements of a tile: a dozen registers of doubles fill half a first-level cache.
@@ -31,6 +39,36 @@ pub(crate) enum Code {
     Binary(Binary, [Arg; 2]),
     /// A map.
     Ternary(Ternary, [Arg; 3]),
+    /// Elements of a stream.
+    Noise(NoiseKind, u32),
+    /// The products of the rows of a matrix with the vector that starts there.
+    Products(Rows, usize),
+}
+
+/// A matrix in memory, one row for each element of the group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rows {
+    /// Where it starts.
+    pub start: usize,
+    /// The elements of a row.
+    pub len: usize,
+    /// Steps in memory from row to row.
+    pub row_stride: usize,
+    /// Steps in memory along a row.
+    pub stride: usize,
+}
+
+impl Rows {
+    /// From a view of two dimensions.
+    pub fn new(start: usize, dims: &[usize], strides: &[usize]) -> Self {
+        Rows { start, len: dims[1], row_stride: strides[0], stride: strides[1] }
+    }
+    /// The rows from `from` on.
+    fn read<'a, F: Scalar>(&self, memory: &'a impl Memory<F>, from: usize) -> Matrix<'a, F> {
+        let (memory, base) = memory.around(self.start);
+        let data = &memory[self.start - base + from * self.row_stride..];
+        Matrix { data, row_stride: self.row_stride, col_stride: self.stride }
+    }
 }
 
 /// One instruction.
@@ -50,6 +88,35 @@ pub(crate) enum Instr {
         /// Where element 0 of the value lies.
         to: usize,
     },
+    /// Adds the elements of a register to sums.
+    Sum {
+        /// The register.
+        from: usize,
+        /// To which of the sums each element goes.
+        over: Load,
+        /// Which sums of the program.
+        sum: usize,
+    },
+    /// Adds the rows of a matrix, each times its element of a register, to sums.
+    Columns {
+        /// The register.
+        from: usize,
+        /// The matrix.
+        matrix: Rows,
+        /// Which sums of the program.
+        sum: usize,
+    },
+}
+
+/// What the program adds up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sums {
+    /// Where the results go.
+    pub to: usize,
+    /// Their number.
+    pub len: usize,
+    /// Where the partial sums lie among those of one part.
+    pub at: usize,
 }
 
 /// A view that is read tile by tile.
@@ -87,33 +154,29 @@ impl Load {
         load
     }
 
-    /// Writes elements `from..from + out.len()` of the view to `out`; `memory` starts at address `base`.
-    pub fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
+    /// Calls `f(positions, address, step)` for the pieces of elements `from..from + n` along which the view moves evenly:
+    /// where the piece lies among the `n`, the address of its first element, the step to the next one.
+    #[inline(always)]
+    fn walk(&self, from: usize, n: usize, mut f: impl FnMut(Range<usize>, usize, usize)) {
         let last = self.dims.len() - 1;
         let (inner, step) = (self.dims[last], self.strides[last]);
         let mut index = [0; MAX_RANK];
         let mut rest = from / inner;
         let mut column = from % inner;
-        let mut at = self.start - base;
+        let mut at = self.start;
         for axis in (0..last).rev() {
             index[axis] = rest % self.dims[axis];
             rest /= self.dims[axis];
             at += index[axis] * self.strides[axis];
         }
-        let mut out = out;
+        let mut done = 0;
         loop {
-            let n = (inner - column).min(out.len());
-            let (row, next) = out.split_at_mut(n);
-            let start = at + column * step;
-            match step {
-                0 => row.fill(memory[start]),
-                1 => row.copy_from_slice(&memory[start..start + n]),
-                _ => row.iter_mut().zip(memory[start..].iter().step_by(step)).for_each(|(o, &x)| *o = x),
-            }
-            if next.is_empty() {
+            let len = (inner - column).min(n - done);
+            f(done..done + len, at + column * step, step);
+            done += len;
+            if done == n {
                 return;
             }
-            out = next;
             column = 0;
             for axis in (0..last).rev() {
                 index[axis] += 1;
@@ -126,6 +189,37 @@ impl Load {
             }
         }
     }
+
+    /// Writes elements `from..from + out.len()` of the view to `out`; `memory` starts at address `base`.
+    pub fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
+        self.walk(from, out.len(), |piece, address, step| {
+            let start = address - base;
+            let row = &mut out[piece];
+            match step {
+                0 => row.fill(memory[start]),
+                1 => row.copy_from_slice(&memory[start..start + row.len()]),
+                _ => row.iter_mut().zip(memory[start..].iter().step_by(step)).for_each(|(o, &x)| *o = x),
+            }
+        });
+    }
+
+    /// Adds elements `from..` of a value, which are `x`, to the sums that the view's addresses say.
+    fn add<F: Scalar>(&self, from: usize, x: &[F], sums: &mut [F]) {
+        let (high, low) = sums.split_at_mut(sums.len() / 2);
+        self.walk(from, x.len(), |piece, at, step| {
+            let x = &x[piece];
+            match step {
+                0 => matvec::add_wide(&mut high[at..=at], &mut low[at..=at], &[sum_wide(x)]),
+                1 => matvec::add_wide(&mut high[at..at + x.len()], &mut low[at..at + x.len()], x),
+                _ => {
+                    for (i, x) in x.iter().enumerate() {
+                        let at = at + i * step;
+                        matvec::add_wide(&mut high[at..=at], &mut low[at..=at], std::slice::from_ref(x));
+                    }
+                }
+            }
+        });
+    }
 }
 
 /// A program over `count` elements.
@@ -133,37 +227,61 @@ impl Load {
 pub(crate) struct Program {
     /// The number of elements.
     pub count: usize,
+    /// The elements of a tile.
+    pub tile: usize,
     /// Loads of single numbers, done once: they fill whole registers.
     pub constants: Vec<(usize, usize)>,
     /// What is done for every tile.
     pub code: Vec<Instr>,
     /// The number of registers.
     pub registers: usize,
+    /// What is added up.
+    pub sums: Vec<Sums>,
+    /// The parts that have partial sums of their own; 0 without sums.
+    pub parts: usize,
 }
 
 /// More stored values than this in one group, and it runs on one thread.
-const MAX_STORES: usize = 8;
+const MAX_STORES: usize = 16;
 
 impl Program {
     /// Elements of a register.
     pub fn register_len(&self) -> usize {
-        self.count.min(TILE)
+        self.count.min(self.tile)
     }
     /// Elements of all registers of one thread.
     pub fn register_space(&self) -> usize {
         self.registers * self.register_len()
     }
-    /// Elements of the registers of all threads that may run this.
+    /// Elements of the registers of all threads that may run this, and of partial sums.
     pub fn all_register_space(&self) -> usize {
-        self.register_space() * threads::tasks(self.tiles(), self.work())
+        self.partial_space() + self.register_space() * threads::tasks(self.units(), self.work())
+    }
+    /// Elements of the partial sums of one part.
+    fn partial_len(&self) -> usize {
+        self.sums.iter().map(|s| 2 * s.len).sum()
+    }
+    fn partial_space(&self) -> usize {
+        self.parts * self.partial_len()
     }
     fn tiles(&self) -> usize {
-        self.count.div_ceil(TILE)
+        self.count.div_ceil(self.tile)
+    }
+    /// What threads share out: parts, or single tiles.
+    fn units(&self) -> usize {
+        if self.parts > 0 { self.parts } else { self.tiles() }
+    }
+    /// The first element of a unit.
+    fn unit_start(&self, unit: usize) -> usize {
+        let tile = if self.parts > 0 { threads::part(self.tiles(), self.parts, unit).start } else { unit };
+        (tile * self.tile).min(self.count)
     }
     /// The cost in units of an addition.
     fn work(&self) -> usize {
         let cost = |instr: &Instr| match instr {
             Instr::Compute { code: Code::Unary(..), .. } => 8,
+            Instr::Compute { code: Code::Noise(..), .. } => 16,
+            Instr::Compute { code: Code::Products(rows, _), .. } | Instr::Columns { matrix: rows, .. } => rows.len,
             _ => 1,
         };
         self.count * self.code.iter().map(cost).sum::<usize>()
@@ -181,45 +299,91 @@ impl Program {
         Some((starts, n))
     }
 
-    /// Runs over all elements; `registers` has at least [`Program::register_space`] elements, and more threads run when it
-    /// has more. Elements do not depend on each other, so the threads change no bit of the result.
-    pub fn run<F: Scalar>(&self, memory: &mut [F], registers: &mut [F]) {
+    /// Runs over all elements; `registers` has at least room for the partial sums and [`Program::register_space`] elements,
+    /// and more threads run when it has more. Elements do not depend on each other, and sums have their parts, so the
+    /// threads change no bit of the result.
+    pub fn run<F: Scalar>(&self, memory: &mut [F], registers: &mut [F], key: Key) {
+        let (partials, registers) = registers.split_at_mut(self.partial_space());
+        partials.fill(F::ZERO);
         let space = self.register_space();
         let fits = registers.len() / space.max(1);
-        let n_tasks = threads::tasks(self.tiles(), self.work()).min(fits);
+        let n_tasks = threads::tasks(self.units(), self.work()).min(fits);
         match self.stores() {
             Some((starts, n)) if n_tasks > 1 => {
-                let mut parts = Parts::cut(memory, &starts[..n], self.count);
+                let mut cut = Parts::cut(memory, &starts[..n], self.count);
                 rayon::scope(|scope| {
-                    let mut registers = registers;
+                    let (mut registers, mut partials) = (registers, &mut *partials);
                     for task in 0..n_tasks {
-                        let tiles = threads::part(self.tiles(), n_tasks, task);
-                        let elements = tiles.start * TILE..(tiles.end * TILE).min(self.count);
-                        let mut own = parts.take(elements.len());
+                        let units = threads::part(self.units(), n_tasks, task);
+                        let mut own = cut.take(self.unit_start(units.end) - self.unit_start(units.start));
                         let (mine, others) = std::mem::take(&mut registers).split_at_mut(space);
                         registers = others;
-                        scope.spawn(move |_| self.run_range(elements, &mut own, mine));
+                        let sums = if self.parts > 0 { units.len() * self.partial_len() } else { 0 };
+                        let (sums, others) = std::mem::take(&mut partials).split_at_mut(sums);
+                        partials = others;
+                        scope.spawn(move |_| self.run_units(units, &mut own, mine, sums, key));
                     }
                 });
             }
-            _ => self.run_range(0..self.count, &mut Whole(memory), &mut registers[..space]),
+            _ => self.run_units(0..self.units(), &mut Whole(memory), &mut registers[..space], partials, key),
+        }
+        for sums in &self.sums {
+            for (i, out) in memory[sums.to..sums.to + sums.len].iter_mut().enumerate() {
+                let part = |part: &[F]| part[sums.at + i].to_f64() + part[sums.at + sums.len + i].to_f64();
+                *out = F::from_f64(partials.chunks_exact(self.partial_len()).map(part).sum());
+            }
         }
     }
 
-    fn run_range<F: Scalar>(&self, elements: Range<usize>, memory: &mut impl Memory<F>, registers: &mut [F]) {
+    /// Runs over some of the units; `partials` are theirs.
+    fn run_units<F: Scalar>(
+        &self,
+        units: Range<usize>,
+        memory: &mut impl Memory<F>,
+        registers: &mut [F],
+        partials: &mut [F],
+        key: Key,
+    ) {
         let size = self.register_len();
         for &(address, register) in &self.constants {
             let number = memory.read(address, 0, 1)[0];
             registers[register * size..(register + 1) * size].fill(number);
         }
+        if self.parts == 0 {
+            let elements = self.unit_start(units.start)..self.unit_start(units.end);
+            return self.run_range(elements, memory, registers, &mut [], key);
+        }
+        for (unit, partials) in units.zip(partials.chunks_exact_mut(self.partial_len())) {
+            let elements = self.unit_start(unit)..self.unit_start(unit + 1);
+            self.run_range(elements, memory, registers, partials, key);
+        }
+    }
+
+    fn run_range<F: Scalar>(
+        &self,
+        elements: Range<usize>,
+        memory: &mut impl Memory<F>,
+        registers: &mut [F],
+        partials: &mut [F],
+        key: Key,
+    ) {
+        let size = self.register_len();
         let mut from = elements.start;
         while from < elements.end {
             let len = size.min(elements.end - from);
+            let register = |register: usize| register * size..register * size + len;
+            let own = |sum: usize| self.sums[sum].at..self.sums[sum].at + 2 * self.sums[sum].len;
             for instr in &self.code {
                 match instr {
-                    Instr::Compute { code, to } => compute(code, *to, memory, registers, size, from, len),
-                    Instr::Store { from: register, to } => {
-                        memory.write(*to, from, &registers[register * size..register * size + len]);
+                    Instr::Compute { code, to } => compute(code, *to, memory, registers, size, from, len, key),
+                    Instr::Store { from: value, to } => memory.write(*to, from, &registers[register(*value)]),
+                    Instr::Sum { from: value, over, sum } => {
+                        over.add(from, &registers[register(*value)], &mut partials[own(*sum)]);
+                    }
+                    Instr::Columns { from: value, matrix, sum } => {
+                        let (high, low) = partials[own(*sum)].split_at_mut(matrix.len);
+                        let matrix = matrix.read(memory, from);
+                        matvec::column_products(matrix, &registers[register(*value)], high, low);
                     }
                 }
             }
@@ -329,6 +493,7 @@ impl<F: Scalar> Memory<F> for Parts<'_, F> {
 }
 
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "where the instruction is, and what it works on")]
 fn compute<F: Scalar>(
     code: &Code,
     to: usize,
@@ -337,6 +502,7 @@ fn compute<F: Scalar>(
     size: usize,
     from: usize,
     len: usize,
+    key: Key,
 ) {
     let (low, rest) = registers.split_at_mut(to * size);
     let (out, high) = rest.split_at_mut(size);
@@ -355,6 +521,18 @@ fn compute<F: Scalar>(
         Code::Unary(map, x) => unary_tile(*map, get(*x), out),
         Code::Binary(map, [a, b]) => binary_tile(*map, get(*a), get(*b), out),
         Code::Ternary(map, [a, b, c]) => ternary_tile(*map, get(*a), get(*b), get(*c), out),
+        Code::Noise(kind, stream) => {
+            let key = key.fold_in(u64::from(*stream));
+            match kind {
+                NoiseKind::Normal => rng::fill_normal(key, from as u64, out),
+                NoiseKind::Uniform => rng::fill_uniform(key, from as u64, out),
+                NoiseKind::Sign => rng::fill_sign(key, from as u64, out),
+            }
+        }
+        Code::Products(rows, vector) => {
+            let (vector, base) = (memory.around(*vector).0, vector - memory.around(*vector).1);
+            matvec::row_products(rows.read(memory, from), &vector[base..base + rows.len], out);
+        }
     }
 }
 
@@ -400,15 +578,18 @@ mod tests {
                 Instr::Store { from: 1, to: 16 },
             ],
             registers: 4,
+            tile: TILE,
+            sums: Vec::new(),
+            parts: 0,
         };
         let memory: Vec<f64> = crate::kernels::testing::values(3, 3 * count + 128);
         let [one, several] = [1, 4].map(|n| {
             let mut memory = memory.clone();
             let mut registers = vec![0.0; n * program.register_space()];
             if n == 1 {
-                program.run_range(0..count, &mut Whole(&mut memory), &mut registers);
+                program.run_units(0..program.units(), &mut Whole(&mut memory), &mut registers, &mut [], Key::new(0));
             } else {
-                program.run(&mut memory, &mut registers);
+                program.run(&mut memory, &mut registers, Key::new(0));
             }
             memory
         });

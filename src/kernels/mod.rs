@@ -11,6 +11,7 @@ pub mod gather;
 pub mod gemm;
 pub mod linalg;
 pub mod math;
+pub mod matvec;
 pub mod pool;
 pub mod reduce;
 pub mod scalar;

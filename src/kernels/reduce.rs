@@ -134,7 +134,7 @@ pub(crate) fn fold_lanes(lanes: [f64; LANES]) -> f64 {
 }
 
 /// The sum in double precision: in lanes over blocks of [`BLOCK`], whose sums are added in two levels.
-fn sum_wide<F: Scalar>(x: &[F]) -> f64 {
+pub fn sum_wide<F: Scalar>(x: &[F]) -> f64 {
     simd::dispatch(
         #[inline(always)]
         || {

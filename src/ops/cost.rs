@@ -59,6 +59,16 @@ pub(crate) fn ternary(map: Ternary) -> usize {
     }
 }
 
+/// Floating point operations of one random number.
+pub(crate) fn noise(kind: NoiseKind) -> usize {
+    match kind {
+        // Box and Muller: half a logarithm, half a root, half a sine and cosine each.
+        NoiseKind::Normal => (LOG + 2 * CIRCULAR + 6) / 2,
+        NoiseKind::Uniform => 1,
+        NoiseKind::Sign => 0,
+    }
+}
+
 /// Floating point operations of `op` on operands of these shapes.
 pub(crate) fn flops(op: &Op, operands: &[&Shape], result: &Shape) -> f64 {
     let n = result.count();
@@ -68,12 +78,7 @@ pub(crate) fn flops(op: &Op, operands: &[&Shape], result: &Shape) -> f64 {
         Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. } | Op::Broadcast { .. } => 0,
         Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Concat { .. } => 0,
         Op::Gather | Op::Pick | Op::Place { .. } | Op::Diagonal | Op::Diag | Op::Tril { .. } => 0,
-        Op::Noise { kind, .. } => match kind {
-            // Box and Muller: half a logarithm, half a root, half a sine and cosine each.
-            NoiseKind::Normal => n * (LOG + 2 * CIRCULAR + 6) / 2,
-            NoiseKind::Uniform => n,
-            NoiseKind::Sign => 0,
-        },
+        Op::Noise { kind, .. } => n * noise(*kind),
         Op::Draw { .. } => n * RATIONAL,
         Op::Unary(map) => n * unary(*map),
         Op::Binary(map) => n * binary(*map),

@@ -109,7 +109,8 @@ pub(super) fn row(map: Unary) -> Row {
             name: "relu",
             domain: [-3.0, 3.0],
             vjp: |v| {
-                let positive = v.g.compare_scalar(Binary::Gt, v.x[0], 0.0);
+                // The result says it as well as the operand, which nobody else may need any more.
+                let positive = v.g.compare_scalar(Binary::Gt, v.y, 0.0);
                 let zero = v.g.scalar(0.0);
                 let dx = v.g.select(positive, v.dy, zero);
                 v.give(0, dx);

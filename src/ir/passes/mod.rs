@@ -4,6 +4,7 @@ pub mod cse;
 pub mod dce;
 pub mod fold;
 mod logs;
+pub mod pools;
 pub mod stable;
 
 use super::graph::{Graph, ValueId};
@@ -23,6 +24,7 @@ pub struct Pass {
 /// (`fold` forgets what was to be held constant). Before that, only [`stable::settle`] may be applied.
 pub const PIPELINE: &[Pass] = &[
     Pass { name: "stable", run: stable::run }, // before fold, which would hide the forms that it looks for
+    Pass { name: "pools", run: pools::run },   // before fold and cse, which see the smaller maps
     Pass { name: "fold", run: fold::run },     // first of the rest: later passes match on constants
     Pass { name: "cse", run: cse::run },       // draws are never merged: a stream is part of the node
     Pass { name: "dce", run: dce::run },       // last: removes what the others left

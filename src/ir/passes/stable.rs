@@ -11,7 +11,7 @@
 //! sign of x), `x / x = 1` (0, infinities). What is positive by construction is said in `logs.rs`.
 
 use super::logs::{self, Log, complement, number, under};
-use super::rewrite_all;
+use super::{pools, rewrite_all};
 use crate::ir::Builder;
 use crate::ir::graph::{DType, Graph, Node, ValueId};
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
@@ -28,11 +28,12 @@ pub fn run(graph: Graph) -> Graph {
     rewrite_all(graph, apply).0
 }
 
-/// Applies the rules to what has been built so far, before it is differentiated. Nodes move: every one of `values` is
-/// replaced by what stands for it now; outputs and inputs keep their places.
+/// Applies the rules, and those of [`pools`], to what has been built so far, before it is differentiated. Nodes move:
+/// every one of `values` is replaced by what stands for it now; outputs and inputs keep their places.
 pub fn settle<'a>(g: &mut Builder, values: impl IntoIterator<Item = &'a mut ValueId>) {
     let origin = g.set_origin(None);
-    let (graph, map) = rewrite_all(std::mem::take(g).finish(), apply);
+    let (graph, map) =
+        rewrite_all(std::mem::take(g).finish(), |g, node| pools::commute(g, node).or_else(|| apply(g, node)));
     *g = Builder::from_graph(graph);
     g.set_origin(origin);
     for value in values {
