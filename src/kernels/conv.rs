@@ -10,7 +10,9 @@
 //! the cells (h, w) with the same residues modulo the strides see the same kernel taps, so that each phase is again
 //! such a product and no multiplication by an inserted zero is done. A transposed convolution is the input gradient.
 //! Source: Dumoulin & Visin 2016, arXiv:1603.07285.
-use super::gemm::{Into, Matrix, PackA, PackB, Sink, product, product_scratch};
+pub mod rows;
+
+use super::gemm::{Into, Matrix, PackA, PackB, Sink, product, product_and_square, product_scratch};
 use super::{Scalar, simd, threads};
 
 /// The shape of a convolution. One-dimensional ones have height 1.
@@ -60,6 +62,54 @@ impl Conv2dShape {
     pub fn y_len(&self) -> usize {
         let [p, q] = self.output();
         self.batch * self.out_channels * p * q
+    }
+}
+
+/// The weights of a convolution, which may differ from image to image.
+pub trait ImageWeights<F: Scalar>: Sync {
+    /// Elements of scratch that the weights of one image take.
+    fn scratch(&self) -> usize;
+    /// The weights of image `n` [O, C / G, R, S]; `scratch` has [`Self::scratch`] elements and may hold anything.
+    fn of<'a>(&'a self, n: usize, scratch: &'a mut [F]) -> &'a [F];
+}
+
+/// One array of weights for all images.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<'a, F>(pub &'a [F]);
+
+impl<F: Scalar> ImageWeights<F> for Shared<'_, F> {
+    fn scratch(&self) -> usize {
+        0
+    }
+    fn of<'a>(&'a self, _: usize, _: &'a mut [F]) -> &'a [F] {
+        self.0
+    }
+}
+
+/// What becomes of the weight gradients of the images.
+pub trait ImageGradients<F: Scalar>: Sync {
+    /// Arrays of the size of the weights in the result.
+    fn arrays(&self) -> usize;
+    /// Elements of scratch of one call of [`Self::add`].
+    fn scratch(&self) -> usize;
+    /// Adds what the gradient of image `n` contributes to `sums`. Of one array the sum is the plain one and this is
+    /// never called.
+    fn add(&self, n: usize, gradient: &[F], sums: &mut [F], scratch: &mut [F]);
+}
+
+/// The plain sum over the images.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainSum;
+
+impl<F: Scalar> ImageGradients<F> for PlainSum {
+    fn arrays(&self) -> usize {
+        1
+    }
+    fn scratch(&self) -> usize {
+        0
+    }
+    fn add(&self, _: usize, _: &[F], _: &mut [F], _: &mut [F]) {
+        unreachable!("images are summed as they come");
     }
 }
 
@@ -302,17 +352,35 @@ impl Conv2d {
         self.tasks() * self.forward_task::<F>()
     }
 
+    /// Scratch beyond that of shared weights, of weights that take `each` elements for an image.
+    pub fn weights_scratch(&self, each: usize) -> usize {
+        self.tasks() * each
+    }
+
     /// y = x cross-correlated with w, plus the bias.
     pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
+        assert_eq!(w.len(), self.shape.w_len(), "weights have the planned size");
+        self.forward_with(x, &Shared(w), bias, y, scratch);
+    }
+
+    /// As [`Self::forward`] with weights that may differ from image to image. Scratch: [`Self::forward_scratch`] and
+    /// [`Self::weights_scratch`] together.
+    pub fn forward_with<F: Scalar>(
+        &self,
+        x: &[F],
+        weights: &impl ImageWeights<F>,
+        bias: Option<&[F]>,
+        y: &mut [F],
+        scratch: &mut [F],
+    ) {
         let s = &self.shape;
-        assert!(
-            x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
+        assert!(x.len() == s.x_len() && y.len() == self.y_len(), "operands have the planned sizes");
         let cells = self.cells();
-        let (o, c, weights) = self.group();
+        let (o, c, len) = self.group();
         let (x_len, y_len) = (x.len() / s.batch.max(1), s.out_channels * cells);
-        self.over_images(y, y_len, scratch, self.forward_task::<F>(), |n, y, scratch| {
+        self.over_images(y, y_len, scratch, self.forward_task::<F>() + weights.scratch(), |n, y, scratch| {
+            let (own, scratch) = scratch.split_at_mut(weights.scratch());
+            let w = weights.of(n, own);
             match bias {
                 Some(bias) => {
                     for (y, &b) in y.chunks_exact_mut(cells).zip(bias) {
@@ -326,11 +394,57 @@ impl Conv2d {
             for g in 0..s.groups {
                 let patches =
                     Patches { image: &image[g * c * self.x_image.plane()..], term: &self.term, site: &self.site };
-                let w = Matrix::row_major(&w[g * weights..(g + 1) * weights], self.term.len());
+                let w = Matrix::row_major(&w[g * len..(g + 1) * len], self.term.len());
                 let data = &mut y[g * o * cells..(g + 1) * o * cells];
                 let mut sink = Into { data, row_stride: cells, col_stride: 1, alpha: F::ONE };
                 product(o, 0, cells, self.term.len(), &w, &patches, &mut sink, scratch);
             }
+        });
+    }
+
+    /// Means and variances of the outputs for independent weights with means `loc` and variances `square`: x
+    /// cross-correlated with `loc`, and x squared with `square`, from the same patches; then `finish(start, mean,
+    /// variance)` for every image, `start` being the position of its first element. Scratch as of [`Self::forward`].
+    #[expect(clippy::too_many_arguments, reason = "operands and results of two convolutions")]
+    pub fn forward_moments<F: Scalar>(
+        &self,
+        x: &[F],
+        loc: &[F],
+        square: &[F],
+        mean: &mut [F],
+        variance: &mut [F],
+        finish: impl Fn(usize, &mut [F], &mut [F]) + Sync,
+        scratch: &mut [F],
+    ) {
+        let s = &self.shape;
+        assert!(
+            x.len() == s.x_len() && loc.len() == s.w_len() && square.len() == s.w_len(),
+            "operands have the planned sizes"
+        );
+        assert!(mean.len() == self.y_len() && variance.len() == self.y_len(), "results have the planned sizes");
+        let cells = self.cells();
+        let (o, c, len) = self.group();
+        let (x_len, y_len) = (s.x_len() / s.batch.max(1), s.out_channels * cells);
+        let per_task = self.forward_task::<F>();
+        assert!(scratch.len() >= per_task, "scratch of the planned size");
+        let n_tasks = self.tasks().min(scratch.len() / per_task.max(1)).max(1);
+        over_pairs(mean, variance, y_len, n_tasks, scratch, per_task, |n, mean, variance, scratch| {
+            mean.fill(F::ZERO);
+            variance.fill(F::ZERO);
+            let (copy, scratch) = scratch.split_at_mut(self.x_image.scratch(s.in_channels));
+            let image = self.x_image.copy(s.in_channels, &x[n * x_len..(n + 1) * x_len], copy);
+            for g in 0..s.groups {
+                let patches =
+                    Patches { image: &image[g * c * self.x_image.plane()..], term: &self.term, site: &self.site };
+                let [loc, square] =
+                    [loc, square].map(|w| Matrix::row_major(&w[g * len..(g + 1) * len], self.term.len()));
+                let rows = g * o * cells..(g + 1) * o * cells;
+                let into = |data| Into { data, row_stride: cells, col_stride: 1, alpha: F::ONE };
+                let (mut first, mut second) = (into(&mut mean[rows.clone()]), into(&mut variance[rows]));
+                let sinks = [&mut first, &mut second];
+                product_and_square(o, (0, cells), self.term.len(), &loc, &square, &patches, sinks, scratch);
+            }
+            finish(n * y_len, mean, variance);
         });
     }
 
@@ -347,21 +461,33 @@ impl Conv2d {
 
     /// dx = the gradient of sum(dy * y) in x. Also the transposed convolution of dy with w.
     pub fn input_grad<F: Scalar>(&self, dy: &[F], w: &[F], dx: &mut [F], scratch: &mut [F]) {
+        assert_eq!(w.len(), self.shape.w_len(), "weights have the planned size");
+        self.input_grad_with(dy, &Shared(w), dx, scratch);
+    }
+
+    /// As [`Self::input_grad`] with weights that may differ from image to image. Scratch: [`Self::input_grad_scratch`]
+    /// and [`Self::weights_scratch`] together.
+    pub fn input_grad_with<F: Scalar>(
+        &self,
+        dy: &[F],
+        weights: &impl ImageWeights<F>,
+        dx: &mut [F],
+        scratch: &mut [F],
+    ) {
         let s = &self.shape;
-        assert!(
-            dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
-        let (o, c, weights) = self.group();
+        assert!(dx.len() == s.x_len() && dy.len() == self.y_len(), "operands have the planned sizes");
+        let (o, c, len) = self.group();
         let (plane, taps) = (s.input[0] * s.input[1], s.kernel[0] * s.kernel[1]);
         let (x_len, y_len) = (s.in_channels * plane, s.out_channels * self.cells());
-        self.over_images(dx, x_len, scratch, self.input_grad_task::<F>(), |n, dx, scratch| {
+        self.over_images(dx, x_len, scratch, self.input_grad_task::<F>() + weights.scratch(), |n, dx, scratch| {
+            let (own, scratch) = scratch.split_at_mut(weights.scratch());
+            let w = weights.of(n, own);
             dx.fill(F::ZERO);
             let (copy, scratch) = scratch.split_at_mut(self.dy_image.scratch(s.out_channels));
             let image = self.dy_image.copy(s.out_channels, &dy[n * y_len..(n + 1) * y_len], copy);
             for g in 0..s.groups {
                 let image = &image[g * o * self.dy_image.plane()..];
-                let w = &w[g * weights..(g + 1) * weights];
+                let w = &w[g * len..(g + 1) * len];
                 let dx = &mut dx[g * c * plane..(g + 1) * c * plane];
                 for phase in &self.phases {
                     let left = PhaseWeights { w, taps, weight: &phase.weight };
@@ -384,52 +510,86 @@ impl Conv2d {
         self.x_image.scratch(self.shape.in_channels) + product_scratch::<F>(o, self.term.len(), self.cells())
     }
 
-    /// Partial sums of the weight gradient: a number that depends on the shape alone.
-    fn weight_parts(&self) -> usize {
-        threads::parts(self.shape.batch, self.shape.w_len())
+    /// Partial sums of the weight gradient, each of `arrays` arrays: a number that depends on the shape alone.
+    fn weight_parts(&self, arrays: usize) -> usize {
+        threads::parts(self.shape.batch, arrays * self.shape.w_len())
     }
 
     /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now.
     pub fn weight_grad_scratch<F: Scalar>(&self) -> usize {
-        let parts = self.weight_parts();
-        parts * self.shape.w_len() + threads::tasks(parts, self.work()) * self.weight_grad_task::<F>()
+        self.weight_grad_scratch_with::<F>(1, 0)
+    }
+
+    /// Scratch of [`Self::weight_grad_with`] in elements for sums of `arrays` arrays that need `each` elements to add
+    /// an image, for the number of threads in use now.
+    pub fn weight_grad_scratch_with<F: Scalar>(&self, arrays: usize, each: usize) -> usize {
+        let parts = self.weight_parts(arrays);
+        parts * arrays * self.shape.w_len()
+            + threads::tasks(parts, self.work()) * self.weight_grad_task_with::<F>(arrays, each)
+    }
+
+    fn weight_grad_task_with<F: Scalar>(&self, arrays: usize, each: usize) -> usize {
+        // The gradient of one image, unless it goes into the sum directly.
+        let own = if arrays == 1 { 0 } else { self.shape.w_len() };
+        self.weight_grad_task::<F>() + own + each
     }
 
     /// dw = the gradient of sum(dy * y) in w: partial sums over fixed parts of the batch, added up in order.
     pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], dw: &mut [F], scratch: &mut [F]) {
+        self.weight_grad_with(x, dy, &PlainSum, dw, scratch);
+    }
+
+    /// As [`Self::weight_grad`] with sums of another kind over the gradients of the images; dw holds their arrays one
+    /// after the other.
+    pub fn weight_grad_with<F: Scalar>(
+        &self,
+        x: &[F],
+        dy: &[F],
+        gradients: &impl ImageGradients<F>,
+        dw: &mut [F],
+        scratch: &mut [F],
+    ) {
         let s = &self.shape;
+        let (arrays, w_len) = (gradients.arrays(), s.w_len());
         assert!(
-            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
+            x.len() == s.x_len() && dw.len() == arrays * w_len && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
         if s.batch == 0 {
             return dw.fill(F::ZERO);
         }
-        let (parts, w_len, cells) = (self.weight_parts(), s.w_len(), self.cells());
-        let (o, c, weights) = self.group();
+        let (parts, cells) = (self.weight_parts(arrays), self.cells());
+        let (o, c, len) = self.group();
         let (x_len, y_len) = (x.len() / s.batch, s.out_channels * cells);
-        let (sums, scratch) = scratch.split_at_mut(parts * w_len);
-        let per_task = self.weight_grad_task::<F>();
+        let (sums, scratch) = scratch.split_at_mut(parts * dw.len());
+        let per_task = self.weight_grad_task_with::<F>(arrays, gradients.scratch());
         let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
-        over_items(sums, w_len, n_tasks, scratch, per_task, |index, sum, scratch| {
+        over_items(sums, dw.len(), n_tasks, scratch, per_task, |index, sum, scratch| {
             sum.fill(F::ZERO);
             let (copy, scratch) = scratch.split_at_mut(self.x_image.scratch(s.in_channels));
+            let (own, scratch) = scratch.split_at_mut(if arrays == 1 { 0 } else { w_len });
             for n in threads::part(s.batch, parts, index) {
                 let image = self.x_image.copy(s.in_channels, &x[n * x_len..(n + 1) * x_len], copy);
                 let dy = &dy[n * y_len..(n + 1) * y_len];
+                own.fill(F::ZERO);
                 for g in 0..s.groups {
                     // The roles of terms and sites are exchanged: the sum runs over output cells.
                     let patches =
                         Patches { image: &image[g * c * self.x_image.plane()..], term: &self.site, site: &self.term };
                     let left = Matrix::row_major(&dy[g * o * cells..(g + 1) * o * cells], cells);
-                    let data = &mut sum[g * weights..(g + 1) * weights];
+                    let data = if arrays == 1 { &mut *sum } else { &mut *own };
+                    let data = &mut data[g * len..(g + 1) * len];
                     let mut sink = Into { data, row_stride: self.term.len(), col_stride: 1, alpha: F::ONE };
                     product(o, 0, self.term.len(), cells, &left, &patches, &mut sink, scratch);
                 }
+                if arrays != 1 {
+                    gradients.add(n, own, sum, &mut scratch[..gradients.scratch()]);
+                }
             }
         });
-        dw.copy_from_slice(&sums[..w_len]);
-        for sum in sums[w_len..].chunks_exact(w_len) {
+        let (first, rest) = sums.split_at(dw.len());
+        dw.copy_from_slice(first);
+        for sum in rest.chunks_exact(dw.len().max(1)) {
             for (dw, &s) in dw.iter_mut().zip(sum) {
                 *dw += s;
             }
@@ -463,8 +623,9 @@ impl Conv2d {
     }
 }
 
-/// Calls `f(index, item, scratch)` for every piece of `len` elements of `out`, `n_tasks` at a time.
-fn over_items<F: Scalar>(
+/// Calls `f(index, item, scratch)` for every piece of `len` elements of `out`, the last of which may be shorter, `n_tasks`
+/// at a time.
+pub(crate) fn over_items<F: Scalar>(
     out: &mut [F],
     len: usize,
     n_tasks: usize,
@@ -472,9 +633,10 @@ fn over_items<F: Scalar>(
     per_task: usize,
     f: impl Fn(usize, &mut [F], &mut [F]) + Sync,
 ) {
-    let items = out.len() / len.max(1);
+    let len = len.max(1);
+    let items = out.len().div_ceil(len);
     if n_tasks <= 1 {
-        for (n, out) in out.chunks_exact_mut(len.max(1)).enumerate() {
+        for (n, out) in out.chunks_mut(len).enumerate() {
             f(n, out, &mut scratch[..per_task]);
         }
         return;
@@ -483,13 +645,50 @@ fn over_items<F: Scalar>(
         let (mut rest, mut scratch) = (out, scratch);
         for index in 0..n_tasks {
             let range = threads::part(items, n_tasks, index);
-            let (head, tail) = rest.split_at_mut(range.len() * len);
+            let (head, tail) = rest.split_at_mut((range.len() * len).min(rest.len()));
             let (mine, others) = scratch.split_at_mut(per_task);
             (rest, scratch) = (tail, others);
             let f = &f;
             scope.spawn(move |_| {
-                for (n, out) in range.zip(head.chunks_exact_mut(len)) {
+                for (n, out) in range.zip(head.chunks_mut(len)) {
                     f(n, out, mine);
+                }
+            });
+        }
+    });
+}
+
+/// As [`over_items`] for the pieces of two arrays together.
+pub(crate) fn over_pairs<F: Scalar>(
+    a: &mut [F],
+    b: &mut [F],
+    len: usize,
+    n_tasks: usize,
+    scratch: &mut [F],
+    per_task: usize,
+    f: impl Fn(usize, &mut [F], &mut [F], &mut [F]) + Sync,
+) {
+    let len = len.max(1);
+    let items = a.len().div_ceil(len);
+    if n_tasks <= 1 {
+        for (n, (a, b)) in a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate() {
+            f(n, a, b, &mut scratch[..per_task]);
+        }
+        return;
+    }
+    rayon::scope(|scope| {
+        let (mut a, mut b, mut scratch) = (a, b, scratch);
+        for index in 0..n_tasks {
+            let range = threads::part(items, n_tasks, index);
+            let here = (range.len() * len).min(a.len());
+            let (a_head, a_tail) = a.split_at_mut(here);
+            let (b_head, b_tail) = b.split_at_mut(here);
+            let (mine, others) = scratch.split_at_mut(per_task);
+            (a, b, scratch) = (a_tail, b_tail, others);
+            let f = &f;
+            scope.spawn(move |_| {
+                for (n, (a, b)) in range.zip(a_head.chunks_mut(len).zip(b_head.chunks_mut(len))) {
+                    f(n, a, b, mine);
                 }
             });
         }

@@ -40,7 +40,7 @@ impl<'a, F: Scalar> Matrix<'a, F> {
         Self { data: self.data, row_stride: self.col_stride, col_stride: self.row_stride }
     }
 
-    fn from(self, start: usize) -> Self {
+    pub(crate) fn from(self, start: usize) -> Self {
         Self { data: &self.data[start.min(self.data.len())..], ..self }
     }
 
@@ -177,25 +177,68 @@ pub(crate) fn product<F: Scalar>(
             // loop 4
             let kc = (k - kk).min(KC);
             b.pack_b(kk, kc, jc, nc, b_block);
-            for ic in (0..m).step_by(MC) {
-                // loop 3
-                let mc = (m - ic).min(MC);
-                a.pack_a(ic, mc, kk, kc, a_block);
-                for (jr, b) in b_block.chunks_exact(kc * F::NR).take(nc.div_ceil(F::NR)).enumerate() {
-                    // loop 2
-                    let j = jr * F::NR;
-                    for (ir, a) in a_block.chunks_exact(kc * F::MR).take(mc.div_ceil(F::MR)).enumerate() {
-                        // loop 1
-                        let i = ir * F::MR;
-                        let mut tile = [F::ZERO; TILE];
-                        let tile = &mut tile[..F::MR * F::NR];
-                        F::microkernel(kc, a, b, tile);
-                        sink.add(ic + i, (mc - i).min(F::MR), jc + j, (nc - j).min(F::NR), tile);
-                    }
-                }
-            }
+            packed(m, (jc, nc), (kk, kc), a, b_block, sink, a_block);
         }
         jc += nc;
+    }
+}
+
+/// Adds A B to `sinks[0]` and A' (B squared, element by element) to `sinks[1]` on this thread, rows 0..m, columns
+/// `j0..j1`; B is packed once. Scratch as for [`product`].
+#[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
+pub(crate) fn product_and_square<F: Scalar, S: Sink<F>>(
+    m: usize,
+    (j0, j1): (usize, usize),
+    k: usize,
+    a: &impl PackA<F>,
+    a_of_squares: &impl PackA<F>,
+    b: &impl PackB<F>,
+    sinks: [&mut S; 2],
+    scratch: &mut [F],
+) {
+    let (a_block, b_block) = scratch.split_at_mut(m.min(MC).next_multiple_of(F::MR) * k.min(KC));
+    let [sink, squares] = sinks;
+    for jc in (j0..j1).step_by(NC) {
+        let nc = (j1 - jc).min(NC);
+        for kk in (0..k).step_by(KC) {
+            let kc = (k - kk).min(KC);
+            b.pack_b(kk, kc, jc, nc, b_block);
+            packed(m, (jc, nc), (kk, kc), a, b_block, sink, a_block);
+            simd::dispatch(
+                #[inline(always)]
+                || b_block[..nc.next_multiple_of(F::NR) * kc].iter_mut().for_each(|b| *b = *b * *b),
+            );
+            packed(m, (jc, nc), (kk, kc), a_of_squares, b_block, squares, a_block);
+        }
+    }
+}
+
+/// Loops 3 to 1: all rows of A times one packed block of B.
+fn packed<F: Scalar>(
+    m: usize,
+    (jc, nc): (usize, usize),
+    (kk, kc): (usize, usize),
+    a: &impl PackA<F>,
+    b_block: &[F],
+    sink: &mut impl Sink<F>,
+    a_block: &mut [F],
+) {
+    for ic in (0..m).step_by(MC) {
+        // loop 3
+        let mc = (m - ic).min(MC);
+        a.pack_a(ic, mc, kk, kc, a_block);
+        for (jr, b) in b_block.chunks_exact(kc * F::NR).take(nc.div_ceil(F::NR)).enumerate() {
+            // loop 2
+            let j = jr * F::NR;
+            for (ir, a) in a_block.chunks_exact(kc * F::MR).take(mc.div_ceil(F::MR)).enumerate() {
+                // loop 1
+                let i = ir * F::MR;
+                let mut tile = [F::ZERO; TILE];
+                let tile = &mut tile[..F::MR * F::NR];
+                F::microkernel(kc, a, b, tile);
+                sink.add(ic + i, (mc - i).min(F::MR), jc + j, (nc - j).min(F::NR), tile);
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! sibling `*_scratch` (or a method `scratch`) that gives its length in elements. Results are bit-identical for every
 //! number of threads: work is cut along axes that do not change the order of any sum.
 pub mod conv;
+pub mod dense;
 pub mod elementwise;
 pub mod gather;
 pub mod gemm;

@@ -231,6 +231,33 @@ fn network_shapes_agree_with_the_defining_loop() {
     );
 }
 
+/// Weights of image n: n + 1 times the shared ones; the gradients are summed as they are and n + 1 times.
+struct Scaled<'a>(&'a [f32]);
+impl ImageWeights<f32> for Scaled<'_> {
+    fn scratch(&self) -> usize {
+        self.0.len()
+    }
+    fn of<'a>(&'a self, n: usize, scratch: &'a mut [f32]) -> &'a [f32] {
+        scratch.iter_mut().zip(self.0).for_each(|(s, w)| *s = (n + 1) as f32 * w);
+        scratch
+    }
+}
+impl ImageGradients<f32> for Scaled<'_> {
+    fn arrays(&self) -> usize {
+        2
+    }
+    fn scratch(&self) -> usize {
+        0
+    }
+    fn add(&self, n: usize, gradient: &[f32], sums: &mut [f32], _: &mut [f32]) {
+        let (plain, scaled) = sums.split_at_mut(gradient.len());
+        for ((p, s), g) in plain.iter_mut().zip(scaled).zip(gradient) {
+            *p += g;
+            *s += (n + 1) as f32 * g;
+        }
+    }
+}
+
 #[test]
 fn threads_do_not_change_a_bit() {
     let plan = Conv2d::new(Conv2dShape {
@@ -251,9 +278,20 @@ fn threads_do_not_change_a_bit() {
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);
         plan.forward(&x, &w, None, &mut y, &mut vec![0.0; tasks * plan.forward_task::<f32>()]);
         plan.input_grad(&dy, &w, &mut dx, &mut vec![0.0; tasks * plan.input_grad_task::<f32>()]);
-        let sums = plan.weight_parts() * s.w_len();
+        let sums = plan.weight_parts(1) * s.w_len();
         plan.weight_grad(&x, &dy, &mut dw, &mut vec![0.0; sums + tasks * plan.weight_grad_task::<f32>()]);
-        (y, dx, dw)
+        // The same with weights that differ from image to image.
+        let (own, len) = (Scaled(&w), s.w_len());
+        let (mut own_y, mut own_dx, mut own_dw) = (y.clone(), dx.clone(), vec![0.0; 2 * len]);
+        plan.forward_with(&x, &own, None, &mut own_y, &mut vec![0.0; tasks * (plan.forward_task::<f32>() + len)]);
+        plan.input_grad_with(&dy, &own, &mut own_dx, &mut vec![0.0; tasks * (plan.input_grad_task::<f32>() + len)]);
+        let (sums, each) = (plan.weight_parts(2) * 2 * len, plan.weight_grad_task_with::<f32>(2, 0));
+        plan.weight_grad_with(&x, &dy, &own, &mut own_dw, &mut vec![0.0; sums + tasks * each]);
+        let (mut mean, mut variance) = (y.clone(), y.clone());
+        let finish = |start: usize, mean: &mut [f32], _: &mut [f32]| mean[0] += start as f32;
+        let mut scratch = vec![0.0; tasks * plan.forward_task::<f32>()];
+        plan.forward_moments(&x, &w, &w, &mut mean, &mut variance, finish, &mut scratch);
+        [y, dx, dw, own_y, own_dx, own_dw, mean, variance]
     };
     assert!(threads::tasks(s.batch, plan.work()) == threads::count().min(19), "large enough for threads");
     assert_eq!(run(1), run(threads::count().max(2)));
