@@ -6,6 +6,7 @@ pub mod plan;
 mod reference;
 pub mod run;
 mod schedule;
+mod small;
 mod tile;
 
 pub use plan::Plan;

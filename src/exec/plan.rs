@@ -24,6 +24,11 @@ pub struct Options {
     pub reuse: bool,
 }
 
+impl Options {
+    /// Every value has a place of its own.
+    pub(crate) const FLAT: Options = Options { fuse: false, reuse: false };
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options { fuse: true, reuse: true }
@@ -272,12 +277,16 @@ fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<
     let padded = |b: BufferId| schedule.buffers[b].len.next_multiple_of(ALIGN);
     let mut starts: IndexVec<BufferId, usize> = schedule.buffers.iter().map(|_| 0).collect();
     let mut kept = 0;
-    for (id, &life) in lives.iter_enumerated() {
-        if life == Life::Kept {
-            starts[id] = kept;
-            kept += padded(id);
+    // Arrays first, each from a multiple of `ALIGN` on; then single numbers side by side.
+    for single in [false, true] {
+        for (id, &life) in lives.iter_enumerated() {
+            if life == Life::Kept && (schedule.buffers[id].len == 1) == single {
+                starts[id] = kept;
+                kept += if single { 1 } else { padded(id) };
+            }
         }
     }
+    kept = kept.next_multiple_of(ALIGN);
     let mut len = kept;
     for (once, drafts) in [(true, &schedule.once), (false, &schedule.every)] {
         let mut free = Free::from(kept);

@@ -5,6 +5,7 @@
 
 use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
+use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
@@ -19,12 +20,16 @@ use std::ops::Range;
 pub struct Executable<F> {
     graph: Graph,
     plan: Plan,
+    /// The steps for each run as one program, where they are small.
+    small: Option<Small>,
     arena: Vec<F>,
     /// Where the arena's aligned part begins.
     base: usize,
     scratch: Vec<F>,
     registers: Vec<F>,
     given: IndexVec<InputId, bool>,
+    /// Whether all inputs that are read have been given.
+    complete: bool,
     /// Whether the steps for this set of data have run.
     ready: bool,
 }
@@ -45,19 +50,30 @@ pub struct NonFinite {
 impl<F: Scalar> Executable<F> {
     /// Simplifies and plans `graph`. Inputs and outputs keep their ids and order.
     pub fn compile(graph: &Graph) -> Self {
-        Self::plan(passes::run(graph.clone()), Options::default())
+        let graph = passes::run(graph.clone());
+        if !small::fits(&graph) {
+            return Self::plan(graph, Options::default());
+        }
+        let plan = Plan::new(&graph, Options::FLAT);
+        let small = Small::new(&plan, &plan.every);
+        Self::new(graph, plan, Some(small))
     }
 
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
+        Self::new(graph, plan, None)
+    }
+
+    fn new(graph: Graph, plan: Plan, small: Option<Small>) -> Self {
         let (scratch, registers) = space::<F>(&plan);
-        let mut arena = vec![F::ZERO; plan.len + ALIGN];
+        let len = small.as_ref().map_or(plan.len, Small::len);
+        let mut arena = vec![F::ZERO; len + ALIGN];
         let base = arena.as_ptr().align_offset(64).min(ALIGN);
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, arena, base, scratch, registers, given, ready: false }
+        Self { graph, plan, small, arena, base, scratch, registers, given, complete: false, ready: false }
     }
 
     /// The graph that runs, after all passes.
@@ -65,10 +81,17 @@ impl<F: Scalar> Executable<F> {
         &self.graph
     }
 
+    /// Whether the steps for each run are one flat program.
+    #[cfg(test)]
+    pub(super) fn is_flat(&self) -> bool {
+        self.small.is_some()
+    }
+
     /// The plan as text, with the arena's size.
     pub fn print_plan(&self) -> String {
         let bytes = self.plan.len * size_of::<F>();
-        format!("{}peak: {bytes} bytes\n", self.plan.print(&self.graph))
+        let small = self.small.as_ref().map_or_else(String::new, Small::print);
+        format!("{}{small}peak: {bytes} bytes\n", self.plan.print(&self.graph))
     }
 
     /// Memory for values, scratch and registers [bytes].
@@ -120,19 +143,28 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        for (input, place) in self.plan.inputs.iter_enumerated() {
-            assert!(
-                place.is_none() || self.given[input],
-                "input `{}` has not been given",
-                self.graph.inputs[input].name
-            );
+        if !self.complete {
+            for (input, place) in self.plan.inputs.iter_enumerated() {
+                assert!(
+                    place.is_none() || self.given[input],
+                    "input `{}` has not been given",
+                    self.graph.inputs[input].name
+                );
+            }
+            self.complete = true;
         }
         let arena = &mut self.arena[self.base..];
         if !self.ready {
             self.plan.once.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
             self.ready = true;
         }
-        self.plan.every.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
+        match &self.small {
+            Some(small) => small.run(&self.plan.every, arena, &mut self.scratch, &mut self.registers, key),
+            None => {
+                let every = self.plan.every.iter();
+                every.for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
+            }
+        }
     }
 
     /// Runs again with every value kept, and finds where an output that is not finite got it from: the first value that
@@ -142,7 +174,7 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        let mut plain = Self::plan(self.graph.clone(), Options { fuse: false, reuse: false });
+        let mut plain = Self::plan(self.graph.clone(), Options::FLAT);
         for input in self.graph.inputs.indices() {
             if self.given[input] {
                 plain.set_data(input, self.input(input));

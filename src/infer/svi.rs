@@ -5,7 +5,7 @@
 
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
-use super::optim::{Optimizer, clip_by_global_norm, global_norm};
+use super::optim::{Optimizer, clip_factor, global_norm, sum_squares};
 use super::{Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
@@ -77,6 +77,14 @@ pub struct SviFit<F> {
 struct Step<F> {
     graph: ElboGraph,
     exe: Executable<F>,
+}
+
+impl<F: Scalar> Step<F> {
+    /// The Euclidean norm of the gradient of the last run.
+    fn norm(&self, slots: &Slots) -> f64 {
+        let squares = (0..slots.list.len()).map(|at| sum_squares(self.exe.output(3 + at)));
+        squares.sum::<f64>().sqrt()
+    }
 }
 
 impl<'p> Svi<'p> {
@@ -158,7 +166,8 @@ impl<'p> Svi<'p> {
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
         let mut params: Vec<F> = super::start::convert(&first);
-        let mut gradient = vec![F::ZERO; params.len()];
+        // Where the gradients of several particles are added.
+        let mut gradient = vec![F::ZERO; if particles > 1 { params.len() } else { 0 }];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
         let total = if params.is_empty() { 0 } else { self.total_steps() };
         let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
@@ -183,27 +192,39 @@ impl<'p> Svi<'p> {
             }
             give_params(step, self.slots, &params);
             let key = steps_key.fold_in(t);
-            let mut elbo = 0.0;
-            gradient.fill(F::ZERO);
-            for particle in 0..particles {
-                step.exe.run(&[], key.fold_in(particle as u64));
-                elbo += step.exe.output(0)[0].to_f64() / particles as f64;
-                add_gradient(step, self.slots, &mut gradient);
-            }
-            if particles > 1 {
-                let share = F::from_f64(1.0 / particles as f64);
-                gradient.iter_mut().for_each(|g| *g *= share);
-            }
-            let norm = match settings.clip {
-                Some(limit) => clip_by_global_norm(&mut gradient, limit),
-                None => global_norm(&gradient),
+            let rate = settings.learning_rate * settings.schedule.factor(t, total);
+            let (elbo, norm) = if particles == 1 {
+                step.exe.run(&[], key.fold_in(0));
+                let elbo = step.exe.output(0)[0].to_f64();
+                // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
+                let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
+                let scale = known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
+                optimizer.begin();
+                let mut squares = 0.0;
+                for (at, slot) in self.slots.list.iter().enumerate() {
+                    let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
+                    squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale, rate);
+                }
+                (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
+            } else {
+                let share = 1.0 / particles as f64;
+                let mut elbo = 0.0;
+                gradient.fill(F::ZERO);
+                for particle in 0..particles {
+                    step.exe.run(&[], key.fold_in(particle as u64));
+                    elbo += step.exe.output(0)[0].to_f64() * share;
+                    add_gradient(step, self.slots, &mut gradient);
+                }
+                let norm = share * global_norm(&gradient);
+                let scale = share * settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
+                optimizer.begin();
+                optimizer.sweep(0, &mut params, &gradient, scale, rate);
+                (elbo, norm)
             };
             if !elbo.is_finite() || !norm.is_finite() {
                 let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
                 return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
             }
-            let rate = settings.learning_rate * settings.schedule.factor(t, total);
-            optimizer.step(&mut params, &gradient, rate);
             let secs = observer.clock() - began;
             trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
             let keep = 1.0 - 1.0 / SMOOTHING;

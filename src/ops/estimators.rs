@@ -215,9 +215,32 @@ fn signs(row: usize, before: usize, after: usize) -> (Vec<f64>, Vec<f64>) {
     (all, after)
 }
 
+/// Enough output cells for weights of every image: few and many input channels (the two ways of the input gradient),
+/// groups, strides, several blocks of terms.
+const LARGE: [([usize; 4], [usize; 4], [usize; 4], ConvAttrs); 3] = [
+    (
+        [3, 3, 6, 5],
+        [20, 3, 3, 3],
+        [3, 20, 6, 5],
+        ConvAttrs { stride: [1, 1], pad: [[1, 1], [1, 1]], dilation: [1, 1], groups: 1 },
+    ),
+    (
+        [2, 40, 9, 11],
+        [6, 20, 3, 2],
+        [2, 6, 5, 5],
+        ConvAttrs { stride: [2, 2], pad: [[1, 1], [0, 0]], dilation: [1, 1], groups: 2 },
+    ),
+    (
+        [2, 36, 7, 6],
+        [31, 36, 5, 5],
+        [2, 31, 7, 6],
+        ConvAttrs { stride: [1, 1], pad: [[2, 2], [2, 2]], dilation: [1, 1], groups: 1 },
+    ),
+];
+
 #[test]
 fn convolutions_of_rows_are_those_of_their_weights() {
-    for (x, w, y, attrs) in super::conv::SHAPES {
+    for (x, w, y, attrs) in super::conv::SHAPES.into_iter().chain(LARGE) {
         let [n, c] = [x[0], x[1]];
         let taps = w[2] * w[3];
         let (per_group, outputs) = (w[1], w[0] / attrs.groups);
@@ -256,9 +279,9 @@ fn convolutions_of_rows_are_those_of_their_weights() {
                 let [one, one_y] = [Shape::from([1, x[1], x[2], x[3]]), Shape::from([1, y[1], y[2], y[3]])];
                 let (x_row, dy_row) = (&data[row * x_len..][..x_len], &dy[row * y_len..][..y_len]);
                 let want = result(&Op::Conv2d(attrs), &[(x_row, &one), (&own, &shape)]);
-                assert_close(&forward[row * y_len..][..y_len], &want, 1e-13, "forward");
+                assert_close(&forward[row * y_len..][..y_len], &want, 1e-12, "forward");
                 let want = result(&Op::Conv2dInputGrad { attrs, input }, &[(dy_row, &one_y), (&own, &shape)]);
-                assert_close(&back[row * x_len..][..x_len], &want, 1e-13, "input gradient");
+                assert_close(&back[row * x_len..][..x_len], &want, 1e-12, "input gradient");
                 let op = Op::Conv2dWeightGrad { attrs, kernel: [w[2], w[3]] };
                 for (i, g) in result(&op, &[(x_row, &one), (dy_row, &one_y)]).into_iter().enumerate() {
                     sums[i] += g;

@@ -233,7 +233,7 @@ impl MatMulKernel {
             let b = Matrix { data: &b[at_b..], row_stride: self.b_strides[0], col_stride: self.b_strides[1] };
             let [step_a, step_b] = self.steps;
             let (m, n, k) = (self.m, self.n, self.k);
-            gemm_batched(self.batch, m, n, k, F::ONE, a, step_a, b, step_b, F::ZERO, out, scratch);
+            gemm_batched(self.batch, m, n, k, a, step_a, b, step_b, out, scratch);
         }
     }
 }

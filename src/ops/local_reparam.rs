@@ -36,7 +36,7 @@ impl LocalReparam {
     /// The elements of scratch of [`LocalReparam::run`].
     pub(super) fn scratch<F: Scalar>(&self) -> usize {
         match &self.layer {
-            Layer::Conv(conv) => conv.forward_scratch::<F>(),
+            Layer::Conv(conv) => conv.forward_moments_scratch::<F>(),
             Layer::Dense(shape) => shape.moments_scratch::<F>(),
         }
     }
@@ -64,7 +64,10 @@ impl LocalReparam {
         let (x, loc, square) = (x.get(0), x.get(1), x.get(2));
         match &self.layer {
             Layer::Conv(conv) => conv.forward_moments(x, loc, square, y, sd, finish, scratch),
-            Layer::Dense(shape) => shape.moments(x, loc, square, y, sd, finish, scratch),
+            Layer::Dense(shape) => {
+                shape.moments(x, loc, square, y, sd, scratch);
+                finish(0, y, sd);
+            }
         }
     }
 }

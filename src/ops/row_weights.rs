@@ -42,17 +42,16 @@ pub(crate) enum Role {
 
 impl RowConv {
     fn new(x: &Shape, w: &Shape, attrs: &super::ConvAttrs, noise: RowNoise) -> Self {
-        Self { conv: prepare(x, w, attrs), noise }
+        Self { conv: Box::new(prepare(x, w, attrs).for_rows(noise.kind)), noise }
     }
 
     /// The elements of scratch of [`RowConv::run`].
     pub(super) fn scratch<F: Scalar>(&self, role: Role) -> usize {
-        let shape = self.conv.shape();
-        let each = Multipliers { shape, law: self.noise.kind, key: Key::new(0) }.scratch();
+        let m = Multipliers { shape: self.conv.shape(), law: self.noise.kind, key: Key::new(0) };
         match role {
-            Role::Forward => self.conv.forward_scratch::<F>() + self.conv.weights_scratch(shape.w_len() + each),
-            Role::InputGrad => self.conv.input_grad_scratch::<F>() + self.conv.weights_scratch(shape.w_len() + each),
-            Role::WeightGrad => self.conv.weight_grad_scratch_with::<F>(2, each),
+            Role::Forward => self.conv.forward_rows_scratch::<F>(self.noise.kind),
+            Role::InputGrad => self.conv.input_grad_rows_scratch::<F>(self.noise.kind),
+            Role::WeightGrad => self.conv.weight_grad_rows_scratch::<F>(&m),
         }
     }
 
@@ -68,14 +67,14 @@ impl RowConv {
         let key = key.fold_in(u64::from(self.noise.stream));
         let multipliers = Multipliers { shape: self.conv.shape(), law: self.noise.kind, key };
         match role {
-            Role::WeightGrad => self.conv.weight_grad_with(x.get(0), x.get(1), &multipliers, out, scratch),
+            Role::WeightGrad => self.conv.weight_grad_rows(x.get(0), x.get(1), &multipliers, out, scratch),
             Role::Forward => {
                 let weights = RowWeights { multipliers, loc: x.get(1), spread: x.get(2) };
-                self.conv.forward_with(x.get(0), &weights, None, out, scratch);
+                self.conv.forward_rows(x.get(0), &weights, out, scratch);
             }
             Role::InputGrad => {
                 let weights = RowWeights { multipliers, loc: x.get(1), spread: x.get(2) };
-                self.conv.input_grad_with(x.get(0), &weights, out, scratch);
+                self.conv.input_grad_rows(x.get(0), &weights, out, scratch);
             }
         }
     }

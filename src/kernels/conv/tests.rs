@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::rng::Key;
 use crate::kernels::testing::{assert_close, counts, numbers, reference, values};
 
 /// The defining loop, in double precision, with the three gradients of sum(dy * y): (y, dx, dw).
@@ -82,7 +83,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn agrees_with_the_defining_loop(
-        batch in 1usize..4, groups in 1usize..3, c in 1usize..4, o in 1usize..9,
+        batch in 1usize..4, groups in 1usize..3, c in prop::sample::select(vec![1usize, 2, 3, 5, 9]), o in 1usize..9,
         input in prop::array::uniform2(1usize..12), kernel in prop::array::uniform2(1usize..5),
         stride in prop::array::uniform2(1usize..4), dilation in prop::array::uniform2(1usize..3),
         padding in prop::array::uniform2(prop::array::uniform2(0usize..4)),
@@ -225,37 +226,16 @@ fn network_shapes_agree_with_the_defining_loop() {
     };
     check_shape::<f64>(base, 1e-12);
     check_shape::<f32>(base, 5e-5);
+    let depthwise = Conv2dShape { in_channels: 20, groups: 20, out_channels: 40, ..base };
+    for stride in [1, 2, 3] {
+        let shape = Conv2dShape { stride: [stride, stride], input: [29, 41], ..depthwise };
+        check_shape::<f64>(shape, 1e-12);
+        check_shape::<f32>(shape, 5e-5);
+    }
     check_shape::<f64>(
         Conv2dShape { in_channels: 16, out_channels: 80, input: [9, 11], stride: [2, 2], ..base },
         1e-12,
     );
-}
-
-/// Weights of image n: n + 1 times the shared ones; the gradients are summed as they are and n + 1 times.
-struct Scaled<'a>(&'a [f32]);
-impl ImageWeights<f32> for Scaled<'_> {
-    fn scratch(&self) -> usize {
-        self.0.len()
-    }
-    fn of<'a>(&'a self, n: usize, scratch: &'a mut [f32]) -> &'a [f32] {
-        scratch.iter_mut().zip(self.0).for_each(|(s, w)| *s = (n + 1) as f32 * w);
-        scratch
-    }
-}
-impl ImageGradients<f32> for Scaled<'_> {
-    fn arrays(&self) -> usize {
-        2
-    }
-    fn scratch(&self) -> usize {
-        0
-    }
-    fn add(&self, n: usize, gradient: &[f32], sums: &mut [f32], _: &mut [f32]) {
-        let (plain, scaled) = sums.split_at_mut(gradient.len());
-        for ((p, s), g) in plain.iter_mut().zip(scaled).zip(gradient) {
-            *p += g;
-            *s += (n + 1) as f32 * g;
-        }
-    }
 }
 
 #[test]
@@ -273,26 +253,40 @@ fn threads_do_not_change_a_bit() {
     });
     let s = plan.shape();
     let (x, w, dy) = (values::<f32>(1, s.x_len()), values::<f32>(2, s.w_len()), values::<f32>(3, s.y_len()));
+    let own = plan.clone().for_rows(rows::RowLaw::Signs);
     // The scratch bounds the number of tasks: as much as for one thread, and as much as there is to use.
     let run = |tasks: usize| {
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);
-        plan.forward(&x, &w, None, &mut y, &mut vec![0.0; tasks * plan.forward_task::<f32>()]);
-        plan.input_grad(&dy, &w, &mut dx, &mut vec![0.0; tasks * plan.input_grad_task::<f32>()]);
-        let sums = plan.weight_parts(1) * s.w_len();
+        let packed = s.groups * plan.forward_packed::<f32>();
+        plan.forward(&x, &w, None, &mut y, &mut vec![0.0; packed + tasks * plan.forward_task::<f32>()]);
+        let packed = s.groups * plan.input_packed::<f32>();
+        plan.input_grad(&dy, &w, &mut dx, &mut vec![0.0; packed + tasks * plan.input_grad_task::<f32>()]);
+        let sums = plan.weight_parts() * s.w_len();
         plan.weight_grad(&x, &dy, &mut dw, &mut vec![0.0; sums + tasks * plan.weight_grad_task::<f32>()]);
-        // The same with weights that differ from image to image.
-        let (own, len) = (Scaled(&w), s.w_len());
-        let (mut own_y, mut own_dx, mut own_dw) = (y.clone(), dx.clone(), vec![0.0; 2 * len]);
-        plan.forward_with(&x, &own, None, &mut own_y, &mut vec![0.0; tasks * (plan.forward_task::<f32>() + len)]);
-        plan.input_grad_with(&dy, &own, &mut own_dx, &mut vec![0.0; tasks * (plan.input_grad_task::<f32>() + len)]);
-        let (sums, each) = (plan.weight_parts(2) * 2 * len, plan.weight_grad_task_with::<f32>(2, 0));
-        plan.weight_grad_with(&x, &dy, &own, &mut own_dw, &mut vec![0.0; sums + tasks * each]);
+        // The same with weights that differ from image to image, and with variances.
+        let law = rows::RowLaw::Signs;
+        let multipliers = rows::Multipliers { shape: own.shape(), law, key: Key::new(1) };
+        let weights = rows::RowWeights { multipliers, loc: &w, spread: &w };
+        let (mut own_y, mut own_dx, mut own_dw) = (y.clone(), dx.clone(), vec![0.0; 2 * s.w_len()]);
+        // The scratch for all threads, less that of the tasks that are not to run.
+        let count = threads::count();
+        let less = |all: usize, shared: usize| vec![f32::NAN; shared + (all - shared) / count * tasks.min(count)];
+        let shared = 2 * s.groups * own.forward_packed::<f32>();
+        own.forward_rows(&x, &weights, &mut own_y, &mut less(own.forward_rows_scratch::<f32>(law), shared));
+        let shared = 2 * s.groups * own.input_packed::<f32>();
+        own.input_grad_rows(&dy, &weights, &mut own_dx, &mut less(own.input_grad_rows_scratch::<f32>(law), shared));
+        let shared = 2 * s.w_len() * threads::parts(s.batch, 2 * s.w_len());
+        let all = own.weight_grad_rows_scratch::<f32>(&multipliers);
+        own.weight_grad_rows(&x, &dy, &multipliers, &mut own_dw, &mut less(all, shared));
         let (mut mean, mut variance) = (y.clone(), y.clone());
         let finish = |start: usize, mean: &mut [f32], _: &mut [f32]| mean[0] += start as f32;
-        let mut scratch = vec![0.0; tasks * plan.forward_task::<f32>()];
+        let packed = 2 * s.groups * plan.forward_packed::<f32>();
+        let mut scratch = vec![f32::NAN; packed + tasks * plan.forward_task::<f32>()];
         plan.forward_moments(&x, &w, &w, &mut mean, &mut variance, finish, &mut scratch);
         [y, dx, dw, own_y, own_dx, own_dw, mean, variance]
     };
-    assert!(threads::tasks(s.batch, plan.work()) == threads::count().min(19), "large enough for threads");
+    assert!(own.tasks() == threads::count().min(s.batch), "large enough for threads");
+    assert!(run(1).iter().flatten().all(|x| x.is_finite()));
+    assert!(plan.tasks() == threads::count().min(s.batch.div_ceil(plan.together)), "large enough for threads");
     assert_eq!(run(1), run(threads::count().max(2)));
 }
