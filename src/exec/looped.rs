@@ -49,7 +49,7 @@ pub(crate) fn write_constants<F: Scalar>(plan: &Plan, graph: &Graph, arena: &mut
 
 impl LoopKernel {
     /// Plans the body of a loop.
-    pub fn new(Loop(body): &Loop) -> Self {
+    pub fn new(Loop(body): &Loop, options: Options) -> Self {
         let mut graph = passes::run(body.graph.clone());
         // Captures are the data of a body: what needs nothing else runs once.
         for (i, input) in graph.inputs.iter_mut().enumerate() {
@@ -57,7 +57,7 @@ impl LoopKernel {
             input.kind = if captured { InputKind::Data } else { InputKind::Batch };
         }
         let is_small = small::fits(&graph);
-        let plan = Plan::new(&graph, if is_small { Options::FLAT } else { Options::default() });
+        let plan = Plan::new(&graph, if is_small { options.flat() } else { options });
         let small = is_small.then(|| [&plan.once, &plan.every].map(|steps| Small::new(&plan, steps)));
         Self { body: body.clone(), graph, plan, small }
     }

@@ -8,6 +8,7 @@ use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Sc
 use super::tile::{Arg, Code, Instr, Load, Program};
 use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
+use crate::kernels::conv::Method;
 use crate::ops::Op;
 use std::fmt::Write;
 use std::ops::Range;
@@ -22,16 +23,20 @@ pub struct Options {
     pub fuse: bool,
     /// Buffers whose value is dead are used again.
     pub reuse: bool,
+    /// How convolutions are computed in single precision.
+    pub convolution: Method,
 }
 
 impl Options {
-    /// Every value has a place of its own.
-    pub(crate) const FLAT: Options = Options { fuse: false, reuse: false };
+    /// The same with a place of its own for every value.
+    pub(crate) fn flat(self) -> Options {
+        Options { fuse: false, reuse: false, ..self }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, reuse: true }
+        Options { fuse: true, reuse: true, convolution: Method::Auto }
     }
 }
 

@@ -6,7 +6,7 @@
 //! elements at a time, normal noise of all streams side by side. Whatever is no map, sum or noise is run as the step that
 //! it is.
 //!
-//! It needs a plan in which no place is used twice ([`Options::FLAT`]): noise is drawn first, whenever it is read. Values
+//! It needs a plan in which no place is used twice ([`Options::flat`]): noise is drawn first, whenever it is read. Values
 //! of more than one element start at multiples of [`ALIGN`] and own the elements up to the next one, so that the last
 //! eight may be written whole. Results are those of the plan's own steps, to the bit.
 
@@ -500,7 +500,7 @@ mod tests {
     fn check<F: Scalar>(choices: &[Choice]) {
         let (graph, inputs) = random_graph(choices);
         let mut flat = Executable::<F>::compile(&graph);
-        let mut steps = Executable::<F>::plan(passes::run(graph.clone()), Options::FLAT);
+        let mut steps = Executable::<F>::plan(passes::run(graph.clone()), Options::default().flat());
         assert!(flat.is_flat() == fits(flat.graph()) && !steps.is_flat());
         for run in 0..2 {
             let key = Key::new(run);

@@ -17,6 +17,13 @@ pub struct BoundData {
     pub values: IndexVec<DataId, Option<Vec<f64>>>,
 }
 
+impl BoundData {
+    /// What is kept [bytes].
+    pub fn bytes(&self) -> usize {
+        self.values.iter().flatten().map(Vec::len).sum::<usize>() * size_of::<f64>()
+    }
+}
+
 /// Data in the precision of a run.
 #[derive(Debug)]
 pub struct Store<F> {
@@ -42,6 +49,13 @@ impl<F: Scalar> Store<F> {
             store.prepared.insert(e, (convert(&values), unit));
         }
         store
+    }
+
+    /// What is kept [bytes].
+    pub fn bytes(&self) -> usize {
+        let whole = self.whole.iter().flatten().map(Vec::len);
+        let prepared = self.prepared.values().map(|(values, _)| values.len());
+        whole.chain(prepared).sum::<usize>() * size_of::<F>()
     }
 
     /// Writes the inputs that stay the same over all steps.

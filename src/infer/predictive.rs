@@ -6,14 +6,17 @@
 //! draws but reconstructed: its log likelihood is found by importance sampling, with weights p(x | z) p(z) / q(z | x).
 
 use super::data::{BoundData, Store};
+use super::draws::Posterior;
 use crate::check::size::SizeId;
 use crate::check::typed::*;
-use crate::exec::Executable;
-use crate::ir::DType;
+use crate::exec::plan::Options;
+use crate::exec::{Executable, Prepared};
+use crate::ir::{DType, InputId, ValueId};
 use crate::kernels::Scalar;
-use crate::lower::{Lowering, Mode, SiteSource, Slots};
+use crate::kernels::conv::Method;
+use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
-use crate::report::fit::{Metrics, Quantity};
+use crate::report::fit::Metrics;
 use crate::report::metrics::{ClassScores, MarginalScores, NumberKind, NumberScores};
 use crate::rng::Key;
 
@@ -29,6 +32,35 @@ pub struct Predictive<'p> {
     pub guide: Option<usize>,
     /// The trainable parameters.
     pub slots: &'p Slots,
+    /// How convolutions are computed.
+    pub convolution: Method,
+}
+
+/// Scores that are planned.
+pub struct Scoring<F> {
+    plan: Prepared<F>,
+    inputs: Vec<DataInput>,
+    /// The input of each trainable parameter.
+    slots: Vec<InputId>,
+    /// The input of each site whose draws are given.
+    given: Vec<(SiteId, InputId)>,
+    /// Name, scores and observed values.
+    all: Vec<(String, Scores, Vec<f64>)>,
+    marginal: Option<(MarginalScores, usize)>,
+    reconstructed: Option<Reconstructed>,
+}
+
+impl<F: Scalar> Scoring<F> {
+    /// What is needed for `draws` draws of all rows at once [bytes].
+    pub fn bytes(&self, draws: usize) -> u64 {
+        let of = |(_, scores, observed): &(String, Scores, Vec<f64>)| match scores {
+            Scores::Classes { .. } => observed.len(),
+            // The draws of each row are sorted in the end.
+            Scores::Numbers { .. } => observed.len() * (1 + draws),
+        };
+        let numbers: usize = self.all.iter().map(of).sum();
+        (self.plan.needs(0).bytes + numbers * size_of::<f64>()) as u64
+    }
 }
 
 enum Scores {
@@ -140,8 +172,8 @@ impl<'p> Predictive<'p> {
             .collect()
     }
 
-    /// Scores every observation over the draws of `sites` (one chain).
-    pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
+    /// Plans the scores, without taking memory.
+    pub fn prepare<F: Scalar>(&self) -> Scoring<F> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
         // Labels of new rows are not known: they are drawn, or summed out below.
@@ -201,7 +233,7 @@ impl<'p> Predictive<'p> {
             lo.g.output("log weights", weights);
             marginal = Some((MarginalScores::new(self.bound.sizes[size]), output));
         }
-        let given: Vec<(SiteId, crate::ir::ValueId)> = model
+        let given: Vec<(SiteId, ValueId)> = model
             .sites
             .indices()
             .filter_map(|id| {
@@ -211,14 +243,30 @@ impl<'p> Predictive<'p> {
             .collect();
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
-        let mut exe = Executable::<F>::compile(&graph);
-        Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
-        let input_of = |v: crate::ir::ValueId| match graph.nodes[v].op {
+        let options = Options { convolution: self.convolution, ..Options::default() };
+        let input_of = |v: ValueId| match graph.nodes[v].op {
             Op::Input(input) => input,
             _ => unreachable!("made as an input"),
         };
-        for (slot, v) in self.slots.list.iter().zip(slots) {
-            exe.set_data(input_of(v), &params[slot.offset..slot.offset + slot.shape.count()]);
+        let slots = slots.into_iter().map(input_of).collect();
+        let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
+        Scoring { plan: Executable::prepare(&graph, options), inputs, slots, given, all, marginal, reconstructed }
+    }
+
+    /// Scores every observation over the draws of `sites`.
+    pub fn score<F: Scalar + Into<f64>>(
+        &self,
+        scoring: Scoring<F>,
+        params: &[F],
+        sites: &mut dyn Posterior<F>,
+        key: Key,
+    ) -> Vec<(String, Metrics)> {
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let Scoring { plan, inputs, slots, given, mut all, mut marginal, reconstructed } = scoring;
+        let mut exe = plan.build();
+        Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
+        for (slot, input) in self.slots.list.iter().zip(slots) {
+            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
         }
         for (_, scores, observed) in &mut all {
             match scores {
@@ -229,16 +277,12 @@ impl<'p> Predictive<'p> {
                 Scores::Numbers { scores, .. } => scores.begin(observed.as_slice()),
             }
         }
-        let draws = sites.first().map_or(1, |q| q.draws);
+        let draws = sites.draws();
         let mut buffer: Vec<F> = Vec::new();
         for i in 0..draws {
-            for &(id, v) in &given {
-                let name = &model.sites[id].name;
-                let q = sites.iter().find(|q| q.name == *name).expect("every site has draws");
-                let count = q.count();
-                buffer.clear();
-                buffer.extend((0..count).map(|e| F::from_f64(q.value(0, i, e))));
-                exe.set_data(input_of(v), &buffer);
+            for &(id, input) in &given {
+                sites.read(i, &model.sites[id].name, &mut buffer);
+                exe.set_data(input, &buffer);
             }
             exe.run(&[], key.fold_in(i as u64));
             if let Some((scores, output)) = &mut marginal {
@@ -290,9 +334,9 @@ impl<'p> Predictive<'p> {
         list
     }
     /// ln p(x | z) + ln p(z) - ln q(z | x) of every row [rows].
-    fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> crate::ir::ValueId {
+    fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> ValueId {
         let model = lo.model;
-        let by_row = |lo: &mut Lowering<'p>, v: crate::ir::ValueId, rows: usize| {
+        let by_row = |lo: &mut Lowering<'p>, v: ValueId, rows: usize| {
             let v = lo.g.to_real(v);
             let count = lo.g.shape(v).count();
             let flat = lo.g.reshape(v, [rows, count / rows]);

@@ -24,11 +24,25 @@ mod depthwise;
 mod operands;
 mod patches;
 pub mod rows;
+pub mod winograd;
 
 use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_and_square, product_scratch};
 use super::{Scalar, simd, threads};
 use operands::{Cells, Images, PhaseCells, PhaseWeights};
 use patches::{Frame, Patches, Runs, narrow};
+use winograd::{WeightGrads, Weights, Winograd};
+
+/// How a convolution is computed in single precision. In double precision it is always the direct sums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Method {
+    /// Minimal filtering where that is faster.
+    #[default]
+    Auto,
+    /// The defining sums. Sums of numbers of one sign keep that sign, and zeros stay exact.
+    Direct,
+    /// Minimal filtering wherever it applies.
+    Winograd,
+}
 
 /// The shape of a convolution. One-dimensional ones have height 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +133,8 @@ pub struct Conv2d {
     input_grad: InputGrad,
     /// Images that share a product: their cells are columns side by side.
     together: usize,
+    /// Minimal filtering, if that is the method.
+    winograd: Option<Winograd>,
 }
 
 /// Cells of images together that make a product worth its packing.
@@ -185,7 +201,37 @@ impl Conv2d {
             let (frame, phases) = phases(&shape, output);
             InputGrad::Phases(frame, phases)
         };
-        Self { shape, output, frame, starts, last, cells_last, input_grad, together }
+        Self { shape, output, frame, starts, last, cells_last, input_grad, together, winograd: None }
+    }
+
+    /// The same convolution by another method than the direct one.
+    #[must_use]
+    pub fn with_method(self, method: Method) -> Self {
+        let plan = Winograd::new(&self.shape, self.output);
+        let winograd = match method {
+            Method::Auto => plan.filter(Winograd::pays),
+            Method::Direct => None,
+            Method::Winograd => plan,
+        };
+        Self { winograd, ..self }
+    }
+
+    /// As [`Self::with_method`] for weights of every image under `law`: minimal filtering takes two products there, where the
+    /// direct method takes one.
+    #[must_use]
+    pub fn with_row_method(self, method: Method, law: rows::RowLaw) -> Self {
+        let plan = Winograd::new(&self.shape, self.output).filter(|_| law == rows::RowLaw::Signs);
+        let winograd = match method {
+            Method::Auto => plan.filter(Winograd::pays_flipout),
+            Method::Direct => None,
+            Method::Winograd => plan,
+        };
+        Self { winograd, ..self }
+    }
+
+    /// Minimal filtering, if it is the method for this precision.
+    fn fast<F: Scalar>(&self) -> Option<&Winograd> {
+        self.winograd.as_ref().filter(|_| size_of::<F>() == size_of::<f32>())
     }
 
     /// The same convolution with its images worked on one by one, which weights of their own ask for.
@@ -255,6 +301,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::forward`] in elements, for the number of threads in use now.
     pub fn forward_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.forward_scratch(1);
+        }
         if self.is_depthwise() {
             return self.tasks() * self.depthwise_task();
         }
@@ -268,6 +317,9 @@ impl Conv2d {
             x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.forward(x, Weights::Shared(w), bias, y, scratch);
+        }
         if self.is_depthwise() {
             return self.depthwise_forward(x, w, bias, y, scratch);
         }
@@ -321,7 +373,36 @@ impl Conv2d {
 
     /// Scratch of [`Self::forward_moments`] in elements, for the number of threads in use now.
     pub fn forward_moments_scratch<F: Scalar>(&self) -> usize {
-        2 * self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>()
+        let direct = 2 * self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>();
+        match self.fast::<F>() {
+            Some(winograd) => self.shape.x_len() + direct.max(winograd.forward_scratch(1)),
+            None => direct,
+        }
+    }
+
+    /// Means by minimal filtering; variances by the defining sums, which keep them from being negative.
+    fn fast_moments<F: Scalar>(
+        &self,
+        x: &[F],
+        loc: &[F],
+        square: &[F],
+        mean: &mut [F],
+        variance: &mut [F],
+        scratch: &mut [F],
+    ) {
+        self.forward(x, loc, None, mean, scratch);
+        let (squares, scratch) = scratch.split_at_mut(x.len());
+        threads::for_each_chunk(squares, 1, x.len(), |at, squares| {
+            squares.iter_mut().zip(&x[at..]).for_each(|(s, &x)| *s = x * x);
+        });
+        let (packed, scratch) = scratch.split_at_mut(self.shape.groups * self.forward_packed::<F>());
+        self.pack_forward(square, packed);
+        let (packed, squares) = (&*packed, &*squares);
+        let (x_len, y_len) = self.images();
+        self.over_images(variance, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
+            let images = y.len() / y_len;
+            self.forward_images(&squares[first * x_len..(first + images) * x_len], packed, None, y, scratch);
+        });
     }
 
     /// Means and variances of the outputs for independent weights with means `loc` and variances `square`: x
@@ -346,6 +427,14 @@ impl Conv2d {
         assert!(mean.len() == self.y_len() && variance.len() == self.y_len(), "results have the planned sizes");
         let (o, _, _) = self.group();
         let ((x_len, y_len), cells) = (self.images(), self.cells());
+        if self.fast::<F>().is_some() {
+            self.fast_moments(x, loc, square, mean, variance, scratch);
+            let len = (self.together * y_len).max(1);
+            let n_tasks = self.tasks();
+            return over_pairs(mean, variance, len, n_tasks, &mut [], 0, |group, mean, variance, _| {
+                finish(group * len, mean, variance);
+            });
+        }
         let (m, _, k) = self.forward_sizes();
         let per_group = self.forward_packed::<F>();
         let (packed, scratch) = scratch.split_at_mut(2 * s.groups * per_group);
@@ -417,6 +506,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::input_grad`] in elements, for the number of threads in use now.
     pub fn input_grad_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.input_grad_scratch(1);
+        }
         if self.is_depthwise() {
             return self.tasks() * self.depthwise_task();
         }
@@ -430,6 +522,9 @@ impl Conv2d {
             dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.input_grad(dy, Weights::Shared(w), dx, scratch);
+        }
         if self.is_depthwise() {
             return self.depthwise_input_grad(dy, w, dx, scratch);
         }
@@ -583,6 +678,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now.
     pub fn weight_grad_scratch<F: Scalar>(&self) -> usize {
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.weight_grad_scratch(1);
+        }
         let parts = self.weight_parts();
         parts * self.shape.w_len() + threads::tasks(parts, self.work()) * self.weight_grad_task::<F>()
     }
@@ -653,6 +751,9 @@ impl Conv2d {
             x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
             "operands have the planned sizes"
         );
+        if let Some(winograd) = self.fast::<F>() {
+            return winograd.weight_grad(x, dy, WeightGrads::Shared(dw), scratch);
+        }
         if s.batch == 0 {
             return dw.fill(F::ZERO);
         }
@@ -679,7 +780,7 @@ impl Conv2d {
                 for (tap, dw) in dw.iter_mut().enumerate() {
                     let at = o * c * taps + tap * c + channel;
                     *dw = sums[at];
-                    for sum in sums[step..].chunks(step).filter(|sum| sum.len() > at) {
+                    for sum in sums.chunks(step).skip(1) {
                         *dw += sum[at];
                     }
                 }

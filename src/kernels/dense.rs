@@ -143,7 +143,16 @@ impl DenseShape {
     ) {
         let &Self { rows, inputs, outputs } = self;
         let (squares, scratch) = scratch.split_at_mut(rows * inputs);
-        gemm(rows, outputs, inputs, Matrix::row_major(x, inputs), Matrix::row_major(loc, outputs), mean, outputs, scratch);
+        gemm(
+            rows,
+            outputs,
+            inputs,
+            Matrix::row_major(x, inputs),
+            Matrix::row_major(loc, outputs),
+            mean,
+            outputs,
+            scratch,
+        );
         simd::dispatch(
             #[inline(always)]
             || squares.iter_mut().zip(x).for_each(|(s, &x)| *s = x * x),

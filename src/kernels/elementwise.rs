@@ -190,9 +190,21 @@ macro_rules! unary_table {
             Unary::Floor => $go!(CHEAP, |x| x.floor()),
             Unary::Ceil => $go!(CHEAP, |x| x.ceil()),
             Unary::Round => $go!(CHEAP, |x| x.round()),
-            Unary::Lgamma => $go!(SPECIAL, |x| $f::from_f64(special::lgamma(x.to_f64()))),
-            Unary::Digamma => $go!(SPECIAL, |x| $f::from_f64(special::digamma(x.to_f64()))),
-            Unary::Trigamma => $go!(SPECIAL, |x| $f::from_f64(special::trigamma(x.to_f64()))),
+            Unary::Lgamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::lgamma,
+                special::lgamma
+            ))),
+            Unary::Digamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::digamma,
+                special::digamma
+            ))),
+            Unary::Trigamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::trigamma,
+                special::trigamma
+            ))),
             Unary::Erf => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::erf(x.to_f64()))),
             Unary::Erfc => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::erfc(x.to_f64()))),
             Unary::Erfinv => $go!(SPECIAL, |x| $f::from_f64(special::erfinv(x.to_f64()))),
@@ -226,7 +238,7 @@ fn gammas(op: Unary, x: &mut [f64; GAMMAS]) {
             if positive {
                 x.iter_mut().for_each(|x| *x = special::lanes::$f(*x));
             } else {
-                x.iter_mut().for_each(|x| *x = special::$f(*x));
+                x.iter_mut().for_each(|x| *x = special::lanes::anywhere(*x, special::lanes::$f, special::$f));
             }
         };
     }

@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, Sub, SubAssign};
 
+use super::simd::lanes::Lane;
 use super::{linalg, math, simd};
 
 mod sealed {
@@ -126,6 +127,9 @@ pub trait Scalar:
     /// Lines become columns; see [`simd::transpose_f32`].
     #[doc(hidden)]
     fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]);
+    /// The product of matrices in blocks of lanes; see [`simd::lanes`].
+    #[doc(hidden)]
+    fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]);
     /// The Cholesky factor of one larger matrix; see [`linalg`].
     #[doc(hidden)]
     fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize>;
@@ -135,7 +139,7 @@ pub trait Scalar:
 }
 
 macro_rules! scalar {
-    ($t:ident, $math:ident, $name:literal, $per_block:literal, $normals:path, $uniforms:path, $tiles:ident, $transpose:ident) => {
+    ($t:ident, $math:ident, $name:literal, $per_block:literal, $normals:path, $uniforms:path, $tiles:ident, $transpose:ident, $product:ident) => {
         impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -269,6 +273,9 @@ macro_rules! scalar {
             fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]) {
                 simd::$transpose(lines, stride, n, len, width, out);
             }
+            fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]) {
+                simd::lanes::$product(shape, a, b, c);
+            }
             fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize> {
                 linalg::cholesky_large(n, a)
             }
@@ -279,5 +286,5 @@ macro_rules! scalar {
     };
 }
 
-scalar!(f32, single, "f32", 4, math::normals_f32, math::uniforms_f32, tiles_f32, transpose_f32);
-scalar!(f64, double, "f64", 2, math::normals_f64, math::uniforms_f64, tiles_f64, transpose_f64);
+scalar!(f32, single, "f32", 4, math::normals_f32, math::uniforms_f32, tiles_f32, transpose_f32, product_f32);
+scalar!(f64, double, "f64", 2, math::normals_f64, math::uniforms_f64, tiles_f64, transpose_f64, product_portable);

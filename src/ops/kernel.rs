@@ -317,6 +317,18 @@ pub(crate) fn pool_shape(x: &Shape, attrs: &PoolAttrs) -> Pool2dShape {
 }
 
 impl Kernel {
+    /// The same, convolutions by `method`.
+    pub(crate) fn with_convolution(self, method: conv::Method) -> Self {
+        let with = |c: Box<conv::Conv2d>| Box::new(c.with_method(method));
+        match self {
+            Kernel::Conv2d(c) => Kernel::Conv2d(with(c)),
+            Kernel::Conv2dInputGrad(c) => Kernel::Conv2dInputGrad(with(c)),
+            Kernel::Conv2dWeightGrad(c) => Kernel::Conv2dWeightGrad(with(c)),
+            Kernel::RowConv(c, role) => Kernel::RowConv(c.with_method(method), role),
+            Kernel::LocalReparam(layer) => Kernel::LocalReparam(layer.with_method(method)),
+            other => other,
+        }
+    }
     /// The kernel that copies its operand.
     pub fn identity(shape: &Shape) -> Self {
         Kernel::Copy { dims: vec![shape.count()], offset: 0, strides: vec![1] }

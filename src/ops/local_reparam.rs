@@ -14,7 +14,7 @@ use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
 use super::{NoiseKind, Op, Operation, ShapeError, attributes, conv::prepare, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
-use crate::kernels::conv::Conv2d;
+use crate::kernels::conv::{Conv2d, Method};
 use crate::kernels::{Scalar, dense, simd};
 use crate::rng::{Key, each_normal};
 
@@ -33,6 +33,15 @@ enum Layer {
 }
 
 impl LocalReparam {
+    /// The same, a convolution by another method than the direct one.
+    pub(super) fn with_method(self, method: Method) -> Self {
+        let layer = match self.layer {
+            Layer::Conv(conv) => Layer::Conv(Box::new(conv.with_method(method))),
+            dense => dense,
+        };
+        Self { layer, ..self }
+    }
+
     /// The elements of scratch of [`LocalReparam::run`].
     pub(super) fn scratch<F: Scalar>(&self) -> usize {
         match &self.layer {

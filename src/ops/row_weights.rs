@@ -19,8 +19,8 @@ use super::vjp::Vjp;
 use super::{Op, Operation, RowNoise, ShapeError, attributes, conv::prepare, decided, exactly, rules};
 use crate::ir::{DType, Shape};
 use crate::kernels::Scalar;
-use crate::kernels::conv::Conv2d;
 use crate::kernels::conv::rows::{Multipliers, RowWeights};
+use crate::kernels::conv::{Conv2d, Method};
 use crate::rng::Key;
 
 /// A convolution made ready, with the noise of its weights.
@@ -43,6 +43,11 @@ pub(crate) enum Role {
 impl RowConv {
     fn new(x: &Shape, w: &Shape, attrs: &super::ConvAttrs, noise: RowNoise) -> Self {
         Self { conv: Box::new(prepare(x, w, attrs).for_rows(noise.kind)), noise }
+    }
+
+    /// The same by another method than the direct one.
+    pub(super) fn with_method(self, method: Method) -> Self {
+        Self { conv: Box::new(self.conv.with_row_method(method, self.noise.kind)), noise: self.noise }
     }
 
     /// The elements of scratch of [`RowConv::run`].

@@ -7,6 +7,7 @@
 //! M_n is drawn where it is used, a number for each element of the weights or a sign for each channel; nothing is kept from
 //! one image to the next, and the gradient draws the same numbers again. Element e of M_n is number e of the stream of
 //! image n; of signs, the C before the layer come first and the O after it follow.
+use super::winograd::{WeightGrads, Weights, Winograd};
 use super::{Conv2d, Conv2dShape, InputGrad, over_items};
 use crate::kernels::gemm::Blocking;
 use crate::kernels::{Scalar, simd, threads};
@@ -55,6 +56,19 @@ impl Multipliers<'_> {
         (s.in_channels / s.groups, s.kernel[0] * s.kernel[1])
     }
 
+    /// The signs of all images: those before the layer [N, C], then those after it [N, O].
+    fn all_signs<'a, F: Scalar>(&self, out: &'a mut [F]) -> (&'a [F], &'a [F]) {
+        let s = self.shape;
+        let (before, after) = out.split_at_mut(s.batch * s.in_channels);
+        let both = before.chunks_exact_mut(s.in_channels).zip(after.chunks_exact_mut(s.out_channels));
+        for (n, (before, after)) in both.enumerate() {
+            let key = self.key.fold_in(n as u64);
+            fill_sign_bits(key, 0, before);
+            fill_sign_bits(key, s.in_channels as u64, after);
+        }
+        (before, after)
+    }
+
     /// Calls `f(start, multipliers)` for successive pieces of those of image `n`: normals in the order of the weights,
     /// signs as (output channel, tap, input channel).
     fn each<F: Scalar>(&self, n: usize, scratch: &mut [F], mut f: impl FnMut(usize, &[F])) {
@@ -92,9 +106,15 @@ pub struct RowWeights<'a, F> {
 }
 
 impl<F: Scalar> RowWeights<'_, F> {
+    /// Both kernels with the signs of all images, which are written to `signs`.
+    fn two_kernels<'a>(&'a self, signs: &'a mut [F]) -> Weights<'a, F> {
+        let (before, after) = self.multipliers.all_signs(signs);
+        Weights::Flipout { loc: self.loc, perturbation: self.spread, before, after }
+    }
+
     /// The weights of image `n`, of normal multipliers.
     fn drawn<'a>(&self, n: usize, weights: &'a mut [F]) -> &'a [F] {
-        each_normal(self.multipliers.key.fold_in(n as u64), 0, weights.len(), |start, m| {
+        each_normal(self.multipliers.key.fold_in(n as u64), 0, weights.len(), |start, m: &[F]| {
             let range = start..start + m.len();
             let (loc, spread) = (&self.loc[range.clone()], &self.spread[range.clone()]);
             for (((w, &m), &loc), &spread) in weights[range].iter_mut().zip(m).zip(loc).zip(spread) {
@@ -196,6 +216,13 @@ impl Conv2d {
         law == RowLaw::Signs && self.cells() < FEW_CELLS
     }
 
+    /// Minimal filtering, if it is the method for this precision, with the length of all signs.
+    fn fast_rows<F: Scalar>(&self, law: RowLaw) -> Option<(&Winograd, usize)> {
+        let s = &self.shape;
+        let signs = s.batch * (s.in_channels + s.out_channels);
+        self.fast::<F>().filter(|_| law == RowLaw::Signs).map(|winograd| (winograd, signs))
+    }
+
     /// Scratch of the signs of an image, with the pattern of a panel and the signs of lines.
     fn signs_scratch<F: Scalar>(&self) -> usize {
         let s = &self.shape;
@@ -220,6 +247,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::forward_rows`] in elements, for the number of threads in use now.
     pub fn forward_rows_scratch<F: Scalar>(&self, law: RowLaw) -> usize {
+        if let Some((winograd, signs)) = self.fast_rows::<F>(law) {
+            return signs + winograd.forward_scratch(2);
+        }
         if self.flips(law) {
             return self.shape.x_len() + self.y_len() + self.forward_scratch::<F>();
         }
@@ -237,6 +267,10 @@ impl Conv2d {
             "operands have the planned sizes"
         );
         let (x_len, y_len) = self.images();
+        if let Some((winograd, signs)) = self.fast_rows::<F>(m.law) {
+            let (signs, scratch) = scratch.split_at_mut(signs);
+            return winograd.forward(x, weights.two_kernels(signs), None, y, scratch);
+        }
         if self.flips(m.law) {
             let (flipped, scratch) = scratch.split_at_mut(x.len());
             let (noise, scratch) = scratch.split_at_mut(y.len());
@@ -297,6 +331,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::input_grad_rows`] in elements, for the number of threads in use now.
     pub fn input_grad_rows_scratch<F: Scalar>(&self, law: RowLaw) -> usize {
+        if let Some((winograd, signs)) = self.fast_rows::<F>(law) {
+            return signs + winograd.input_grad_scratch(2);
+        }
         if self.flips(law) {
             return self.shape.x_len() + self.y_len() + self.input_grad_scratch::<F>();
         }
@@ -314,6 +351,10 @@ impl Conv2d {
             "operands have the planned sizes"
         );
         let (x_len, y_len) = self.images();
+        if let Some((winograd, signs)) = self.fast_rows::<F>(m.law) {
+            let (signs, scratch) = scratch.split_at_mut(signs);
+            return winograd.input_grad(dy, weights.two_kernels(signs), dx, scratch);
+        }
         if self.flips(m.law) {
             let (flipped, scratch) = scratch.split_at_mut(dy.len());
             let (noise, scratch) = scratch.split_at_mut(dx.len());
@@ -390,6 +431,9 @@ impl Conv2d {
 
     /// Scratch of [`Self::weight_grad_rows`] in elements, for the number of threads in use now.
     pub fn weight_grad_rows_scratch<F: Scalar>(&self, multipliers: &Multipliers<'_>) -> usize {
+        if let Some((winograd, signs)) = self.fast_rows::<F>(multipliers.law) {
+            return signs + winograd.weight_grad_scratch(2);
+        }
         if self.flips(multipliers.law) {
             return self.shape.x_len() + self.y_len() + self.weight_grad_scratch::<F>();
         }
@@ -417,6 +461,12 @@ impl Conv2d {
         if s.batch == 0 {
             plain.fill(F::ZERO);
             return spread.fill(F::ZERO);
+        }
+        if let Some((winograd, signs)) = self.fast_rows::<F>(multipliers.law) {
+            let (signs, scratch) = scratch.split_at_mut(signs);
+            let (before, after) = multipliers.all_signs(signs);
+            let grads = WeightGrads::Flipout { loc: plain, perturbation: spread, before, after };
+            return winograd.weight_grad(x, dy, grads, scratch);
         }
         if self.flips(multipliers.law) {
             let (x_flipped, scratch) = scratch.split_at_mut(x.len());

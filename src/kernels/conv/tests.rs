@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::rng::Key;
 use crate::kernels::testing::{assert_close, counts, numbers, reference, values};
+use crate::rng::Key;
 
 /// The defining loop, in double precision, with the three gradients of sum(dy * y): (y, dx, dw).
-fn naive(s: &Conv2dShape, x: &[f64], w: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+pub(super) fn naive(s: &Conv2dShape, x: &[f64], w: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let [p_len, q_len] = s.output();
     let (cg, og) = (s.in_channels / s.groups, s.out_channels / s.groups);
     let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);

@@ -4,6 +4,8 @@
 //! compiled twice, for the base instruction set and for AVX2 with fused multiply-add, and the better one runs. Only
 //! the register tiles of the matrix product ([`Tiles`]) and transpositions are written with intrinsics.
 mod chunks;
+pub mod lanes;
+pub mod peak;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

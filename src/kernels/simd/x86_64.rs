@@ -19,15 +19,16 @@ pub(super) fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
     unsafe { compiled(f) }
 }
 
-/// See [`super::transpose_f32`]; at least 8 lines and 8 elements. Blocks of 8 x 8 go through registers.
+/// See [`super::transpose_f32`]; at least 8 lines and 8 elements. Blocks of 8 x 8 go through registers; the last ones reach
+/// back over those before when sizes are no multiples of 8.
 pub(super) fn transpose_f32(lines: &[f32], stride: usize, n: usize, len: usize, width: usize, out: &mut [f32]) {
     use std::arch::x86_64::*;
     #[target_feature(enable = "avx2")]
     fn compiled(lines: &[f32], stride: usize, n: usize, len: usize, width: usize, out: &mut [f32]) {
+        assert!(n >= 8 && len >= 8);
         assert!(n <= width && lines.len() >= (n - 1) * stride + len && out.len() >= (len - 1) * width + n);
-        let (rows, columns) = (n / 8 * 8, len / 8 * 8);
-        for i in (0..rows).step_by(8) {
-            for t in (0..columns).step_by(8) {
+        for i in (0..n).step_by(8).map(|i| i.min(n - 8)) {
+            for t in (0..len).step_by(8).map(|t| t.min(len - 8)) {
                 // SAFETY: rows i..i + 8 hold elements t..t + 8 of `lines`, which has (n - 1) stride + len of them.
                 let r: [__m256; 8] =
                     std::array::from_fn(|k| unsafe { _mm256_loadu_ps(lines.as_ptr().add((i + k) * stride + t)) });
@@ -50,8 +51,6 @@ pub(super) fn transpose_f32(lines: &[f32], stride: usize, n: usize, len: usize, 
                 }
             }
         }
-        super::transpose_part(lines, stride, 0..rows, columns..len, width, out);
-        super::transpose_part(lines, stride, rows..n, 0..len, width, out);
     }
     // SAFETY: the caller has checked that the processor has the feature.
     unsafe { compiled(lines, stride, n, len, width, out) }

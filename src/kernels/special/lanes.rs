@@ -153,6 +153,13 @@ pub fn lgamma(x: f64) -> f64 {
     if x == f64::INFINITY { x } else { y }
 }
 
+/// A function of positive arguments where it may be used, that of all arguments elsewhere: the same numbers one by one as
+/// side by side.
+#[inline(always)]
+pub fn anywhere(x: f64, positive: impl Fn(f64) -> f64, all: impl Fn(f64) -> f64) -> f64 {
+    if x > 0.0 { positive(x) } else { all(x) }
+}
+
 /// p(x), p'(x) and p''(x)/2 of p = x (x + 1) ... (x + 7).
 #[inline(always)]
 fn rising(x: f64) -> (f64, f64, f64) {
