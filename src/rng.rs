@@ -161,6 +161,39 @@ pub fn fill_sign<F: Scalar>(key: Key, offset: u64, out: &mut [F]) {
     );
 }
 
+/// Fills `out` with -1 and 1, each with probability one half: bits `offset..offset + out.len()` of the stream `key`, one
+/// bit of a word for each. Runs on the calling thread.
+pub fn fill_sign_bits<F: Scalar>(key: Key, offset: u64, out: &mut [F]) {
+    let (mut block, mut skip) = (offset / 128, (offset % 128) as usize);
+    let mut rest = out;
+    while !rest.is_empty() {
+        let words = key.block(block);
+        let mut signs = [F::ONE; 128];
+        for (signs, word) in signs.chunks_exact_mut(32).zip(words) {
+            for (bit, sign) in signs.iter_mut().enumerate() {
+                *sign = if word >> bit & 1 == 0 { F::ONE } else { -F::ONE };
+            }
+        }
+        let n = (128 - skip).min(rest.len());
+        rest[..n].copy_from_slice(&signs[skip..skip + n]);
+        rest = &mut rest[n..];
+        (block, skip) = (block.wrapping_add(1), 0);
+    }
+}
+
+/// Calls `f(start, normals)` for the elements `offset..offset + n` of the stream `key` as [`fill_normal`] gives them, in
+/// pieces that stay in cache and on the calling thread; `start` counts from `offset`.
+pub fn each_normal<F: Scalar>(key: Key, offset: u64, n: usize, mut f: impl FnMut(usize, &[F])) {
+    // Too few to be worth a second thread.
+    const PIECE: usize = 1024;
+    let mut piece = [F::ZERO; PIECE];
+    for start in (0..n).step_by(PIECE) {
+        let piece = &mut piece[..PIECE.min(n - start)];
+        fill_normal(key, offset + start as u64, piece);
+        f(start, piece);
+    }
+}
+
 /// Lanes of [`fill_normal_lanes`].
 const SHORT_LANES: usize = 8;
 
@@ -346,6 +379,12 @@ mod tests {
         check_partition::<f64>(fill_uniform);
         check_partition::<f32>(fill_sign);
         check_partition::<f64>(fill_sign);
+        check_partition::<f32>(fill_sign_bits);
+        check_partition::<f64>(fill_sign_bits);
+        let pieces = |key, offset, out: &mut [f32]| {
+            each_normal(key, offset, out.len(), |start, x| out[start..start + x.len()].copy_from_slice(x));
+        };
+        check_partition::<f32>(pieces);
     }
 
     fn check_lanes<F: Scalar>() {
@@ -407,6 +446,15 @@ mod tests {
         fill_sign(key.fold_in(2), 0, &mut s);
         assert!(s.iter().all(|s| s.abs() == F::ONE));
         assert!(wide(&s).iter().sum::<f64>().abs() / root < 4.5);
+        fill_sign_bits(key.fold_in(3), 0, &mut s);
+        let s = wide(&s);
+        assert!(s.iter().all(|s| s.abs() == 1.0));
+        assert!(s.iter().sum::<f64>().abs() / root < 4.5);
+        // Bits of one word, of neighbouring words and of neighbouring blocks.
+        for lag in [1, 2, 31, 32, 33, 64, 127, 128, 129] {
+            let product = s.windows(lag + 1).map(|w| w[0] * w[lag]).sum::<f64>();
+            assert!(product.abs() / root < 4.5, "lag {lag}");
+        }
     }
 
     #[test]

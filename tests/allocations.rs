@@ -8,7 +8,7 @@ use bayesc::index::Idx;
 use bayesc::infer::density::{self, Density, Space};
 use bayesc::ir::{Builder, DType, InputId, InputKind, Shape};
 use bayesc::kernels::threads::set_threads;
-use bayesc::ops::{ConvAttrs, NoiseKind, PoolAttrs};
+use bayesc::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, RowLaw, RowNoise};
 use bayesc::rng::Key;
 use bayesc::session;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -75,6 +75,54 @@ fn a_training_step_allocates_nothing() {
         .enumerate()
         .map(|(i, data)| (InputId::new(i), data.as_slice()))
         .collect();
+    executable.run(&inputs, Key::new(0));
+    let first = executable.output(0)[0];
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for step in 1..5 {
+        executable.run(&inputs, Key::new(0).fold_in(step));
+    }
+    executable.run(&inputs, Key::new(0));
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while running");
+    assert!(first.is_finite());
+    assert_eq!(executable.output(0)[0].to_bits(), first.to_bits(), "the same key gives the same bits");
+}
+
+/// Layers whose noise is drawn inside: per-image weights, flipped rows, drawn outputs, each with its derivatives.
+#[test]
+fn random_layers_allocate_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
+    set_threads(1);
+    let mut g = Builder::new();
+    let real = |g: &mut Builder, name: &str, shape: Shape| g.input(name, shape, DType::Real, InputKind::Param);
+    let attrs = ConvAttrs { stride: [1, 1], pad: [[1, 1]; 2], dilation: [1, 1], groups: 1 };
+    let images = real(&mut g, "images", Shape::from([4, 2, 6, 6]));
+    let [loc, spread] = ["loc", "spread"].map(|name| real(&mut g, name, Shape::from([3, 2, 3, 3])));
+    let rows = real(&mut g, "rows", Shape::from([9, 20]));
+    let [w_loc, w_spread] = ["w_loc", "w_spread"].map(|name| real(&mut g, name, Shape::from([20, 30])));
+    let inputs = [images, loc, spread, rows, w_loc, w_spread];
+    let noise = |kind| RowNoise { kind, stream: 1 };
+    let results = [
+        g.push(Op::RowConv2d { attrs, noise: noise(RowLaw::Signs) }, &[images, loc, spread]),
+        g.push(Op::RowConv2d { attrs, noise: noise(RowLaw::Normal) }, &[images, loc, spread]),
+        g.push(Op::LocalReparamConv2d { attrs, stream: 2 }, &[images, loc, spread]),
+        g.push(Op::FlipoutDense { stream: 3, adjoint: false }, &[rows, w_loc, w_spread]),
+        g.push(Op::LocalReparamDense { stream: 4 }, &[rows, w_loc, w_spread]),
+    ];
+    let terms = results.map(|y| {
+        let y = g.square(y);
+        g.sum_all(y)
+    });
+    let total = g.add_all(&terms);
+    let grads = gradient(&mut g, total, &inputs).expect("all operations have gradients");
+    g.output("total", total);
+    for grad in grads {
+        g.output("gradient", grad);
+    }
+    let mut executable = Executable::<f32>::compile(&g.finish());
+    let data: Vec<Vec<f32>> =
+        [288, 54, 54, 180, 600, 600].map(|n| (0..n).map(|i| (i % 7 + 1) as f32 / 7.0).collect()).into();
+    let inputs: Vec<(InputId, &[f32])> =
+        data.iter().enumerate().map(|(i, data)| (InputId::new(i), data.as_slice())).collect();
     executable.run(&inputs, Key::new(0));
     let first = executable.output(0)[0];
     let before = ALLOCATIONS.load(Ordering::Relaxed);

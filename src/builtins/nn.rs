@@ -170,28 +170,74 @@ pub(crate) fn add_bias(g: &mut Builder, y: ValueId, b: Option<&ValueId>) -> Valu
     let b = g.reshape(b, shape);
     g.add(y, b)
 }
-/// The attributes in cells of a `conv2d` of `x` with `w`.
-pub(crate) fn conv_attrs_for(g: &Builder, x: ValueId, w: ValueId, at: &ConcreteAttrs) -> ConvAttrs {
-    let (xs, ws) = (g.shape(x), g.shape(w));
-    conv_attrs(&at.ints, [xs[2], xs[3]], [ws[2], ws[3]])
+/// The operation of the graph behind a convolution of the language.
+#[derive(Clone, Copy)]
+pub(crate) enum Convolution {
+    /// [`Op::Conv2d`](crate::ops::Op::Conv2d).
+    Plain(ConvAttrs),
+    /// [`Op::Conv2dInputGrad`](crate::ops::Op::Conv2dInputGrad): a transposed one.
+    Transposed {
+        /// Those of the convolution that it is the adjoint of.
+        attrs: ConvAttrs,
+        /// The spatial size of the result.
+        input: [usize; 2],
+    },
 }
-fn lower_conv2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let attrs = conv_attrs_for(g, x, w, at);
-    let y = g.conv2d(x, w, attrs);
-    add_bias(g, y, a.get(2))
-}
-fn lower_conv1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let (x, w) = (g.expand_dim(x, 2), g.expand_dim(w, 2));
-    let (n, k) = (g.shape(x)[3], g.shape(w)[3]);
-    let mut attrs = conv_attrs(&flat_ints(&at.ints), [1, n], [1, k]);
-    attrs.pad[0] = [0, 0];
-    let y = g.conv2d(x, w, attrs);
+
+/// The convolution `name` of the language without its bias, of x and weights of one shape: in two dimensions
+/// `make(x, weights, operation)`.
+pub(crate) fn lower_convolution(
+    g: &mut Builder,
+    name: &str,
+    x: ValueId,
+    weights: &[ValueId],
+    at: &ConcreteAttrs,
+    make: impl FnOnce(&mut Builder, ValueId, &[ValueId], Convolution) -> ValueId,
+) -> ValueId {
+    let flat = name.ends_with("1d");
+    let mut widen = |v| {
+        let v = g.to_real(v);
+        if flat { g.expand_dim(v, 2) } else { v }
+    };
+    let x = widen(x);
+    let weights: Vec<ValueId> = weights.iter().map(|&w| widen(w)).collect();
+    let (xs, ws) = (g.shape(x), g.shape(weights[0]));
+    let mut ints = if flat { flat_ints(&at.ints) } else { at.ints.clone() };
+    let y = if name.starts_with("conv_transpose") {
+        if flat {
+            ints.extend([0, at.ints[8]]);
+        }
+        let attrs = conv_attrs(&ints, [0, 0], [ws[2], ws[3]]);
+        g.conv_transpose2d_with(x, weights[0], attrs, [ints[8] as usize, ints[9] as usize], |g, attrs, input| {
+            make(g, x, &weights, Convolution::Transposed { attrs, input })
+        })
+    } else {
+        let mut attrs = conv_attrs(&ints, [xs[2], xs[3]], [ws[2], ws[3]]);
+        if flat {
+            attrs.pad[0] = [0, 0];
+        }
+        make(g, x, &weights, Convolution::Plain(attrs))
+    };
+    if !flat {
+        return y;
+    }
     let mut shape = g.shape(y).to_vec();
     shape.remove(2);
-    let y = g.reshape(y, shape);
+    g.reshape(y, shape)
+}
+/// The convolution `name` of data, weights and perhaps a bias.
+fn lower_conv(g: &mut Builder, name: &str, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
+    let y = lower_convolution(g, name, a[0], &[a[1]], at, |g, x, w, convolution| match convolution {
+        Convolution::Plain(attrs) => g.conv2d(x, w[0], attrs),
+        Convolution::Transposed { attrs, input } => g.conv2d_input_grad(x, w[0], attrs, input),
+    });
     add_bias(g, y, a.get(2))
+}
+fn lower_conv2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
+    lower_conv(g, "conv2d", a, at)
+}
+fn lower_conv1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
+    lower_conv(g, "conv1d", a, at)
 }
 
 /// Type rule of transposed convolutions with `dims` spatial dimensions: `x [N, I, H, W]`, `w [I, O / groups, KH, KW]`.
@@ -246,23 +292,10 @@ fn conv_transpose(cx: &mut CallCx<'_, '_>, dims: usize) -> Checked {
     Ok(Typed { ty: Ty::new(Elem::Real, shape), args, attrs: Attrs { sizes: Vec::new(), ints } })
 }
 fn lower_conv_transpose2d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let ws = g.shape(w);
-    let attrs = conv_attrs(&at.ints, [0, 0], [ws[2], ws[3]]);
-    let y = g.conv_transpose2d(x, w, attrs, [at.ints[8] as usize, at.ints[9] as usize]);
-    add_bias(g, y, a.get(2))
+    lower_conv(g, "conv_transpose2d", a, at)
 }
-
 fn lower_conv_transpose1d(g: &mut Builder, a: &[ValueId], at: &ConcreteAttrs) -> ValueId {
-    let (x, w) = (g.to_real(a[0]), g.to_real(a[1]));
-    let (x, w) = (g.expand_dim(x, 2), g.expand_dim(w, 2));
-    let mut ints = flat_ints(&at.ints);
-    ints.extend([0, at.ints[8]]);
-    let y = lower_conv_transpose2d(g, &[x, w], &ConcreteAttrs { sizes: Vec::new(), ints });
-    let mut shape = g.shape(y).to_vec();
-    shape.remove(2);
-    let y = g.reshape(y, shape);
-    add_bias(g, y, a.get(2))
+    lower_conv(g, "conv_transpose1d", a, at)
 }
 
 /// `dropout(x, rate)`: the mask is the third operand of the lowering, uniform numbers of the shape of x.

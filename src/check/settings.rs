@@ -107,6 +107,8 @@ pub enum EstimatorChoice {
     Flipout,
     /// Local reparameterization wherever a layer allows it; an approximation in convolutions.
     LocalReparam,
+    /// A draw of the weights for every row wherever a layer allows it.
+    Exact,
 }
 
 /// How the coordinates of hierarchical location-scale sites are chosen; see `lower/noncentered.rs`.
@@ -543,8 +545,8 @@ impl<'p> Checker<'p> {
             }
             "elbo" => self.only(setting, &["elbo"], &["iwae", "renyi", "tail_adaptive"])?,
             "estimator" => {
-                if let Some((word @ ("score" | "exact"), [])) = self.word(&setting.value) {
-                    let message = format!("`estimator = {word}` is not supported yet");
+                if let Some(("score", [])) = self.word(&setting.value) {
+                    let message = "`estimator = score` is not supported yet".to_string();
                     return Err(self.error(
                         Code::E0404,
                         message,
@@ -553,11 +555,12 @@ impl<'p> Checker<'p> {
                         "write `estimator = auto`",
                     ));
                 }
-                svi.estimator = match self.choice(setting, &["auto", "reparam", "flipout", "local_reparam"])? {
+                svi.estimator = match self.choice(setting, &["auto", "reparam", "flipout", "local_reparam", "exact"])? {
                     0 => EstimatorChoice::Auto,
                     1 => EstimatorChoice::Reparam,
                     2 => EstimatorChoice::Flipout,
-                    _ => EstimatorChoice::LocalReparam,
+                    3 => EstimatorChoice::LocalReparam,
+                    _ => EstimatorChoice::Exact,
                 };
             }
             "restarts" => svi.restarts = self.count(setting, 1)?,

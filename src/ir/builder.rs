@@ -42,9 +42,8 @@ impl Builder {
     /// Goes on with `graph`.
     pub fn from_graph(graph: Graph) -> Self {
         let stream = |op: &Op| match op {
-            Op::Noise { stream, .. } | Op::Draw { stream, .. } => stream + 1,
             Op::Scan(Loop(body)) => body.stream + 1,
-            _ => 0,
+            op => op.stream().map_or(0, |stream| stream + 1),
         };
         let next_stream = graph.nodes.iter().map(|n| stream(&n.op)).max().unwrap_or(0);
         Self { graph, origin: None, next_stream }
@@ -438,8 +437,18 @@ impl Builder {
     /// then `extra` rows and columns are added at the end (what was cropped there, then zeros). Size along each axis:
     /// `(n - 1) stride + dilation (k - 1) + 1 - before - after + extra`.
     pub fn conv_transpose2d(&mut self, x: ValueId, w: ValueId, attrs: ConvAttrs, extra: [usize; 2]) -> ValueId {
+        self.conv_transpose2d_with(x, w, attrs, extra, |g, attrs, size| g.conv2d_input_grad(x, w, attrs, size))
+    }
+    /// As [`Builder::conv_transpose2d`], the result of spatial size `size` before the zeros made by `make(attrs, size)`.
+    pub fn conv_transpose2d_with(
+        &mut self,
+        x: ValueId,
+        w: ValueId,
+        mut attrs: ConvAttrs,
+        extra: [usize; 2],
+        make: impl FnOnce(&mut Self, ConvAttrs, [usize; 2]) -> ValueId,
+    ) -> ValueId {
         let (xs, ws) = (self.shape(x), self.shape(w));
-        let mut attrs = attrs;
         let (mut size, mut zeros) = ([0; 2], [0; 2]);
         for i in 0..2 {
             let uncropped = extra[i].min(attrs.pad[i][1]);
@@ -448,13 +457,21 @@ impl Builder {
             let (stride, dilation) = (attrs.stride[i], attrs.dilation[i]);
             size[i] = rules::conv_transpose_size(&xs[2 + i], &ws[2 + i], stride, attrs.pad[i], dilation, 0);
         }
-        let y = self.conv2d_input_grad(x, w, attrs, size);
+        let y = make(self, attrs, size);
         let y = self.pad(y, 2, 0, zeros[0]);
         self.pad(y, 3, 0, zeros[1])
     }
     /// The adjoint of [`Builder::conv2d`] in `w`, whose spatial size is `kernel`.
     pub fn conv2d_weight_grad(&mut self, x: ValueId, dy: ValueId, attrs: ConvAttrs, kernel: [usize; 2]) -> ValueId {
         self.push(Op::Conv2dWeightGrad { attrs, kernel }, &[x, dy])
+    }
+    /// The two arrays that stand one after the other along the first axis of `pair [2, …]`.
+    pub fn halves(&mut self, pair: ValueId) -> [ValueId; 2] {
+        let shape = Shape::from(&self.shape(pair)[1..]);
+        [0, 1].map(|i| {
+            let half = self.slice(pair, 0, i, 1);
+            self.reshape(half, shape.clone())
+        })
     }
     /// The largest cell of each window of `x [N,C,H,W]`.
     pub fn max_pool2d(&mut self, x: ValueId, attrs: PoolAttrs) -> ValueId {

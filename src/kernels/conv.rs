@@ -23,9 +23,10 @@
 mod depthwise;
 mod operands;
 mod patches;
+pub mod rows;
 pub mod winograd;
 
-use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_scratch};
+use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_and_square, product_scratch};
 use super::{Scalar, simd, threads};
 use operands::{Cells, Images, PhaseCells, PhaseWeights};
 use patches::{Frame, Patches, Runs, narrow};
@@ -215,9 +216,30 @@ impl Conv2d {
         Self { winograd, ..self }
     }
 
+    /// As [`Self::with_method`] for weights of every image under `law`: minimal filtering takes two products there, where the
+    /// direct method takes one.
+    #[must_use]
+    pub fn with_row_method(self, method: Method, law: rows::RowLaw) -> Self {
+        let plan = Winograd::new(&self.shape, self.output).filter(|_| law == rows::RowLaw::Signs);
+        let winograd = match method {
+            Method::Auto => plan.filter(Winograd::pays_flipout),
+            Method::Direct => None,
+            Method::Winograd => plan,
+        };
+        Self { winograd, ..self }
+    }
+
     /// Minimal filtering, if it is the method for this precision.
     fn fast<F: Scalar>(&self) -> Option<&Winograd> {
         self.winograd.as_ref().filter(|_| size_of::<F>() == size_of::<f32>())
+    }
+
+    /// The same convolution with its images worked on one by one, which weights of their own ask for.
+    #[must_use]
+    pub fn one_by_one(mut self) -> Self {
+        self.together = 1;
+        self.cells_last.truncate(self.cells());
+        self
     }
 
     /// The shape.
@@ -301,33 +323,144 @@ impl Conv2d {
         if self.is_depthwise() {
             return self.depthwise_forward(x, w, bias, y, scratch);
         }
-        let (o, c, weights) = self.group();
-        let ((x_len, y_len), cells) = (self.images(), self.cells());
-        let (m, n, k) = self.forward_sizes();
-        let blocking = Blocking::<F>::new(m, n, k, true);
-        let per_group = self.forward_packed::<F>();
-        let (packed, scratch) = scratch.split_at_mut(s.groups * per_group);
-        for (w, packed) in w.chunks_exact(weights).zip(packed.chunks_exact_mut(per_group)) {
-            pack_all(&blocking, m, k, &Matrix::row_major(w, k), packed);
-        }
+        let (x_len, y_len) = self.images();
+        let (packed, scratch) = scratch.split_at_mut(s.groups * self.forward_packed::<F>());
+        self.pack_forward(w, packed);
         let packed = &*packed;
-        let most = self.starts.iter().copied().max().unwrap_or(0) as usize;
-        let step = s.stride[0] * self.frame.columns();
         self.over_images(y, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
             let images = y.len() / y_len;
-            let x = &x[first * x_len..(first + images) * x_len];
+            self.forward_images(&x[first * x_len..(first + images) * x_len], packed, bias, y, scratch);
+        });
+    }
+
+    /// Packs the weights for [`Self::forward_images`].
+    fn pack_forward<F: Scalar>(&self, w: &[F], packed: &mut [F]) {
+        let (_, _, weights) = self.group();
+        let (m, n, k) = self.forward_sizes();
+        let blocking = Blocking::<F>::new(m, n, k, true);
+        for (w, packed) in w.chunks_exact(weights).zip(packed.chunks_exact_mut(self.forward_packed::<F>())) {
+            pack_all(&blocking, m, k, &Matrix::row_major(w, k), packed);
+        }
+    }
+
+    /// The patches of some images in the channels of group `g`.
+    fn patches<'a, F: Scalar>(&'a self, data: &'a [F], images: usize, g: usize) -> Patches<'a, F> {
+        let step = self.shape.stride[0] * self.frame.columns();
+        let runs = Runs::new(self.output[1], (self.output[0], step), data.len() / images);
+        let most = self.starts.iter().copied().max().unwrap_or(0) as usize;
+        let (_, c, _) = self.group();
+        Patches { data: &data[g * c * self.frame.plane()..], starts: &self.starts, most, runs }
+    }
+
+    /// The forward pass of some images that share a product.
+    fn forward_images<F: Scalar>(&self, x: &[F], packed: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
+        let s = &self.shape;
+        let (o, _, _) = self.group();
+        let ((x_len, y_len), cells) = (self.images(), self.cells());
+        let (m, _, k) = self.forward_sizes();
+        let per_group = self.forward_packed::<F>();
+        let images = y.len() / y_len;
+        let (frames, scratch) = scratch.split_at_mut(self.frames(&self.frame, s.in_channels));
+        let data = filled(&self.frame, x, x_len, s.in_channels, frames);
+        for g in 0..s.groups {
+            let patches = self.patches(data, images, g);
+            let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
+            let bias = bias.map(|b| &b[g * o..(g + 1) * o]);
+            let mut sink = Images { data: &mut y[g * o * cells..], image: y_len, cells, bias };
+            product((m, images * cells, k), left, &patches, &mut sink, scratch);
+        }
+    }
+
+    /// Scratch of [`Self::forward_moments`] in elements, for the number of threads in use now.
+    pub fn forward_moments_scratch<F: Scalar>(&self) -> usize {
+        let direct = 2 * self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>();
+        match self.fast::<F>() {
+            Some(winograd) => self.shape.x_len() + direct.max(winograd.forward_scratch(1)),
+            None => direct,
+        }
+    }
+
+    /// Means by minimal filtering; variances by the defining sums, which keep them from being negative.
+    fn fast_moments<F: Scalar>(
+        &self,
+        x: &[F],
+        loc: &[F],
+        square: &[F],
+        mean: &mut [F],
+        variance: &mut [F],
+        scratch: &mut [F],
+    ) {
+        self.forward(x, loc, None, mean, scratch);
+        let (squares, scratch) = scratch.split_at_mut(x.len());
+        threads::for_each_chunk(squares, 1, x.len(), |at, squares| {
+            squares.iter_mut().zip(&x[at..]).for_each(|(s, &x)| *s = x * x);
+        });
+        let (packed, scratch) = scratch.split_at_mut(self.shape.groups * self.forward_packed::<F>());
+        self.pack_forward(square, packed);
+        let (packed, squares) = (&*packed, &*squares);
+        let (x_len, y_len) = self.images();
+        self.over_images(variance, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
+            let images = y.len() / y_len;
+            self.forward_images(&squares[first * x_len..(first + images) * x_len], packed, None, y, scratch);
+        });
+    }
+
+    /// Means and variances of the outputs for independent weights with means `loc` and variances `square`: x
+    /// cross-correlated with `loc`, and x squared with `square`, from the same patches; then `finish(start, mean,
+    /// variance)` for some images at a time, `start` being the position of their first element.
+    #[expect(clippy::too_many_arguments, reason = "operands and results of two convolutions")]
+    pub fn forward_moments<F: Scalar>(
+        &self,
+        x: &[F],
+        loc: &[F],
+        square: &[F],
+        mean: &mut [F],
+        variance: &mut [F],
+        finish: impl Fn(usize, &mut [F], &mut [F]) + Sync,
+        scratch: &mut [F],
+    ) {
+        let s = &self.shape;
+        assert!(
+            x.len() == s.x_len() && loc.len() == s.w_len() && square.len() == s.w_len(),
+            "operands have the planned sizes"
+        );
+        assert!(mean.len() == self.y_len() && variance.len() == self.y_len(), "results have the planned sizes");
+        let (o, _, _) = self.group();
+        let ((x_len, y_len), cells) = (self.images(), self.cells());
+        if self.fast::<F>().is_some() {
+            self.fast_moments(x, loc, square, mean, variance, scratch);
+            let len = (self.together * y_len).max(1);
+            let n_tasks = self.tasks();
+            return over_pairs(mean, variance, len, n_tasks, &mut [], 0, |group, mean, variance, _| {
+                finish(group * len, mean, variance);
+            });
+        }
+        let (m, _, k) = self.forward_sizes();
+        let per_group = self.forward_packed::<F>();
+        let (packed, scratch) = scratch.split_at_mut(2 * s.groups * per_group);
+        let (packed_loc, packed_square) = packed.split_at_mut(s.groups * per_group);
+        self.pack_forward(loc, packed_loc);
+        self.pack_forward(square, packed_square);
+        let packed = [&*packed_loc, &*packed_square];
+        let per_task = self.forward_task::<F>();
+        assert!(scratch.len() >= per_task, "scratch of the planned size");
+        let n_tasks = self.tasks().min(scratch.len() / per_task.max(1)).max(1);
+        scratch[..n_tasks * per_task].fill(F::ZERO);
+        let len = self.together * y_len;
+        over_pairs(mean, variance, len, n_tasks, scratch, per_task, |group, mean, variance, scratch| {
+            let images = mean.len() / y_len;
+            let first = group * self.together;
             let (frames, scratch) = scratch.split_at_mut(self.frames(&self.frame, s.in_channels));
-            let data = filled(&self.frame, x, x_len, s.in_channels, frames);
-            let block = data.len() / images;
+            let data = filled(&self.frame, &x[first * x_len..(first + images) * x_len], x_len, s.in_channels, frames);
             for g in 0..s.groups {
-                let runs = Runs::new(self.output[1], (self.output[0], step), block);
-                let data = &data[g * c * self.frame.plane()..];
-                let patches = Patches { data, starts: &self.starts, most, runs };
-                let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
-                let bias = bias.map(|b| &b[g * o..(g + 1) * o]);
-                let mut sink = Images { data: &mut y[g * o * cells..], image: y_len, cells, bias };
-                product((m, images * cells, k), left, &patches, &mut sink, scratch);
+                let patches = self.patches(data, images, g);
+                let packed = packed.map(|p| &p[g * per_group..(g + 1) * per_group]);
+                let mut mean = Images { data: &mut mean[g * o * cells..], image: y_len, cells, bias: None };
+                let mut variance = Images { data: &mut variance[g * o * cells..], image: y_len, cells, bias: None };
+                let sinks = [&mut mean, &mut variance];
+                product_and_square((m, images * cells, k), packed, &patches, sinks, scratch);
             }
+            finish(first * y_len, mean, variance);
         });
     }
 
@@ -395,14 +528,21 @@ impl Conv2d {
         if self.is_depthwise() {
             return self.depthwise_input_grad(dy, w, dx, scratch);
         }
-        let (o, c, weights) = self.group();
-        let taps = s.kernel[0] * s.kernel[1];
-        let ((x_len, y_len), plane) = (self.images(), s.input[0] * s.input[1]);
-        let per_group = self.input_packed::<F>();
-        let (packed, scratch) = scratch.split_at_mut(s.groups * per_group);
-        for g in 0..s.groups {
-            let w = &w[g * weights..(g + 1) * weights];
-            let mut rest = &mut packed[g * per_group..(g + 1) * per_group];
+        let (x_len, y_len) = self.images();
+        let (packed, scratch) = scratch.split_at_mut(s.groups * self.input_packed::<F>());
+        self.pack_input(w, packed);
+        let packed = &*packed;
+        self.over_images(dx, x_len, scratch, self.input_grad_task::<F>(), |first, dx, scratch| {
+            let images = dx.len() / x_len;
+            self.input_images(&dy[first * y_len..(first + images) * y_len], packed, dx, scratch);
+        });
+    }
+
+    /// Packs the weights for [`Self::input_images`].
+    fn pack_input<F: Scalar>(&self, w: &[F], packed: &mut [F]) {
+        let (_, _, weights) = self.group();
+        let taps = self.shape.kernel[0] * self.shape.kernel[1];
+        for (w, mut rest) in w.chunks_exact(weights).zip(packed.chunks_exact_mut(self.input_packed::<F>().max(1))) {
             match &self.input_grad {
                 InputGrad::Phases(_, phases) => {
                     for phase in phases {
@@ -419,45 +559,49 @@ impl Conv2d {
                 }
             }
         }
-        let packed = &*packed;
-        self.over_images(dx, x_len, scratch, self.input_grad_task::<F>(), |first, dx, scratch| {
-            let images = dx.len() / x_len;
-            let dy = &dy[first * y_len..(first + images) * y_len];
-            let (frame, phases) = match &self.input_grad {
-                InputGrad::Phases(frame, phases) => (frame, phases),
-                InputGrad::Scatter => return self.scatter(dy, packed, dx, scratch),
-            };
-            let covered: usize = phases.iter().map(|p| p.cells[0] * p.cells[1]).sum();
-            if covered != plane {
-                dx.fill(F::ZERO);
-            }
-            let (frames, scratch) = scratch.split_at_mut(self.frames(frame, s.out_channels));
-            let data = filled(frame, dy, y_len, s.out_channels, frames);
-            let block = data.len() / images;
-            for g in 0..s.groups {
-                let data = &data[g * o * frame.plane()..];
-                let dx = &mut dx[g * c * plane..];
-                let mut rest = &packed[g * per_group..(g + 1) * per_group];
-                for phase in phases {
-                    let (m, n, k) = self.phase_sizes(phase);
-                    let (mine, others) = rest.split_at(Blocking::<F>::new(m, n, k, true).packed_len(m, k));
-                    rest = others;
-                    let runs = Runs::new(phase.cells[1], (phase.cells[0], frame.columns()), block);
-                    let most = phase.starts.iter().copied().max().unwrap_or(0) as usize;
-                    let patches = Patches { data, starts: &phase.starts, most, runs };
-                    let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(mine);
-                    let n = images * phase.cells[0] * phase.cells[1];
-                    if s.stride == [1, 1] {
-                        let mut sink = Images { data: &mut *dx, image: x_len, cells: plane, bias: None };
-                        product((m, n, k), left, &patches, &mut sink, scratch);
-                    } else {
-                        let (width, stride) = (s.input[1], s.stride);
-                        let mut sink = PhaseCells { data: &mut *dx, image: x_len, plane, width, stride, phase };
-                        product((m, n, k), left, &patches, &mut sink, scratch);
-                    }
+    }
+
+    /// The input gradient of some images that share a product.
+    fn input_images<F: Scalar>(&self, dy: &[F], packed: &[F], dx: &mut [F], scratch: &mut [F]) {
+        let s = &self.shape;
+        let (o, c, _) = self.group();
+        let ((x_len, y_len), plane) = (self.images(), s.input[0] * s.input[1]);
+        let per_group = self.input_packed::<F>();
+        let images = dx.len() / x_len;
+        let (frame, phases) = match &self.input_grad {
+            InputGrad::Phases(frame, phases) => (frame, phases),
+            InputGrad::Scatter => return self.scatter(dy, packed, dx, scratch),
+        };
+        let covered: usize = phases.iter().map(|p| p.cells[0] * p.cells[1]).sum();
+        if covered != plane {
+            dx.fill(F::ZERO);
+        }
+        let (frames, scratch) = scratch.split_at_mut(self.frames(frame, s.out_channels));
+        let data = filled(frame, dy, y_len, s.out_channels, frames);
+        let block = data.len() / images;
+        for g in 0..s.groups {
+            let data = &data[g * o * frame.plane()..];
+            let dx = &mut dx[g * c * plane..];
+            let mut rest = &packed[g * per_group..(g + 1) * per_group];
+            for phase in phases {
+                let (m, n, k) = self.phase_sizes(phase);
+                let (mine, others) = rest.split_at(Blocking::<F>::new(m, n, k, true).packed_len(m, k));
+                rest = others;
+                let runs = Runs::new(phase.cells[1], (phase.cells[0], frame.columns()), block);
+                let most = phase.starts.iter().copied().max().unwrap_or(0) as usize;
+                let patches = Patches { data, starts: &phase.starts, most, runs };
+                let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(mine);
+                let n = images * phase.cells[0] * phase.cells[1];
+                if s.stride == [1, 1] {
+                    let mut sink = Images { data: &mut *dx, image: x_len, cells: plane, bias: None };
+                    product((m, n, k), left, &patches, &mut sink, scratch);
+                } else {
+                    let (width, stride) = (s.input[1], s.stride);
+                    let mut sink = PhaseCells { data: &mut *dx, image: x_len, plane, width, stride, phase };
+                    product((m, n, k), left, &patches, &mut sink, scratch);
                 }
             }
-        });
+        }
     }
 
     /// The input gradient of some images, share by share: see [`InputGrad::Scatter`].
@@ -519,9 +663,10 @@ impl Conv2d {
     }
 
     fn weight_grad_task<F: Scalar>(&self) -> usize {
-        if self.is_depthwise() {
-            return self.depthwise_task();
-        }
+        if self.is_depthwise() { self.depthwise_task() } else { self.weight_product_task::<F>() }
+    }
+
+    fn weight_product_task<F: Scalar>(&self) -> usize {
         let (m, n, k) = self.weight_sizes();
         self.together * self.shape.in_channels * self.last.plane() + product_scratch::<F>(m, n, k, false)
     }
@@ -543,38 +688,60 @@ impl Conv2d {
     /// Partial sums by part of the batch, in `sums`: (output channel, tap, input channel).
     fn weight_sums<F: Scalar>(&self, x: &[F], dy: &[F], sums: &mut [F], n_tasks: usize, scratch: &mut [F]) {
         let s = &self.shape;
-        let (parts, w_len, cells) = (self.weight_parts(), s.w_len(), self.cells());
-        let (o, c, weights) = self.group();
+        let (parts, w_len) = (self.weight_parts(), s.w_len());
         let (x_len, y_len) = self.images();
-        let (m, n, _) = self.weight_sizes();
         let per_task = self.weight_grad_task::<F>();
-        let taps = self.taps_last();
-        let frame: usize = s.in_channels * self.last.plane();
         let groups_of_images = s.batch.div_ceil(self.together);
         over_items(sums, w_len, n_tasks, scratch, per_task, |index, sum, scratch| {
-            let (frames, scratch) = scratch.split_at_mut(self.together * frame);
-            frames.fill(F::ZERO);
+            let (frames, scratch) = self.weight_frames(scratch);
             let range = threads::part(groups_of_images, parts, index);
             for (i, group) in range.enumerate() {
                 let first = group * self.together;
-                let images = (s.batch - first).min(self.together);
-                let x = x[first * x_len..].chunks_exact(x_len).take(images);
-                for (x, to) in x.zip(frames.chunks_exact_mut(frame)) {
-                    self.last.fill_channels_last(s.in_channels, x, to);
-                }
-                for g in 0..s.groups {
-                    // The roles are exchanged: the sum runs over output cells, the columns are the taps.
-                    let starts = &self.cells_last[..images * cells];
-                    let data = &frames[g * c..];
-                    let most = starts.iter().copied().max().unwrap_or(0) as usize;
-                    let patches = Patches { data, starts, most, runs: taps };
-                    let left = Cells { dy: &dy[first * y_len + g * o * cells..], image: y_len, cells };
-                    let data = &mut sum[g * weights..(g + 1) * weights];
-                    let mut sink = Into { data, row_stride: n, present: i > 0 };
-                    product((m, n, images * cells), Left::Source(&left), &patches, &mut sink, scratch);
-                }
+                let end = (first + self.together).min(s.batch);
+                let (x, dy) = (&x[first * x_len..end * x_len], &dy[first * y_len..end * y_len]);
+                self.weight_images(x, dy, sum, i > 0, frames, scratch);
             }
         });
+    }
+
+    /// The frames of [`Self::weight_images`], their padding zero, and the rest of the scratch.
+    fn weight_frames<'a, F: Scalar>(&self, scratch: &'a mut [F]) -> (&'a mut [F], &'a mut [F]) {
+        let (frames, scratch) = scratch.split_at_mut(self.together * self.shape.in_channels * self.last.plane());
+        frames.fill(F::ZERO);
+        (frames, scratch)
+    }
+
+    /// The weight gradient of some images that share a product, in `sum` or added to what is `present` there: (output
+    /// channel, tap, input channel).
+    fn weight_images<F: Scalar>(
+        &self,
+        x: &[F],
+        dy: &[F],
+        sum: &mut [F],
+        present: bool,
+        frames: &mut [F],
+        scratch: &mut [F],
+    ) {
+        let s = &self.shape;
+        let (o, c, weights) = self.group();
+        let ((x_len, y_len), cells) = (self.images(), self.cells());
+        let (m, n, _) = self.weight_sizes();
+        let frame = s.in_channels * self.last.plane();
+        for (x, to) in x.chunks_exact(x_len).zip(frames.chunks_exact_mut(frame)) {
+            self.last.fill_channels_last(s.in_channels, x, to);
+        }
+        let images = x.len() / x_len;
+        for g in 0..s.groups {
+            // The roles are exchanged: the sum runs over output cells, the columns are the taps.
+            let starts = &self.cells_last[..images * cells];
+            let data = &frames[g * c..];
+            let most = starts.iter().copied().max().unwrap_or(0) as usize;
+            let patches = Patches { data, starts, most, runs: self.taps_last() };
+            let left = Cells { dy: &dy[g * o * cells..], image: y_len, cells };
+            let data = &mut sum[g * weights..(g + 1) * weights];
+            let mut sink = Into { data, row_stride: n, present };
+            product((m, n, images * cells), Left::Source(&left), &patches, &mut sink, scratch);
+        }
     }
 
     /// dw = the gradient of sum(dy * y) in w: partial sums over fixed parts of the batch, added up in order.
@@ -591,7 +758,6 @@ impl Conv2d {
             return dw.fill(F::ZERO);
         }
         let (parts, w_len) = (self.weight_parts(), s.w_len());
-        let (_, c, _) = self.group();
         let (sums, scratch) = scratch.split_at_mut(parts * w_len);
         let per_task = self.weight_grad_task::<F>();
         let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
@@ -600,14 +766,21 @@ impl Conv2d {
         } else {
             self.weight_sums(x, dy, sums, n_tasks, scratch);
         }
-        // From (output channel, tap, input channel) to (output channel, input channel, tap).
+        self.gather_sums(sums, w_len, dw);
+    }
+
+    /// Adds up partial sums that stand `step` apart, from (output channel, tap, input channel) to (output channel, input
+    /// channel, tap).
+    fn gather_sums<F: Scalar>(&self, sums: &[F], step: usize, dw: &mut [F]) {
+        let s = &self.shape;
+        let (_, c, _) = self.group();
         let taps = s.kernel[0] * s.kernel[1];
         for (o, dw) in dw.chunks_exact_mut(c * taps).enumerate() {
             for (channel, dw) in dw.chunks_exact_mut(taps).enumerate() {
                 for (tap, dw) in dw.iter_mut().enumerate() {
                     let at = o * c * taps + tap * c + channel;
                     *dw = sums[at];
-                    for sum in sums[w_len..].chunks_exact(w_len) {
+                    for sum in sums.chunks(step).skip(1) {
                         *dw += sum[at];
                     }
                 }
@@ -688,6 +861,43 @@ fn over_items<F: Scalar>(
             scope.spawn(move |_| {
                 for (n, out) in range.zip(head.chunks_mut(len)) {
                     f(n, out, mine);
+                }
+            });
+        }
+    });
+}
+
+/// As [`over_items`] for the pieces of two arrays together.
+fn over_pairs<F: Scalar>(
+    a: &mut [F],
+    b: &mut [F],
+    len: usize,
+    n_tasks: usize,
+    scratch: &mut [F],
+    per_task: usize,
+    f: impl Fn(usize, &mut [F], &mut [F], &mut [F]) + Sync,
+) {
+    let len = len.max(1);
+    let items = a.len().div_ceil(len);
+    if n_tasks <= 1 {
+        for (n, (a, b)) in a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate() {
+            f(n, a, b, &mut scratch[..per_task]);
+        }
+        return;
+    }
+    rayon::scope(|scope| {
+        let (mut a, mut b, mut scratch) = (a, b, scratch);
+        for index in 0..n_tasks {
+            let range = threads::part(items, n_tasks, index);
+            let here = (range.len() * len).min(a.len());
+            let (a_head, a_tail) = a.split_at_mut(here);
+            let (b_head, b_tail) = b.split_at_mut(here);
+            let (mine, others) = scratch.split_at_mut(per_task);
+            (a, b, scratch) = (a_tail, b_tail, others);
+            let f = &f;
+            scope.spawn(move |_| {
+                for (n, (a, b)) in range.zip(a_head.chunks_mut(len).zip(b_head.chunks_mut(len))) {
+                    f(n, a, b, mine);
                 }
             });
         }

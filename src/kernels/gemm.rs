@@ -283,28 +283,81 @@ pub(crate) fn product<F: Scalar, A: PackA<F>>(
                     if ic == 0 {
                         b.pack_b(kk, kc, j, n, cols, b_panel);
                     }
-                    let width = tiles.width(n);
-                    for (ir, i) in (ic..ic + mc).step_by(rows).enumerate() {
-                        // loop 1
-                        let a = &a_block[ir * rows * kc..][..rows * kc];
-                        let lines = (m - i).min(rows);
-                        if lines == rows
-                            && n == width
-                            && let Some((c, stride, start)) = sink.place(i, rows, j, n)
-                        {
-                            let start = if kk == 0 { start } else { Start::Present };
-                            tiles.run(rows, n, kc, a, b_panel, c, stride, start);
-                        } else {
-                            let first = kk == 0;
-                            let start = match sink.start(i) {
-                                Start::Rows(numbers) if first => Start::Rows(numbers),
-                                _ => Start::Zero,
-                            };
-                            tiles.run(rows, n, kc, a, b_panel, &mut tile, cols, start);
-                            sink.add((i, lines), (j, n), &tile, cols, first);
-                        }
-                    }
+                    let at = ((ic, mc), (j, n), (kk, kc));
+                    strip(&blocking, m, at, a_block, b_panel, &mut tile, sink);
                 }
+            }
+        }
+    }
+}
+
+/// Loop 1: rows `ic..ic + mc` of a packed block of A times columns `j..j + n`, a packed panel of B.
+#[inline(always)]
+fn strip<F: Scalar>(
+    blocking: &Blocking<F>,
+    m: usize,
+    ((ic, mc), (j, n), (kk, kc)): ((usize, usize), (usize, usize), (usize, usize)),
+    a_block: &[F],
+    b_panel: &[F],
+    tile: &mut [F; TILE],
+    sink: &mut impl Sink<F>,
+) {
+    let &Blocking { tiles, rows, .. } = blocking;
+    let width = tiles.width(n);
+    let first = kk == 0;
+    for (ir, i) in (ic..ic + mc).step_by(rows).enumerate() {
+        // loop 1
+        let a = &a_block[ir * rows * kc..][..rows * kc];
+        let lines = (m - i).min(rows);
+        if lines == rows
+            && n == width
+            && let Some((c, stride, start)) = sink.place(i, rows, j, n)
+        {
+            let start = if first { start } else { Start::Present };
+            tiles.run(rows, n, kc, a, b_panel, c, stride, start);
+        } else {
+            let start = match sink.start(i) {
+                Start::Rows(numbers) if first => Start::Rows(numbers),
+                _ => Start::Zero,
+            };
+            tiles.run(rows, n, kc, a, b_panel, tile, tiles.cols, start);
+            sink.add((i, lines), (j, n), tile, tiles.cols, first);
+        }
+    }
+}
+
+/// Computes A B into the first sink, and A' times the squares of the elements of B into the second, on this thread. Both
+/// left operands are packed, by [`pack_all`]; each panel of B is packed once and squared where it lies.
+pub(crate) fn product_and_square<F: Scalar, S: Sink<F>>(
+    (m, n, k): (usize, usize, usize),
+    packed: [&[F]; 2],
+    b: &impl PackB<F>,
+    sinks: [&mut S; 2],
+    scratch: &mut [F],
+) {
+    let blocking = Blocking::<F>::new(m, n, k, true);
+    let Blocking { tiles, rows, kc: most, nc, .. } = blocking;
+    let cols = tiles.cols;
+    let [sink, squares] = sinks;
+    let mut tile = [F::ZERO; TILE];
+    for jc in (0..n).step_by(nc) {
+        // loop 5
+        let columns = (n - jc).min(nc);
+        for kk in (0..k.max(1)).step_by(most) {
+            // loop 4
+            let kc = (k - kk).min(most);
+            let [a, a_of_squares] = packed.map(|all| &all[kk * m.next_multiple_of(rows)..]);
+            for j in (jc..jc + columns).step_by(cols) {
+                // loop 2
+                let at = ((0, m), (j, (jc + columns - j).min(cols)), (kk, kc));
+                let panel = &mut scratch[..cols * kc];
+                b.pack_b(kk, kc, j, at.1.1, cols, panel);
+                strip(&blocking, m, at, a, panel, &mut tile, sink);
+                simd::dispatch(
+                    #[inline(always)]
+                    || panel.iter_mut().for_each(|b| *b = *b * *b),
+                );
+                strip(&blocking, m, at, a_of_squares, panel, &mut tile, squares);
             }
         }
     }

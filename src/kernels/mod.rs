@@ -6,6 +6,7 @@
 //! number of threads: work is cut along axes that do not change the order of any sum.
 pub mod ceilings;
 pub mod conv;
+pub mod dense;
 pub mod elementwise;
 pub mod gather;
 pub mod gemm;

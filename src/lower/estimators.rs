@@ -8,6 +8,7 @@
 //!   positions that share weights: only on request.
 //! - *Flipout* (Wen et al. 2018, arXiv:1803.04386) multiplies one shared perturbation of the weight by random signs, one
 //!   for each row and channel, constant over space; the mean is never flipped. Any family symmetric about its location.
+//! - *exact* draws the weight anew for every row: what the other two are measured by, and what they save. Only on request.
 //!
 //! A bias of such a layer is drawn for each row as well. A weight may be reshaped or transposed between its site and its
 //! layer: that moves its elements and changes none, so their independence and the layer's two channels stay.
@@ -29,6 +30,8 @@ pub enum Estimator {
     Flipout,
     /// The outputs are drawn instead of the weight.
     LocalReparam,
+    /// A draw for each row.
+    Exact,
 }
 
 impl Estimator {
@@ -38,6 +41,7 @@ impl Estimator {
             Estimator::Shared => "reparam",
             Estimator::Flipout => "flipout",
             Estimator::LocalReparam => "local_reparam",
+            Estimator::Exact => "exact",
         }
     }
 }
@@ -117,11 +121,20 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
             let kind = family(program, model, guide, site);
             let made = |estimator, reason| Choice { site, estimator, reason };
             match (layer, kind, choice) {
+                (Layer::Bias, FamilyKind::Normal, EstimatorChoice::Exact) => {
+                    made(Estimator::Exact, "as asked for: a draw for every row")
+                }
                 (Layer::Bias, FamilyKind::Normal, _) => {
                     made(Estimator::LocalReparam, "exact for a normal bias used once")
                 }
                 (Layer::Bias, ..) => shared(site, "its guide is not a mean-field normal"),
                 (_, FamilyKind::Other, _) => shared(site, "its guide is not a mean-field location-scale family"),
+                (_, FamilyKind::Normal, EstimatorChoice::Exact) => {
+                    made(Estimator::Exact, "as asked for: a draw for every row")
+                }
+                (_, FamilyKind::Symmetric, EstimatorChoice::Exact) => {
+                    shared(site, "a draw for every row needs a normal guide")
+                }
                 (_, FamilyKind::Normal, EstimatorChoice::LocalReparam) if layer == Layer::Conv => {
                     made(Estimator::LocalReparam, "as asked for: drops the covariance of positions")
                 }

@@ -1,24 +1,15 @@
-//! Layers whose weight's noise is not shared by all rows: Flipout and local reparameterization.
+//! Layers whose weight's noise is not shared by all rows: Flipout, local reparameterization, a draw for each row.
 //!
 //! See [`crate::lower::estimators`] for which layer gets which.
 
 use super::Lowering;
-use crate::builtins::nn::add_bias;
-use crate::builtins::{ConcreteAttrs, FnDef};
+use crate::builtins::ConcreteAttrs;
+use crate::builtins::nn::{Convolution, add_bias, lower_convolution};
 use crate::check::typed::*;
 use crate::dist::Dist;
-use crate::ir::{Shape, ValueId};
+use crate::ir::{Builder, Shape, ValueId};
 use crate::lower::estimators::{Estimator, rearranged};
-use crate::ops::NoiseKind;
-
-/// Added to a variance under a root, so that a row of zeros has a finite gradient; far below any variance that matters.
-const TINY: f64 = 1e-12;
-
-/// A layer without its bias: linear in its weight, rows first, channels second.
-struct Layer {
-    def: &'static FnDef,
-    attrs: ConcreteAttrs,
-}
+use crate::ops::{ConvAttrs, NoiseKind, Op, RowLaw, RowNoise, TINY};
 
 impl<'p> Lowering<'p> {
     /// The result of a layer whose weight has an estimator of its own; `None` for everything else.
@@ -34,43 +25,26 @@ impl<'p> Lowering<'p> {
         }
         let x = self.expr(args[0]);
         let x = self.g.to_real(x);
-        let layer = Layer { def, attrs: ConcreteAttrs { sizes: Vec::new(), ints: attrs.ints.clone() } };
-        // A number for each row and channel, the same everywhere in space.
-        let per_channel = |rows: usize, n: usize, rank: usize| {
-            let mut shape = vec![1; rank];
-            shape[..2].copy_from_slice(&[rows, n]);
-            Shape::from(shape)
-        };
+        let attrs = ConcreteAttrs { sizes: Vec::new(), ints: attrs.ints.clone() };
         let y = match estimator {
             Estimator::Shared => {
                 let w = self.expr(args[1]);
                 let w = self.g.to_real(w);
-                self.apply(&layer, x, w)
+                (def.lower)(&mut self.g, &[x, w], &attrs)
             }
             Estimator::Flipout => {
                 let (w, loc, _) = self.location_scale(args[1])?;
-                let mean = self.apply(&layer, x, loc);
-                let perturbation = self.g.sub(w, loc);
-                let (rows, channels, rank) = (self.g.shape(x)[0], self.g.shape(x)[1], self.g.rank(x));
-                let outputs = self.g.shape(mean)[1];
-                let before = self.g.noise(NoiseKind::Sign, per_channel(rows, channels, rank));
-                let after = self.g.noise(NoiseKind::Sign, per_channel(rows, outputs, rank));
-                let flipped = self.g.mul(x, before);
-                let noise = self.apply(&layer, flipped, perturbation);
-                let noise = self.g.mul(noise, after);
-                self.g.add(mean, noise)
+                let spread = self.g.sub(w, loc);
+                row_weights(&mut self.g, def.name, x, [loc, spread], &attrs, RowLaw::Signs)
+            }
+            Estimator::Exact => {
+                let (_, loc, scale) = self.location_scale(args[1])?;
+                row_weights(&mut self.g, def.name, x, [loc, scale], &attrs, RowLaw::Normal)
             }
             Estimator::LocalReparam => {
                 let (_, loc, scale) = self.location_scale(args[1])?;
-                let mean = self.apply(&layer, x, loc);
-                let (x2, s2) = (self.g.square(x), self.g.square(scale));
-                let variance = self.apply(&layer, x2, s2);
-                let variance = self.g.add_scalar(variance, TINY);
-                let sd = self.g.sqrt(variance);
-                let shape = self.g.shape(mean);
-                let noise = self.g.noise(NoiseKind::Normal, shape);
-                let noise = self.g.mul(sd, noise);
-                self.g.add(mean, noise)
+                let square = self.g.square(scale);
+                drawn_outputs(&mut self.g, def.name, x, [loc, square], &attrs)
             }
         };
         let Some(&b) = args.get(2) else { return Some(y) };
@@ -84,7 +58,10 @@ impl<'p> Lowering<'p> {
         let noise = self.g.noise(NoiseKind::Normal, Shape::from([rows, outputs]));
         let noise = self.g.mul(scale, noise);
         let bias = self.g.add(loc, noise);
-        let bias = self.g.reshape(bias, per_channel(rows, outputs, rank));
+        // A number for each row and channel, the same everywhere in space.
+        let mut per_channel = vec![1; rank];
+        per_channel[..2].copy_from_slice(&[rows, outputs]);
+        let bias = self.g.reshape(bias, per_channel);
         Some(self.g.add(y, bias))
     }
     /// The estimator of the site whose elements `e` holds, if it is not the shared draw.
@@ -112,7 +89,71 @@ impl<'p> Lowering<'p> {
         });
         Some((moved[0], moved[1], moved[2]))
     }
-    fn apply(&mut self, layer: &Layer, x: ValueId, w: ValueId) -> ValueId {
-        (layer.def.lower)(&mut self.g, &[x, w], &layer.attrs)
+}
+
+/// A layer in which every row has the weights `loc + spread * M_n`.
+fn row_weights(
+    g: &mut Builder,
+    name: &str,
+    x: ValueId,
+    [loc, spread]: [ValueId; 2],
+    attrs: &ConcreteAttrs,
+    kind: RowLaw,
+) -> ValueId {
+    let stream = g.fresh_stream();
+    let noise = RowNoise { kind, stream };
+    if name != "dense" {
+        return lower_convolution(g, name, x, &[loc, spread], attrs, |g, x, w, convolution| {
+            let op = match convolution {
+                Convolution::Plain(attrs) => Op::RowConv2d { attrs, noise },
+                Convolution::Transposed { attrs, input } => Op::RowConv2dInputGrad { attrs, input, noise },
+            };
+            g.push(op, &[x, w[0], w[1]])
+        });
     }
+    if kind == RowLaw::Signs {
+        return g.push(Op::FlipoutDense { stream, adjoint: false }, &[x, loc, spread]);
+    }
+    // A transposed convolution of one cell has its weights in the order of a dense layer.
+    let attrs = ConvAttrs { stride: [1, 1], pad: [[0, 0]; 2], dilation: [1, 1], groups: 1 };
+    let cells = [x, loc, spread].map(|v| {
+        let shape = g.shape(v);
+        g.reshape(v, [shape[0], shape[1], 1, 1])
+    });
+    let y = g.push(Op::RowConv2dInputGrad { attrs, input: [1, 1], noise }, &cells);
+    let shape = g.shape(y);
+    g.reshape(y, [shape[0], shape[1]])
+}
+
+/// A layer whose outputs are drawn, from the means and variances of its weights.
+fn drawn_outputs(
+    g: &mut Builder,
+    name: &str,
+    x: ValueId,
+    [loc, square]: [ValueId; 2],
+    attrs: &ConcreteAttrs,
+) -> ValueId {
+    if name == "dense" {
+        let stream = g.fresh_stream();
+        let both = g.push(Op::LocalReparamDense { stream }, &[x, loc, square]);
+        return g.halves(both)[0];
+    }
+    lower_convolution(g, name, x, &[loc, square], attrs, |g, x, w, convolution| match convolution {
+        Convolution::Plain(attrs) => {
+            let stream = g.fresh_stream();
+            let both = g.push(Op::LocalReparamConv2d { attrs, stream }, &[x, w[0], w[1]]);
+            g.halves(both)[0]
+        }
+        Convolution::Transposed { attrs, input } => {
+            let mean = g.conv2d_input_grad(x, w[0], attrs, input);
+            let squared = g.square(x);
+            let variance = g.conv2d_input_grad(squared, w[1], attrs, input);
+            let variance = g.add_scalar(variance, TINY);
+            let sd = g.sqrt(variance);
+            let shape = g.shape(mean);
+            let noise = g.noise(NoiseKind::Normal, shape);
+            let noise = g.mul(sd, noise);
+            g.add(mean, noise)
+        }
+    })
 }

@@ -1,5 +1,7 @@
 //! Attributes of operations: what an operation needs to know beside its operands.
 
+pub use crate::kernels::conv::rows::RowLaw;
+
 /// How a reduction combines.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Reduction {
@@ -50,4 +52,14 @@ pub struct PoolAttrs {
     pub pad: [[usize; 2]; 2],
     /// Whether padded cells count in an average; they never win a maximum.
     pub count_pad: bool,
+}
+
+/// How every row of a batch gets weights of its own, `W_n = loc + spread * M_n` element by element, from a stream of the
+/// run's key. The multipliers are drawn where they are used and never stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RowNoise {
+    /// The law of the multipliers.
+    pub kind: RowLaw,
+    /// As of [`super::Op::Noise`]; operations on one layer and its derivatives agree on it.
+    pub stream: u32,
 }

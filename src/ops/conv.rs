@@ -18,7 +18,7 @@ fn spatial(shape: &Shape) -> [usize; 2] {
 }
 
 /// The kernels of all three, with their index tables.
-fn prepare(x: &Shape, w: &Shape, attrs: &ConvAttrs) -> Box<conv::Conv2d> {
+pub(super) fn prepare(x: &Shape, w: &Shape, attrs: &ConvAttrs) -> Box<conv::Conv2d> {
     Box::new(conv::Conv2d::new(conv::Conv2dShape {
         batch: x[0],
         in_channels: x[1],
@@ -154,11 +154,11 @@ impl Operation for Conv2dWeightGrad {
 
 /// `x`, `w`, `y` and attributes.
 #[cfg(test)]
-type Shapes = ([usize; 4], [usize; 4], [usize; 4], ConvAttrs);
+pub(super) type Shapes = ([usize; 4], [usize; 4], [usize; 4], ConvAttrs);
 
 /// Odd sizes, strides that leave cells over, one-sided padding, groups, dilation.
 #[cfg(test)]
-const SHAPES: [Shapes; 4] = [
+pub(super) const SHAPES: [Shapes; 4] = [
     (
         [2, 3, 5, 4],
         [4, 3, 3, 3],

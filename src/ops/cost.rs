@@ -104,6 +104,22 @@ pub(crate) fn flops(op: &Op, operands: &[&Shape], result: &Shape) -> f64 {
         Op::Conv2d(_) => 2 * n * taps(operands[1]),
         Op::Conv2dInputGrad { .. } => 2 * operands[0].count() * taps(operands[1]),
         Op::Conv2dWeightGrad { .. } => 2 * operands[1].count() * taps(result),
+        // As one product; of the weights of each row the multiplication and the addition.
+        Op::RowConv2d { .. } => 2 * n * taps(operands[1]) + 2 * operands[0][0] * operands[1].count(),
+        Op::RowConv2dInputGrad { .. } => {
+            2 * operands[0].count() * taps(operands[1]) + 2 * operands[0][0] * operands[1].count()
+        }
+        Op::RowConv2dWeightGrad { .. } => {
+            let w = Shape::from(&result[1..]);
+            2 * operands[1].count() * taps(&w) + 3 * operands[0][0] * w.count()
+        }
+        Op::FlipoutDense { .. } => 4 * operands[0].first().copied().unwrap_or(0) * operands[1].count(),
+        Op::FlipoutDenseWeightGrad { .. } => 2 * operands[0].first().copied().unwrap_or(0) * n,
+        // Both moments, and what a normal number costs.
+        Op::LocalReparamConv2d { .. } => 2 * n * taps(operands[1]) + n * (LOG + 2 * CIRCULAR + 12) / 4,
+        Op::LocalReparamDense { .. } => {
+            2 * n * operands[1].first().copied().unwrap_or(0) + n * (LOG + 2 * CIRCULAR + 12) / 4
+        }
         Op::MaxPool2d(attrs) | Op::AvgPool2d(attrs) => n * attrs.window[0] * attrs.window[1],
         Op::MaxPool2dGrad(attrs) => operands[1].count() * attrs.window[0] * attrs.window[1],
         Op::MaxPool2dTake(attrs) => n * attrs.window[0] * attrs.window[1],

@@ -3,7 +3,10 @@
 //! In: an operation with the shapes of its operands. Out: a [`Kernel`], made once when a graph is planned, run many times.
 //! Running allocates nothing; scratch is passed in.
 
+use super::local_reparam::LocalReparam;
 use super::random::DrawKernel;
+use super::row_dense::FlipoutProduct;
+use super::row_weights::{Role, RowConv};
 use super::{NoiseKind, PoolAttrs, Reduction};
 use crate::ir::Shape;
 use crate::kernels::elementwise::{self, Binary, Operand, Ternary, Unary};
@@ -115,6 +118,12 @@ pub(crate) enum Kernel {
     Conv2dInputGrad(Box<conv::Conv2d>),
     /// Its weight gradient.
     Conv2dWeightGrad(Box<conv::Conv2d>),
+    /// A convolution with weights for every image, or an adjoint.
+    RowConv(RowConv, Role),
+    /// Flipout in a dense layer, or an adjoint.
+    FlipoutDense(FlipoutProduct),
+    /// Draws of a layer's outputs.
+    LocalReparam(LocalReparam),
     /// The largest cells of windows.
     MaxPool2d(Pool2dShape),
     /// Cotangents to the largest cells.
@@ -315,6 +324,8 @@ impl Kernel {
             Kernel::Conv2d(c) => Kernel::Conv2d(with(c)),
             Kernel::Conv2dInputGrad(c) => Kernel::Conv2dInputGrad(with(c)),
             Kernel::Conv2dWeightGrad(c) => Kernel::Conv2dWeightGrad(with(c)),
+            Kernel::RowConv(c, role) => Kernel::RowConv(c.with_method(method), role),
+            Kernel::LocalReparam(layer) => Kernel::LocalReparam(layer.with_method(method)),
             other => other,
         }
     }
@@ -361,6 +372,9 @@ impl Kernel {
             Kernel::Conv2d(c) => c.forward_scratch::<F>(),
             Kernel::Conv2dInputGrad(c) => c.input_grad_scratch::<F>(),
             Kernel::Conv2dWeightGrad(c) => c.weight_grad_scratch::<F>(),
+            Kernel::RowConv(c, role) => c.scratch::<F>(*role),
+            Kernel::FlipoutDense(product) => product.scratch::<F>(),
+            Kernel::LocalReparam(layer) => layer.scratch::<F>(),
             // Two buffers in turn for what lies between the stages.
             Kernel::Reduce { stages, .. } if stages.len() > 1 => 2 * stages[0][0] * stages[0][2],
             _ => 0,
@@ -433,6 +447,9 @@ impl Kernel {
             Kernel::Conv2d(c) => c.forward(x.get(0), x.get(1), None, out, scratch),
             Kernel::Conv2dInputGrad(c) => c.input_grad(x.get(0), x.get(1), out, scratch),
             Kernel::Conv2dWeightGrad(c) => c.weight_grad(x.get(0), x.get(1), out, scratch),
+            Kernel::RowConv(c, role) => c.run(*role, x, out, scratch, key),
+            Kernel::FlipoutDense(product) => product.run(x, out, scratch, key),
+            Kernel::LocalReparam(layer) => layer.run(x, out, scratch, key),
             Kernel::MaxPool2d(shape) => pool::max_pool2d(shape, x.get(0), out),
             Kernel::MaxPool2dGrad(shape) => pool::max_pool2d_grad(shape, x.get(0), x.get(1), out),
             Kernel::MaxPool2dTake(shape) => pool::max_pool2d_take(shape, x.get(0), x.get(1), out),

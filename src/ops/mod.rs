@@ -9,13 +9,18 @@ mod binary;
 mod conv;
 pub(crate) mod cost;
 mod elementwise;
+#[cfg(test)]
+mod estimators;
 pub mod extent;
 mod gather;
 pub(crate) mod kernel;
 mod linalg;
+mod local_reparam;
 mod pool;
 mod random;
 mod reduce;
+mod row_dense;
+mod row_weights;
 pub mod rules;
 mod scan;
 mod shape;
@@ -25,8 +30,9 @@ mod tests;
 mod unary;
 pub(crate) mod vjp;
 
-pub use attrs::{ConvAttrs, NoiseKind, PoolAttrs, Reduction};
+pub use attrs::{ConvAttrs, NoiseKind, PoolAttrs, Reduction, RowLaw, RowNoise};
 pub use extent::ShapeError;
+pub use local_reparam::TINY;
 pub use scan::{Loop, LoopBody};
 
 use crate::dist::DistId;
@@ -255,6 +261,56 @@ ops! {
         /// The spatial size of `w`.
         kernel: [usize; 2],
     } = conv::Conv2dWeightGrad;
+    /// [`Op::Conv2d`] with weights of its own for every image; operands `x`, `loc`, `spread`.
+    RowConv2d {
+        /// Those of the convolution.
+        attrs: ConvAttrs,
+        /// Where the weights of an image come from.
+        noise: RowNoise,
+    } = row_weights::RowConv2d;
+    /// Its adjoint in `x`; operands `dy`, `loc`, `spread`.
+    RowConv2dInputGrad {
+        /// Those of the convolution.
+        attrs: ConvAttrs,
+        /// The spatial size of `x`.
+        input: [usize; 2],
+        /// That of the convolution.
+        noise: RowNoise,
+    } = row_weights::RowConv2dInputGrad;
+    /// Its adjoints in `loc` and `spread`, one after the other along a new first axis; operands `x`, `dy`.
+    RowConv2dWeightGrad {
+        /// Those of the convolution.
+        attrs: ConvAttrs,
+        /// The spatial size of the weights.
+        kernel: [usize; 2],
+        /// That of the convolution.
+        noise: RowNoise,
+    } = row_weights::RowConv2dWeightGrad;
+    /// Flipout in a dense layer: `x loc + after * ((before * x) spread)` with signs for each row and channel.
+    FlipoutDense {
+        /// As of [`Op::Noise`].
+        stream: u32,
+        /// Along the rows of the weights: the adjoint in `x`, of operands `dy`, `loc`, `spread`.
+        adjoint: bool,
+    } = row_dense::FlipoutDense;
+    /// Its adjoints in `loc` and `spread`, one after the other along a new first axis; operands `x`, `dy`.
+    FlipoutDenseWeightGrad {
+        /// That of the layer.
+        stream: u32,
+    } = row_dense::FlipoutDenseWeightGrad;
+    /// Draws of the outputs of a convolution with independent normal weights, and their standard deviations, one after
+    /// the other along a new first axis; operands `x`, `loc` and the squared scales.
+    LocalReparamConv2d {
+        /// Those of the convolution.
+        attrs: ConvAttrs,
+        /// As of [`Op::Noise`].
+        stream: u32,
+    } = local_reparam::LocalReparamConv2d;
+    /// The same for a dense layer.
+    LocalReparamDense {
+        /// As of [`Op::Noise`].
+        stream: u32,
+    } = local_reparam::LocalReparamDense;
     /// The largest cell of each window of `x [N,C,H,W]`.
     MaxPool2d(PoolAttrs) = pool::MaxPool2d;
     /// `dy` brought to the (first) largest cell of each window of `x`; operands `x`, `dy`.
@@ -276,9 +332,23 @@ impl Op {
     /// Whether the operation draws random numbers: never merged, hoisted or folded.
     pub fn is_random(&self) -> bool {
         match self {
-            Op::Noise { .. } | Op::Draw { .. } => true,
             Op::Scan(Loop(body)) => body.is_random(),
-            _ => false,
+            _ => self.stream().is_some(),
+        }
+    }
+    /// The stream that it draws from, of an operation outside loops.
+    pub fn stream(&self) -> Option<u32> {
+        match *self {
+            Op::Noise { stream, .. }
+            | Op::Draw { stream, .. }
+            | Op::RowConv2d { noise: RowNoise { stream, .. }, .. }
+            | Op::RowConv2dInputGrad { noise: RowNoise { stream, .. }, .. }
+            | Op::RowConv2dWeightGrad { noise: RowNoise { stream, .. }, .. }
+            | Op::FlipoutDense { stream, .. }
+            | Op::FlipoutDenseWeightGrad { stream }
+            | Op::LocalReparamConv2d { stream, .. }
+            | Op::LocalReparamDense { stream } => Some(stream),
+            _ => None,
         }
     }
     /// Whether the result at an element depends on the operands at that element alone, operands broadcasting.

@@ -52,16 +52,29 @@ fn eight_schools_are_the_same_to_the_bit() {
     }
 }
 
-#[test]
-fn a_network_is_the_same_to_the_bit() {
-    // 100 images, so that the last minibatch is a short one; the second layer is wide enough to be shared by threads.
-    let c = example("digits_cnn.bayes", |t| {
+/// A network on 100 images, so that the last minibatch is a short one; the second layer is wide enough to be shared by
+/// threads.
+fn network(settings: &str) -> Compilation {
+    example("digits_cnn.bayes", |t| {
         t.replace("[:, new]", "[..100, new]")
             .replace("train-labels-idx1-ubyte\")", "train-labels-idx1-ubyte\")[..100]")
             .replace("test-labels-idx1-ubyte\")", "test-labels-idx1-ubyte\")[..100]")
-            .replace("epochs      = 40", "epochs = 3\n  draws = 20")
-    });
-    let fit = compare(&c, &RunOptions::default());
+            .replace("epochs      = 40", settings)
+    })
+}
+
+/// Noise that the layers draw themselves does not depend on who draws it.
+#[test]
+fn estimators_are_the_same_to_the_bit() {
+    for estimator in ["flipout", "local_reparam", "exact"] {
+        let c = network(&format!("epochs = 1\n  draws = 2\n  estimator = {estimator}"));
+        compare(&c, &RunOptions::default());
+    }
+}
+
+#[test]
+fn a_network_is_the_same_to_the_bit() {
+    let fit = compare(&network("epochs = 3\n  draws = 20"), &RunOptions::default());
     assert_eq!(fit.trace.len(), 6);
     assert_eq!(fit.evaluation[0].1.get("count"), Some(100.0));
 }

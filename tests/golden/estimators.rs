@@ -40,8 +40,12 @@ fn means_are_those_of_one_shared_draw() {
         let c = compile(&text);
         let choice = choose(&c.program, &c.program.guides[0], EstimatorChoice::Auto);
         assert_eq!(choice[0].estimator, *estimator, "{layer}: {}", choice[0].reason);
+        let exact = choose(&c.program, &c.program.guides[0], EstimatorChoice::Exact);
+        assert_eq!(exact[0].estimator, Estimator::Exact, "{layer}: {}", exact[0].reason);
         let mut results = Vec::new();
-        for estimator in [EstimatorChoice::Reparam, EstimatorChoice::Auto] {
+        for estimator in
+            [EstimatorChoice::Reparam, EstimatorChoice::Auto, EstimatorChoice::Flipout, EstimatorChoice::Exact]
+        {
             let mut e = Elbo::new(&text, KlChoice::Auto);
             e.estimator = estimator;
             let mut p = e.start(0);
@@ -56,14 +60,32 @@ fn means_are_those_of_one_shared_draw() {
             }
             results.push((mean_and_error(&values), mean_and_error(&slopes)));
         }
-        for (what, (a, b)) in [("elbo", (results[0].0, results[1].0)), ("gradient", (results[0].1, results[1].1))] {
-            let error = a.1.hypot(b.1);
-            assert!((a.0 - b.0).abs() < 4.5 * error, "{layer}: {what} {} ± {}, shared {} ± {}", b.0, b.1, a.0, a.1);
+        let shared = results[0];
+        for (name, own) in ["auto", "flipout", "exact"].iter().zip(&results[1..]) {
+            for (what, (a, b)) in [("elbo", (shared.0, own.0)), ("gradient", (shared.1, own.1))] {
+                let error = a.1.hypot(b.1);
+                assert!(
+                    (a.0 - b.0).abs() < 4.5 * error,
+                    "{layer}, {name}: {what} {} ± {}, shared {} ± {}",
+                    b.0,
+                    b.1,
+                    a.0,
+                    a.1
+                );
+            }
+            // Rows that are independent cancel: the average over them is quieter than with one draw for all.
+            let (shared, own) = (shared.0.1, own.0.1);
+            assert!(own < 0.9 * shared, "{layer}, {name}: {own}, shared {shared}");
         }
-        // Rows that are independent cancel: the average over them is quieter than with one draw for all.
-        let (shared, own) = (results[0].0.1, results[1].0.1);
-        assert!(own < 0.9 * shared, "{layer}: {own}, shared {shared}");
     }
+}
+
+#[test]
+fn a_draw_for_every_row_needs_a_normal_guide() {
+    let text = program("  w: real[3, 2, 2] ~ Normal(0, 1)\n", "conv1d(x1, w, pad = same)");
+    let c = compile(&text.replace("w ~ Normal(?, ?)", "w ~ Laplace(?, ?)"));
+    let choice = &choose(&c.program, &c.program.guides[0], EstimatorChoice::Exact)[0];
+    assert_eq!((choice.estimator, choice.reason), (Estimator::Shared, "a draw for every row needs a normal guide"));
 }
 
 #[test]

@@ -40,9 +40,8 @@ fn fingerprint(node: &Node) -> u64 {
         Op::Ternary(map) => map.hash(&mut hasher),
         Op::Input(input) => input.hash(&mut hasher),
         Op::Constant(constant) => constant.hash(&mut hasher),
-        Op::Noise { stream, .. } | Op::Draw { stream, .. } => stream.hash(&mut hasher),
         Op::Slice { axis, start, .. } => (axis, start).hash(&mut hasher),
-        _ => {}
+        op => op.stream().hash(&mut hasher),
     }
     node.operands.hash(&mut hasher);
     node.shape.hash(&mut hasher);

@@ -200,8 +200,8 @@ fn select_known(g: &mut Builder, node: &Node) -> Option<ValueId> {
     (g.dtype(taken) == node.dtype).then(|| g.broadcast_to(taken, node.shape.clone()))
 }
 
-/// Moves of moves: `reshape(reshape x)`, `broadcast(broadcast x)`, `transpose(transpose x)`, `slice(slice x)`, and those
-/// that move nothing.
+/// Moves of moves: `reshape(reshape x)`, `broadcast(broadcast x)`, `transpose(transpose x)`, `slice(slice x)`,
+/// `slice(pad x)`, and those that move nothing.
 fn nested_shapes(g: &mut Builder, node: &Node) -> Option<ValueId> {
     let &[x] = &node.operands[..] else { return None };
     let inner = g.graph().nodes[x].clone();
@@ -231,6 +231,17 @@ fn nested_shapes(g: &mut Builder, node: &Node) -> Option<ValueId> {
             if axis == inner_axis =>
         {
             Some(g.slice(inner.operands[0], axis, inner_start + start, len))
+        }
+        // All of what was padded, or nothing of it.
+        (&Op::Slice { axis, start, len }, &Op::Pad { axis: padded, before, .. }) if axis == padded => {
+            let size = g.shape(inner.operands[0])[axis];
+            if start >= before && start + len <= before + size {
+                Some(g.slice(inner.operands[0], axis, start - before, len))
+            } else if start + len <= before || start >= before + size {
+                Some(g.full(0.0, node.shape.clone()))
+            } else {
+                None
+            }
         }
         _ => None,
     }

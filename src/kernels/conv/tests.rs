@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::kernels::testing::{assert_close, counts, numbers, reference, values};
+use crate::rng::Key;
 
 /// The defining loop, in double precision, with the three gradients of sum(dy * y): (y, dx, dw).
 pub(super) fn naive(s: &Conv2dShape, x: &[f64], w: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
@@ -252,6 +253,7 @@ fn threads_do_not_change_a_bit() {
     });
     let s = plan.shape();
     let (x, w, dy) = (values::<f32>(1, s.x_len()), values::<f32>(2, s.w_len()), values::<f32>(3, s.y_len()));
+    let own = plan.clone().for_rows(rows::RowLaw::Signs);
     // The scratch bounds the number of tasks: as much as for one thread, and as much as there is to use.
     let run = |tasks: usize| {
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);
@@ -261,8 +263,30 @@ fn threads_do_not_change_a_bit() {
         plan.input_grad(&dy, &w, &mut dx, &mut vec![0.0; packed + tasks * plan.input_grad_task::<f32>()]);
         let sums = plan.weight_parts() * s.w_len();
         plan.weight_grad(&x, &dy, &mut dw, &mut vec![0.0; sums + tasks * plan.weight_grad_task::<f32>()]);
-        (y, dx, dw)
+        // The same with weights that differ from image to image, and with variances.
+        let law = rows::RowLaw::Signs;
+        let multipliers = rows::Multipliers { shape: own.shape(), law, key: Key::new(1) };
+        let weights = rows::RowWeights { multipliers, loc: &w, spread: &w };
+        let (mut own_y, mut own_dx, mut own_dw) = (y.clone(), dx.clone(), vec![0.0; 2 * s.w_len()]);
+        // The scratch for all threads, less that of the tasks that are not to run.
+        let count = threads::count();
+        let less = |all: usize, shared: usize| vec![f32::NAN; shared + (all - shared) / count * tasks.min(count)];
+        let shared = 2 * s.groups * own.forward_packed::<f32>();
+        own.forward_rows(&x, &weights, &mut own_y, &mut less(own.forward_rows_scratch::<f32>(law), shared));
+        let shared = 2 * s.groups * own.input_packed::<f32>();
+        own.input_grad_rows(&dy, &weights, &mut own_dx, &mut less(own.input_grad_rows_scratch::<f32>(law), shared));
+        let shared = 2 * s.w_len() * threads::parts(s.batch, 2 * s.w_len());
+        let all = own.weight_grad_rows_scratch::<f32>(&multipliers);
+        own.weight_grad_rows(&x, &dy, &multipliers, &mut own_dw, &mut less(all, shared));
+        let (mut mean, mut variance) = (y.clone(), y.clone());
+        let finish = |start: usize, mean: &mut [f32], _: &mut [f32]| mean[0] += start as f32;
+        let packed = 2 * s.groups * plan.forward_packed::<f32>();
+        let mut scratch = vec![f32::NAN; packed + tasks * plan.forward_task::<f32>()];
+        plan.forward_moments(&x, &w, &w, &mut mean, &mut variance, finish, &mut scratch);
+        [y, dx, dw, own_y, own_dx, own_dw, mean, variance]
     };
+    assert!(own.tasks() == threads::count().min(s.batch), "large enough for threads");
+    assert!(run(1).iter().flatten().all(|x| x.is_finite()));
     assert!(plan.tasks() == threads::count().min(s.batch.div_ceil(plan.together)), "large enough for threads");
     assert_eq!(run(1), run(threads::count().max(2)));
 }

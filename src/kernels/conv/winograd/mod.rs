@@ -173,6 +173,15 @@ impl Winograd {
             && 5 * rows * columns * self.tile.points() <= 3 * cells * s.kernel[0] * s.kernel[1]
     }
 
+    /// Whether Flipout is faster by two products with signs than by direct loops with one kernel for every image, which do
+    /// half as many multiplications for each of their own: as [`Self::pays`] with two thirds of the points.
+    pub fn pays_flipout(&self) -> bool {
+        let s = &self.shape;
+        let [rows, columns] = self.tiles(self.output);
+        let cells = self.output[0] * self.output[1];
+        self.pays() && 5 * rows * columns * self.tile.points() <= 2 * cells * s.kernel[0] * s.kernel[1]
+    }
+
     /// Multiplications of one pass over the batch.
     fn work(&self) -> usize {
         let s = &self.shape;
