@@ -4,14 +4,15 @@
 //! Latent sites with rows of their own are drawn anew for the new rows: by the guide where it is amortized, otherwise
 //! from their prior given the global sites. An observation that the amortized guide has seen is not predicted by such
 //! draws but reconstructed: its log likelihood is found by importance sampling, with weights p(x | z) p(z) / q(z | x).
+//! Where the program takes minibatches of the rebound size, its rows are known not to mix and are scored block by block.
 
 use super::data::{BoundData, Store};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::Executable;
-use crate::ir::DType;
+use crate::ir::{DType, InputId};
 use crate::kernels::Scalar;
-use crate::lower::{Lowering, Mode, SiteSource, Slots};
+use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, Slots, rows::Prepared};
 use crate::ops::Op;
 use crate::report::fit::{Metrics, Quantity};
 use crate::report::metrics::{ClassScores, MarginalScores, NumberKind, NumberScores};
@@ -31,9 +32,44 @@ pub struct Predictive<'p> {
     pub slots: &'p Slots,
 }
 
+/// Rows that are scored at once, at least, where rows can be scored apart: memory is that of one block.
+const BLOCK: usize = 256;
+
 enum Scores {
-    Classes { scores: Box<ClassScores>, output: usize },
-    Numbers { scores: Box<NumberScores>, log_prob: usize, draw: usize },
+    Classes(Box<ClassScores>),
+    Numbers(Box<NumberScores>),
+}
+
+/// An observation in a graph of scores.
+struct Scored {
+    /// By position.
+    observation: usize,
+    /// The datum.
+    data: DataId,
+    /// The output with probabilities, or with the log density, after which comes a draw.
+    output: usize,
+    what: What,
+}
+
+/// What is scored of an observation.
+enum What {
+    /// The probabilities of so many classes.
+    Classes(usize),
+    /// Numbers of a kind.
+    Numbers(NumberKind),
+}
+
+/// The graph that scores some rows, with its interface.
+struct Compiled<F> {
+    exe: Executable<F>,
+    inputs: Vec<DataInput>,
+    /// The input for the indices of the rows, if something asks for them.
+    indices: Option<InputId>,
+    /// The inputs for sites.
+    given: Vec<(SiteId, InputId)>,
+    scored: Vec<Scored>,
+    /// The output of the log weights of rows, where an amortized guide has seen them.
+    weights: Option<usize>,
 }
 
 /// Observations that an amortized guide has seen, with the local sites that it draws for them.
@@ -140,34 +176,51 @@ impl<'p> Predictive<'p> {
             .collect()
     }
 
-    /// Scores every observation over the draws of `sites` (one chain).
-    pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
+    /// The size whose rows are scored block by block, with the rows of a block: the rebound one, where the program
+    /// subsamples it, so that its rows are known not to mix, and where everything that is scored has its rows. `None` where
+    /// all rows are scored at once.
+    fn block(&self) -> Option<(SizeId, usize)> {
+        let &[size] = self.resampled.as_slice() else { return None };
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let batch = self.program.infers.iter().filter_map(|i| i.svi.minibatch).find(|b| b.size == size)?;
+        let rows = batch.rows.max(BLOCK);
+        let first = |e: ExprId| self.program.ty(e).shape.first().and_then(|s| s.as_name());
+        let by_rows = model
+            .observations
+            .iter()
+            .all(|o| matches!(self.program.exprs[o.value].kind, ExprKind::Data(_)) && first(o.value) == Some(size));
+        let global = model.sites.iter().all(|s| !s.ty.shape.iter().any(|d| d.mentions(size)));
+        (by_rows && global && self.bound.sizes[size] > rows).then_some((size, rows))
+    }
+
+    /// The graph that scores some rows (all where there is no `prepared`).
+    fn compile<F: Scalar>(&self, params: &[F], rows: Option<(&Prepared, usize)>, store: &Store<F>) -> Compiled<F> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
-        let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
+        let (sizes, some) = match rows {
+            Some((prepared, n)) => {
+                let some = Rows { prepared, full_sizes: &self.bound.sizes };
+                (prepared.step_sizes(&self.bound.sizes, n), Some(some))
+            }
+            None => (self.bound.sizes.clone(), None),
+        };
+        let mut lo = Lowering::new(self.program, self.slots, sizes, some, source);
         // Labels of new rows are not known: they are drawn, or summed out below.
         lo.discrete_forward = true;
         lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
-        let mut all: Vec<(String, Scores, Vec<f64>)> = Vec::new();
-        for o in &model.observations {
+        let mut scored = Vec::new();
+        for (at, o) in model.observations.iter().enumerate() {
+            let Some(data) = o.data else { continue };
             let dist = lo.dist(&o.dist, Mode::Live);
-            let observed = match o.data {
-                Some(id) => self.bound.values[id].clone().unwrap_or_default(),
-                None => continue,
-            };
             let shape = lo.shape(&self.program.ty(o.value).shape);
             let output = lo.g.graph().outputs.len();
             if let Some(probs) = dist.probs(&mut lo.g) {
                 let classes = *lo.g.shape(probs).last().expect("probabilities have classes");
                 let probs = lo.g.broadcast_to(probs, shape.concat(&[classes]));
                 lo.g.output(format!("probs of {}", o.name), probs);
-                all.push((
-                    o.name.clone(),
-                    Scores::Classes { scores: Box::new(ClassScores::new(classes)), output },
-                    observed,
-                ));
+                scored.push(Scored { observation: at, data, output, what: What::Classes(classes) });
                 continue;
             }
             let x = lo.expr(o.value);
@@ -187,20 +240,14 @@ impl<'p> Predictive<'p> {
             let draw = dist.sample(&mut lo.g, &shape);
             lo.g.output(format!("draw of {}", o.name), draw);
             let kind = if dist.dtype() == DType::Real { NumberKind::Real } else { NumberKind::Count };
-            let scores =
-                Scores::Numbers { scores: Box::new(NumberScores::new(kind)), log_prob: output, draw: output + 1 };
-            all.push((o.name.clone(), scores, observed));
+            scored.push(Scored { observation: at, data, output, what: What::Numbers(kind) });
         }
-        let reconstructed = self.reconstructed();
-        let mut marginal = None;
-        if let Some(r) = &reconstructed
-            && let Some(size) = r.by_rows
-        {
-            let weights = self.log_weights(&mut lo, r);
+        let weights = self.reconstructed().filter(|r| r.by_rows.is_some()).map(|r| {
+            let weights = self.log_weights(&mut lo, &r);
             let output = lo.g.graph().outputs.len();
             lo.g.output("log weights", weights);
-            marginal = Some((MarginalScores::new(self.bound.sizes[size]), output));
-        }
+            output
+        });
         let given: Vec<(SiteId, crate::ir::ValueId)> = model
             .sites
             .indices()
@@ -209,10 +256,11 @@ impl<'p> Predictive<'p> {
                 matches!(lo.g.graph().nodes[v].op, Op::Input(_)).then_some((id, v))
             })
             .collect();
+        let indices = lo.row_index;
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
         let mut exe = Executable::<F>::compile(&graph);
-        Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
+        store.give_whole(self.program, &inputs, &mut exe);
         let input_of = |v: crate::ir::ValueId| match graph.nodes[v].op {
             Op::Input(input) => input,
             _ => unreachable!("made as an input"),
@@ -220,62 +268,95 @@ impl<'p> Predictive<'p> {
         for (slot, v) in self.slots.list.iter().zip(slots) {
             exe.set_data(input_of(v), &params[slot.offset..slot.offset + slot.shape.count()]);
         }
-        for (_, scores, observed) in &mut all {
-            match scores {
-                Scores::Classes { scores, .. } => {
-                    let classes: Vec<usize> = observed.iter().map(|&x| x as usize).collect();
-                    scores.begin(&classes);
-                }
-                Scores::Numbers { scores, .. } => scores.begin(observed.as_slice()),
-            }
-        }
-        let draws = sites.first().map_or(1, |q| q.draws);
-        let mut buffer: Vec<F> = Vec::new();
-        for i in 0..draws {
-            for &(id, v) in &given {
-                let name = &model.sites[id].name;
-                let q = sites.iter().find(|q| q.name == *name).expect("every site has draws");
-                let count = q.count();
-                buffer.clear();
-                buffer.extend((0..count).map(|e| F::from_f64(q.value(0, i, e))));
-                exe.set_data(input_of(v), &buffer);
-            }
-            exe.run(&[], key.fold_in(i as u64));
-            if let Some((scores, output)) = &mut marginal {
-                scores.add_draw(exe.output(*output));
-            }
-            for (_, scores, _) in &mut all {
-                match scores {
-                    Scores::Classes { scores, output } => scores.add_draw(exe.output(*output)),
-                    Scores::Numbers { scores, log_prob, draw } => {
-                        scores.add_draw(exe.output(*log_prob), exe.output(*draw))
-                    }
-                }
-            }
-        }
-        let seen: Vec<String> =
-            reconstructed.iter().flat_map(|r| &r.observations).map(|&at| model.observations[at].name.clone()).collect();
-        let mut list: Vec<(String, Metrics)> = all
-            .into_iter()
-            .map(|(name, scores, _)| {
-                let metrics = match scores {
-                    Scores::Classes { mut scores, .. } => {
-                        scores.end();
-                        scores.metrics()
-                    }
-                    Scores::Numbers { mut scores, .. } => {
-                        scores.end();
-                        scores.metrics()
-                    }
-                };
-                (name, metrics)
+        let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
+        Compiled { exe, inputs, indices: indices.map(input_of), given, scored, weights }
+    }
+
+    /// Scores every observation over the draws of `sites` (one chain).
+    pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let block = self.block();
+        let prepared = block.map(|(size, _)| Prepared::new(self.program, size));
+        let mut store = Store::<F>::new(self.program, self.bound, prepared.as_ref());
+        // The rows of every block; one block without rows where all are scored at once.
+        let all: Vec<usize> = (0..block.map_or(0, |(size, _)| self.bound.sizes[size])).collect();
+        let blocks: Vec<&[usize]> = block.map_or(vec![&[]], |(_, rows)| all.chunks(rows).collect());
+        let mut compiled = self.compile(params, prepared.as_ref().map(|p| (p, blocks[0].len())), &store);
+        let mut compiled_for = blocks[0].len();
+        let mut scores: Vec<Scores> = compiled
+            .scored
+            .iter()
+            .map(|s| match s.what {
+                What::Classes(classes) => Scores::Classes(Box::new(ClassScores::new(classes))),
+                What::Numbers(kind) => Scores::Numbers(Box::new(NumberScores::new(kind))),
             })
             .collect();
+        let reconstructed = self.reconstructed();
+        let by_rows = reconstructed.as_ref().and_then(|r| r.by_rows);
+        let mut marginal = by_rows.map(|size| MarginalScores::new(self.bound.sizes[size]));
+        let draws = sites.first().map_or(1, |q| q.draws);
+        let mut buffer: Vec<F> = Vec::new();
+        for (at, rows) in blocks.iter().enumerate() {
+            if rows.len() != compiled_for {
+                compiled = self.compile(params, prepared.as_ref().map(|p| (p, rows.len())), &store);
+                compiled_for = rows.len();
+            }
+            let Compiled { exe, inputs, indices, given, scored, weights } = &mut compiled;
+            store.give_rows(self.program, inputs, rows, exe);
+            if let Some(input) = *indices {
+                exe.input_mut(input).iter_mut().zip(*rows).for_each(|(to, &row)| *to = F::from_usize(row));
+            }
+            for (scores, s) in scores.iter_mut().zip(&*scored) {
+                let observed = self.observed(s.data, block.map(|_| *rows));
+                match scores {
+                    Scores::Classes(scores) => scores.begin(&observed.iter().map(|&x| x as usize).collect::<Vec<_>>()),
+                    Scores::Numbers(scores) => scores.begin(&observed),
+                }
+            }
+            for i in 0..draws {
+                for &(id, input) in &*given {
+                    let name = &model.sites[id].name;
+                    let q = sites.iter().find(|q| q.name == *name).expect("every site has draws");
+                    let count = q.count();
+                    buffer.clear();
+                    buffer.extend((0..count).map(|e| F::from_f64(q.value(0, i, e))));
+                    exe.set_data(input, &buffer);
+                }
+                let key = key.fold_in(i as u64);
+                // What is drawn for a row differs from block to block.
+                exe.run(&[], if at == 0 { key } else { key.fold_in(at as u64) });
+                if let (Some(scores), Some(output)) = (&mut marginal, *weights) {
+                    scores.add_draw(exe.output(output));
+                }
+                for (scores, s) in scores.iter_mut().zip(&*scored) {
+                    match scores {
+                        Scores::Classes(scores) => scores.add_draw(exe.output(s.output)),
+                        Scores::Numbers(scores) => scores.add_draw(exe.output(s.output), exe.output(s.output + 1)),
+                    }
+                }
+            }
+            for scores in &mut scores {
+                match scores {
+                    Scores::Classes(scores) => scores.end(),
+                    Scores::Numbers(scores) => scores.end(),
+                }
+            }
+        }
+        let names = compiled.scored.iter().map(|s| model.observations[s.observation].name.clone());
+        let mut list: Vec<(String, Metrics)> = names
+            .zip(&scores)
+            .map(|(name, scores)| match scores {
+                Scores::Classes(scores) => (name, scores.metrics()),
+                Scores::Numbers(scores) => (name, scores.metrics()),
+            })
+            .collect();
+        let seen: Vec<String> =
+            reconstructed.iter().flat_map(|r| &r.observations).map(|&at| model.observations[at].name.clone()).collect();
         // The draws have seen these observations: the density at such a draw says nothing about how likely they are.
         for (_, metrics) in list.iter_mut().filter(|(name, _)| seen.contains(name)) {
             metrics.values.retain(|(name, _)| name != "nll");
         }
-        if let (Some((scores, _)), Some(r)) = (marginal, &reconstructed) {
+        if let (Some(scores), Some(r)) = (marginal, &reconstructed) {
             let nll = ("nll".to_string(), scores.nll());
             let one = |(name, _): &&mut (String, Metrics)| seen.len() == 1 && *name == seen[0];
             match list.iter_mut().find(one) {
@@ -288,6 +369,14 @@ impl<'p> Predictive<'p> {
             }
         }
         list
+    }
+    /// The observed values of a datum: of the rows of a block, or all.
+    fn observed(&self, data: DataId, rows: Option<&[usize]>) -> Vec<f64> {
+        let Some(values) = &self.bound.values[data] else { return Vec::new() };
+        let Some(rows) = rows else { return values.to_vec() };
+        let mut observed = vec![0.0; rows.len() * values.unit()];
+        values.reader().read(rows, &mut observed);
+        observed
     }
     /// ln p(x | z) + ln p(z) - ln q(z | x) of every row [rows].
     fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> crate::ir::ValueId {
