@@ -29,36 +29,57 @@ fn products<F: Scalar>(c: &mut Criterion) {
         group.bench_function(format!("{m}x{n}x{k}"), |bench| {
             bench.iter(|| {
                 let (a, b) = (Matrix::row_major(black_box(&a), k), Matrix::row_major(&b, n));
-                gemm(m, n, k, F::ONE, a, b, F::ZERO, &mut out, n, &mut scratch);
+                gemm(m, n, k, a, b, &mut out, n, &mut scratch);
             });
         });
     }
     group.finish();
 }
 
-/// (batch, channels, side, output channels, kernel side), padded to keep the size.
-const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 3] =
-    [(128, 1, 28, 32, 5), (128, 32, 14, 64, 5), (64, 16, 8, 32, 3)];
+/// Batch, channels, side, output channels, kernel side, stride, groups; padded by half the kernel.
+const CONVOLUTIONS: [[usize; 7]; 11] = [
+    [128, 1, 28, 32, 5, 1, 1],
+    [128, 32, 14, 64, 5, 1, 1],
+    [32, 64, 56, 64, 3, 1, 1],
+    [32, 128, 28, 128, 3, 1, 1],
+    [16, 3, 224, 64, 7, 2, 1],
+    [64, 16, 8, 32, 3, 1, 1],
+    // 1 x 1: nothing but a product.
+    [32, 128, 28, 128, 1, 1, 1],
+    [32, 256, 14, 64, 1, 1, 1],
+    // Strides.
+    [32, 64, 56, 128, 3, 2, 1],
+    // Depthwise, and groups of several channels.
+    [32, 64, 28, 64, 3, 1, 64],
+    [32, 64, 28, 64, 3, 1, 8],
+];
 
 fn convolutions<F: Scalar>(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("conv {}", F::NAME));
-    for (batch, in_channels, side, out_channels, kernel) in CONVOLUTIONS {
+    group.sample_size(20);
+    for [batch, in_channels, side, out_channels, kernel, stride, groups] in CONVOLUTIONS {
         let shape = Conv2dShape {
             batch,
             in_channels,
             out_channels,
             input: [side, side],
             kernel: [kernel, kernel],
-            stride: [1, 1],
+            stride: [stride, stride],
             padding: [[kernel / 2; 2]; 2],
             dilation: [1, 1],
-            groups: 1,
+            groups,
         };
         let plan = Conv2d::new(shape);
         let (x, w, dy) = (values::<F>(1, shape.x_len()), values::<F>(2, shape.w_len()), values::<F>(3, plan.y_len()));
         let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-        let name = format!("{batch}x{in_channels}x{side}x{side} to {out_channels}, {kernel}x{kernel}");
-        let taps = in_channels * kernel * kernel;
+        let mut name = format!("{batch}x{in_channels}x{side}x{side} to {out_channels}, {kernel}x{kernel}");
+        if stride > 1 {
+            name += &format!(", stride {stride}");
+        }
+        if groups > 1 {
+            name += &format!(", {groups} groups");
+        }
+        let taps = in_channels / groups * kernel * kernel;
         group.throughput(Throughput::Elements(2 * (plan.y_len() * taps) as u64));
         let mut scratch = vec![F::ZERO; plan.forward_scratch::<F>()];
         group.bench_function(format!("{name} forward"), |bench| {

@@ -18,7 +18,8 @@ use crate::index::IndexVec;
 use crate::infer::data::{BoundData, Store};
 use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::svi::Svi;
-pub use crate::infer::{ChainStatus, Observer, RunError, Sampling, Status, Unobserved};
+pub use crate::infer::{ChainStatus, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved};
+use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots, rows::Prepared};
 use crate::report::expect;
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
@@ -52,6 +53,10 @@ pub struct RunOptions {
     pub seed: Option<u64>,
     /// `--precision f32|f64`
     pub precision: Option<PrecisionChoice>,
+    /// `--all`: draws of large arrays are kept too.
+    pub all: bool,
+    /// `--max-memory`: what the run may need at most [bytes].
+    pub max_memory: Option<u64>,
 }
 
 /// Why there is no result.
@@ -97,6 +102,11 @@ impl BoundProgram<'_> {
             hash: f.sha256,
         };
         self.fingerprints.list().into_iter().map(one).collect()
+    }
+    /// What its data take [bytes].
+    fn bytes(&self) -> u64 {
+        let held_out = self.held_out.as_ref().map_or(0, |(data, _)| data.bytes());
+        (self.data.bytes() + held_out) as u64
     }
 }
 
@@ -537,6 +547,10 @@ struct Chosen {
     guide: usize,
     precision: Precision,
     notes: Vec<String>,
+    /// Whether draws of large arrays are kept.
+    all: bool,
+    /// What the run may need at most [bytes].
+    max_memory: Option<u64>,
 }
 
 fn one(d: Diagnostic) -> Failure {
@@ -606,7 +620,15 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     }
     if infer.algorithm == Algorithm::Nuts {
         nuts::refuse(&program, &infer, options)?;
-        return Ok(Chosen { infer, program, guide: usize::MAX, precision: Precision::F64, notes });
+        return Ok(Chosen {
+            infer,
+            program,
+            guide: usize::MAX,
+            precision: Precision::F64,
+            notes,
+            all: options.all,
+            max_memory: options.max_memory,
+        });
     }
     let guide = match &options.guide {
         Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
@@ -683,7 +705,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         PrecisionChoice::Auto if network && infer.svi.minibatch.is_some() && largest.is_none() => Precision::F32,
         PrecisionChoice::Auto => Precision::F64,
     };
-    Ok(Chosen { infer, program, guide, precision, notes })
+    Ok(Chosen { infer, program, guide, precision, notes, all: options.all, max_memory: options.max_memory })
 }
 
 /// The most latent elements for which nuts is the default.
@@ -782,6 +804,8 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         source: SiteSource::Prior,
         observations: true,
         generate: false,
+        all: true,
+        convolution: Method::Direct,
     };
     Ok(all.run::<f64>(&params, draws, key.fold_in(12)))
 }
@@ -814,6 +838,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
         settings,
         slots: &slots,
         prepared: prepared.as_ref(),
+        memory: &Memory::default(),
         restart: 0,
     };
     let sources = &bound.compilation.sources;

@@ -400,6 +400,77 @@ fn inference_that_fails_is_4_and_names_the_site() {
 }
 
 #[test]
+fn a_profile_adds_up_and_names_lines() {
+    let folder = project();
+    let model = at(&folder, "m.bayes");
+    let text = call(&["run", &model, "--profile", "--threads", "1"]).expect(0).out;
+    for part in ["profile: ", "1 thread, f64", "ceilings measured here", "first step", "of ceiling", "optimizer"] {
+        assert!(text.contains(part), "`{part}` in\n{text}");
+    }
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    let infer = ["--infer", "svi"];
+    let more: [&[&str]; 2] = [&infer, &["--infer", "nuts", "--set", "draws=100"]];
+    for more in more {
+        let args = [&["run", &model, "--profile", "--format", "json"], more].concat();
+        let json = call(&args).expect(0).json();
+        let profile = &json["profile"];
+        let shares = |key: &str| -> f64 {
+            let rows = profile[key].as_array().expect("rows");
+            rows.iter().map(|row| row["share"].as_f64().expect("a share")).sum()
+        };
+        let all = shares("operations") + shares("phases");
+        assert!((0.999..1.05).contains(&all), "{all}: {profile}");
+        let operations = profile["operations"].as_array().expect("rows");
+        let line = MODEL.lines().position(|l| l.contains("y ~ Normal")).expect("it is there") + 1;
+        let of_line = |o: &&Value| o["lines"].as_str().expect("text").split(", ").any(|l| l == line.to_string());
+        let works = |o: &Value| o["calls"].as_u64() >= Some(60) && o["flops"].as_f64() > Some(0.0);
+        assert!(operations.iter().filter(of_line).any(works), "no operation of line {line}: {profile}");
+        assert!(profile["ceilings"]["gflops_per_second"].as_f64() > Some(0.0), "{profile}");
+    }
+}
+
+#[test]
+fn memory_is_planned_and_may_be_limited() {
+    let folder = project();
+    let text =
+        MODEL.replace("model {\n", "model {\n  w: real[40, 30] ~ Normal(0, 1)\n").replace("mu, 1", "mu + w[0, 0], 1");
+    let model = write(&folder, "w.bayes", &text);
+    let fits = call(&["run", &model, "--max-memory", "64MiB"]).expect(0);
+    assert!(fits.err.contains("planned peak of memory"), "{}", fits.err);
+    let refused = call(&["run", &model, "--max-memory", "64KiB", "--out", &at(&folder, "no.fit")]).expect(4);
+    assert!(refused.out.is_empty() && refused.err.contains("error[E1003]"), "{}", refused.err);
+    assert!(
+        refused.err.contains("`--max-memory` allows 64.0 KiB") && refused.err.contains("w: real"),
+        "{}",
+        refused.err
+    );
+    assert!(!folder.path().join("no.fit").exists());
+    assert!(call(&["run", &model, "--max-memory", "2G"]).expect(2).err.contains("2GiB"));
+}
+
+#[test]
+fn draws_of_large_arrays_are_summed_up() {
+    let folder = project();
+    let text =
+        MODEL.replace("model {\n", "model {\n  w: real[101, 100] ~ Normal(0, 1)\n").replace("mu, 1", "mu + w[0, 0], 1");
+    let model = write(&folder, "w.bayes", text.replace("50 }", "50 }\nexpect { sd(w) > 0 }"));
+    let fit = at(&folder, "w.fit");
+    let size = || std::fs::metadata(folder.path().join("w.fit/draws.safetensors")).expect("a file").len();
+    let site = || call(&["summary", &fit, "--format", "json"]).expect(0).json()["summary"]["sites"]["w"].clone();
+    let json = call(&["run", &model, "--format", "json"]).expect(0).json();
+    let note = json["summary"]["notes"].to_string();
+    assert!(note.contains("`w` are kept, not their draws (10100 elements)"), "{note}");
+    let (small, summed) = (size(), site());
+    call(&["run", &model, "--all"]).expect(0);
+    let (large, all) = (size(), site());
+    assert!(small < 10_000 && large > 50 * 10_100 * 8, "{small} and {large} bytes");
+    for key in ["min_mean", "norm_of_mean", "mean_sd", "signal_to_noise"] {
+        let [a, b] = [&summed, &all].map(|site| site[key].as_f64().expect("a number"));
+        assert!((a - b).abs() <= 1e-9 * b.abs(), "{key}: {a} and {b}");
+    }
+}
+
+#[test]
 fn the_prior_needs_no_observations() {
     let folder = project();
     let text = MODEL.replace(" = csv(\"y.csv\").y", "");

@@ -10,6 +10,7 @@ use crate::dist::wrappers::Map;
 use crate::index::Idx;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::Shape;
+use crate::kernels::conv::Method;
 use crate::syntax::ast::Elem;
 use crate::syntax::print::print_expr;
 use std::collections::HashSet;
@@ -498,6 +499,11 @@ impl Printer<'_> {
                 PrecisionChoice::F64 => "f64",
             };
             p.line(&format!("precision = {precision}"));
+            match s.convolution {
+                Method::Auto => {}
+                Method::Direct => p.line("convolution = direct"),
+                Method::Winograd => p.line("convolution = winograd"),
+            }
             p.line(&format!("draws = {}", s.draws));
             p.line(&format!("restarts = {}", s.restarts));
             p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));

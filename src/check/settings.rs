@@ -7,6 +7,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::dist::DistId;
 use crate::infer::optim::Rule;
 use crate::infer::schedule::{Schedule, Shape};
+use crate::kernels::conv::Method;
 use crate::nearest::nearest;
 use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind as Syntax, UnaryOp};
@@ -183,6 +184,8 @@ pub struct SviSettings {
     pub seed: u64,
     /// Number type.
     pub precision: PrecisionChoice,
+    /// How convolutions are computed in single precision.
+    pub convolution: Method,
     /// Draws from the fitted guide for the summary.
     pub draws: usize,
     /// Fits from different starting points, of which the one with the best final ELBO is kept.
@@ -206,6 +209,7 @@ impl Default for SviSettings {
             anneal_kl: 0,
             seed: 0,
             precision: PrecisionChoice::Auto,
+            convolution: Method::Auto,
             draws: 1000,
             restarts: 1,
             reparam: Reparam::Auto,
@@ -258,6 +262,7 @@ const SVI: &[&str] = &[
     "anneal_kl",
     "seed",
     "precision",
+    "convolution",
     "draws",
     "elbo",
     "estimator",
@@ -527,6 +532,13 @@ impl<'p> Checker<'p> {
                     0 => PrecisionChoice::Auto,
                     1 => PrecisionChoice::F32,
                     _ => PrecisionChoice::F64,
+                };
+            }
+            "convolution" => {
+                svi.convolution = match self.choice(setting, &["auto", "direct", "winograd"])? {
+                    0 => Method::Auto,
+                    1 => Method::Direct,
+                    _ => Method::Winograd,
                 };
             }
             "elbo" => self.only(setting, &["elbo"], &["iwae", "renyi", "tail_adaptive"])?,

@@ -200,6 +200,8 @@ Examples:
   bayesc run model.bayes --data y=counts.csv:deaths --size K=3
   bayesc run model.bayes --set steps=2000 --set 'optimizer=adam(1e-2)' --seed 7
   bayesc run model.bayes --out fits/second --format json > second.json
+  bayesc run model.bayes --profile --set steps=100
+  bayesc run model.bayes --max-memory 2GiB
 
 Ctrl-C stops at the end of the step, saves and reports what there is.")]
 pub struct Run {
@@ -227,6 +229,15 @@ pub struct Run {
     /// Where the fit is written, `MODEL.fit` beside the program if not given.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Keep the draws of arrays of more than 10,000 elements too, not only their means and standard deviations.
+    #[arg(long)]
+    pub all: bool,
+    /// Do not begin a run that needs more memory, for example `2GiB` or `800MB`.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
+    /// Print where the time went: every operation with its line, its rate, and what the machine can do.
+    #[arg(long)]
+    pub profile: bool,
     /// Go on with an interrupted fit.
     #[arg(long, hide = true)]
     pub resume: bool,
@@ -485,6 +496,28 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
     pair(text, "SETTING=VALUE, for example `steps=100`")
 }
 
+/// A number of bytes with a unit: `2GiB`, `1.5 GB`, `1000000`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let form = || "it must be a number of bytes, with a unit if you like: `2GiB`, `800MB`, `65536`".to_string();
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().map_err(|_| form())?;
+    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(form()),
+    };
+    let bytes = number * unit;
+    if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(form()) }
+}
+
 fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(n) if (1..=4096).contains(&n) => Ok(n),
@@ -541,6 +574,16 @@ mod tests {
         }
         assert_eq!(parse_setting("optimizer = adam(1e-3)"), Ok(("optimizer".into(), "adam(1e-3)".into())));
         assert!(parse_setting("steps").is_err());
+    }
+
+    #[test]
+    fn sizes_of_memory_are_read() {
+        for (text, bytes) in [("2GiB", 2 << 30), ("1.5 KB", 1500), ("65536", 65536), ("3mib", 3 << 20), ("7 b", 7)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "GiB", "2G", "-1", "0", "1e3", "2 GiB x", "1.2.3MB", "9999999999TB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

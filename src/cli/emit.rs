@@ -71,6 +71,7 @@ fn lowered(args: &Emit, shell: &mut Shell) -> Result<String, Exit> {
         guide: args.guide.clone(),
         seed: None,
         precision: args.precision.map(Into::into),
+        ..RunOptions::default()
     };
     let stage = match args.stage {
         Stage::Adjoint => session::Stage::Adjoint,

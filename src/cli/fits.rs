@@ -123,6 +123,11 @@ fn choose<'f>(fit: &'f Fit, names: &[String], shell: &mut Shell) -> Result<Vec<&
             };
             return Err(shell.fail_with_help(Exit::CommandLine, format!("the fit has no site `{name}`"), Some(&help)));
         };
+        if !quantity.has_draws() {
+            let message = format!("the draws of `{name}` are not kept: it has {} elements", quantity.count());
+            let help = "`bayesc run --all` keeps them";
+            return Err(shell.fail_with_help(Exit::CommandLine, message, Some(help)));
+        }
         chosen.push(quantity);
     }
     Ok(chosen)

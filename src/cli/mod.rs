@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
+    progress::seconds();
     ExitCode::from(execute(std::env::args_os().collect()))
 }
 

@@ -1,6 +1,7 @@
 //! From a path on the command line to a compiled program.
 
 use super::args::ProgramArgs;
+use super::progress::seconds;
 use super::shell::{Exit, Shell};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::Options;
@@ -127,7 +128,13 @@ fn options(args: &ProgramArgs, shell: &mut Shell) -> Result<Options, Exit> {
     if let Some(what) = size.or(setting) {
         return Err(shell.fail(Exit::CommandLine, format!("`{what}` is given twice")));
     }
-    Ok(Options { sizes: args.sizes.clone(), model: args.model.clone(), settings: args.settings.clone(), infer: None })
+    Ok(Options {
+        sizes: args.sizes.clone(),
+        model: args.model.clone(),
+        settings: args.settings.clone(),
+        infer: None,
+        clock: Some(seconds),
+    })
 }
 
 /// A size that the file never mentions cannot be fixed.

@@ -2,10 +2,12 @@
 
 use super::interrupt;
 use super::shell::Shell;
+use crate::exec::Clock;
 use crate::report::numbers::{duration, fixed};
-use crate::session::{Observer, Sampling, Status};
+use crate::session::{Memory, Observer, Profile, Sampling, Status};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// A line is due after this many seconds at the latest.
@@ -13,10 +15,19 @@ const LINE_SECS: f64 = 10.0;
 /// The bar's numbers change at most this often [seconds].
 const BAR_SECS: f64 = 0.1;
 
+/// When the process began, or nearly.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Seconds since the first call, with which `main` begins.
+pub fn seconds() -> f64 {
+    START.elapsed().as_secs_f64()
+}
+
 /// Shows the progress of a run on stderr and passes Ctrl-C on to it.
 pub struct Progress<'s> {
     shell: &'s Shell,
-    start: Instant,
+    /// Where the time goes, when somebody wants to know.
+    profile: Option<Profile>,
     view: View,
     trend: Trend,
     stopping: bool,
@@ -40,8 +51,8 @@ enum View {
 }
 
 impl<'s> Progress<'s> {
-    /// For a run that begins now. `verbose` asks for many lines instead of a bar.
-    pub fn new(shell: &'s Shell, verbose: bool) -> Self {
+    /// For a run that begins now. `verbose` asks for many lines instead of a bar, `profile` for the times of all steps.
+    pub fn new(shell: &'s Shell, verbose: bool, profile: bool) -> Self {
         let view = if shell.quiet {
             View::Silent
         } else if shell.err.terminal && !verbose {
@@ -54,14 +65,15 @@ impl<'s> Progress<'s> {
             let (every, rest) = if verbose { (0.01, 0.0) } else { (0.1, 1.0) };
             View::Lines { every, rest, last: (0, 0.0) }
         };
-        Self { shell, start: Instant::now(), view, trend: Trend::default(), stopping: false }
+        Self { shell, profile: profile.then(Profile::default), view, trend: Trend::default(), stopping: false }
     }
 
-    /// Takes the bar away.
-    pub fn finish(self) {
+    /// Takes the bar away, and returns where the time went if that was asked for.
+    pub fn finish(self) -> Option<Profile> {
         if let View::Bar { bar, .. } = &self.view {
             bar.finish_and_clear();
         }
+        self.profile
     }
 
     fn say(&self, text: &str) {
@@ -156,7 +168,18 @@ impl Observer for Progress<'_> {
         self.flow()
     }
     fn clock(&mut self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+        seconds()
+    }
+    fn planned(&mut self, memory: &Memory) {
+        self.say(&memory.text());
+    }
+    fn stopwatch(&self) -> Option<Clock> {
+        self.profile.as_ref().map(|_| seconds as Clock)
+    }
+    fn profiled(&mut self, part: Profile) {
+        if let Some(profile) = &mut self.profile {
+            profile.merge(part);
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! `bayesc run`: the main job.
 
 use super::args::{Format, Run};
-use super::progress::Progress;
+use super::progress::{Progress, seconds};
 use super::shell::{Exit, Shell};
 use super::{interrupt, program};
 use crate::data::Files;
-use crate::kernels::threads;
+use crate::driver::Compilation;
+use crate::kernels::{ceilings, threads};
+use crate::report::fit::Precision;
+use crate::report::profile::{self, ProfileReport};
 use crate::report::summary::Summary;
 use crate::report::table::{self, TableOptions};
 use crate::report::{Fit, store};
-use crate::session::{self, RunOptions};
+use crate::session::{self, Phase, Profile, RunOptions};
 use std::path::{Path, PathBuf};
 
 /// Checks, binds, fits, saves, shows.
@@ -28,6 +31,7 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     let out = args.out.clone().unwrap_or_else(|| beside(&args.program.path));
     store::check_target(&out).map_err(|e| shell.fail(Exit::Data, e.to_string()))?;
 
+    let began = seconds();
     let bound = session::bind(&compilation, &mut Files::new(), &args.data.data)
         .map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
     if args.verbose {
@@ -41,13 +45,22 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
         guide: args.guide.clone(),
         seed: args.seed,
         precision: args.precision.map(Into::into),
+        all: args.all,
+        max_memory: args.max_memory,
     };
     interrupt::listen();
-    let mut progress = Progress::new(shell, args.verbose);
+    let data_secs = seconds() - began;
+    let mut progress = Progress::new(shell, args.verbose, args.profile);
     let result = session::run(&bound, &options, &mut progress);
-    progress.finish();
+    let mut profile = progress.finish();
     let fit = result.map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
-    deliver(&fit, &out, args.out.is_none(), shell)?;
+    deliver(&fit, &out, args.out.is_none(), shell, profile.as_mut())?;
+    if let Some(mut profile) = profile {
+        profile.add(Phase::Parse, compilation.secs[0]);
+        profile.add(Phase::Check, compilation.secs[1]);
+        profile.add(Phase::Data, data_secs);
+        show_profile(profile, seconds(), &fit, &compilation, shell)?;
+    }
     if fit.interrupted() { Err(Exit::Interrupted) } else { expected(&fit, shell) }
 }
 
@@ -69,10 +82,43 @@ fn expected(fit: &Fit, shell: &mut Shell) -> Result<(), Exit> {
     Err(shell.fail(Exit::Expectation, message))
 }
 
+/// Shows where the time went; `wall` is all of it.
+fn show_profile(profile: Profile, wall: f64, fit: &Fit, of: &Compilation, shell: &mut Shell) -> Result<(), Exit> {
+    let ceilings = match fit.precision {
+        Precision::F32 => ceilings::measure::<f32>(seconds),
+        Precision::F64 => ceilings::measure::<f64>(seconds),
+    };
+    let root = of.modules.get(of.modules.root()).file;
+    let report = ProfileReport::new(&profile, wall, ceilings, fit.precision, &of.sources, root);
+    shell.set("profile", report.json());
+    if shell.quiet {
+        return Ok(());
+    }
+    let options = TableOptions {
+        width: shell.out.width,
+        color: shell.out.color,
+        ascii: shell.out.ascii,
+        ..TableOptions::default()
+    };
+    shell.print(&format!("\n{}", profile::render(&report, &options)))
+}
+
 /// Saves a fit and shows it.
-fn deliver(fit: &Fit, out: &Path, say_where: bool, shell: &mut Shell) -> Result<(), Exit> {
+fn deliver(
+    fit: &Fit,
+    out: &Path,
+    say_where: bool,
+    shell: &mut Shell,
+    profile: Option<&mut Profile>,
+) -> Result<(), Exit> {
+    let began = seconds();
     let summary = Summary::of(fit, false);
+    let summarized = seconds();
     let saved = store::save(fit, &summary, out, &[]);
+    if let Some(profile) = profile {
+        profile.add(Phase::Summary, summarized - began);
+        profile.add(Phase::Save, seconds() - summarized);
+    }
     let place = out.display().to_string();
     shell.set("fit", place.as_str());
     shell.set("summary", summary.json(fit));

@@ -153,6 +153,14 @@ impl RowMap {
             RowMap::OneHot(_) => Some((0.0, 1.0)),
         }
     }
+    /// What is kept in memory [bytes].
+    fn bytes(&self) -> usize {
+        match self {
+            RowMap::WithRow { values, .. } => size_of_val(&**values),
+            RowMap::Pick(places) => size_of_val(&**places),
+            _ => 0,
+        }
+    }
     /// The elements of the row that a row of `unit` becomes.
     fn unit(&self, unit: usize) -> usize {
         match self {
@@ -235,6 +243,14 @@ impl LazyArray {
     /// The bytes on disk that are read only when rows are asked for.
     pub fn mapped_bytes(&self) -> usize {
         self.source.mapped_bytes()
+    }
+    /// What is kept in memory [bytes]: a choice of rows, what maps need, and the file where it is not mapped.
+    pub fn bytes(&self) -> usize {
+        let rows = match &self.rows {
+            Rows::Range(_) => 0,
+            Rows::List(list) => size_of_val(&**list),
+        };
+        self.source.bytes() + rows + self.maps.iter().map(RowMap::bytes).sum::<usize>()
     }
     /// The same rows through one more map, in the row shape `row`.
     pub fn map(&self, map: RowMap, row: &[usize], elem: Elem) -> Self {

@@ -275,6 +275,10 @@ impl Stored {
     pub fn mapped_bytes(&self) -> usize {
         if matches!(self.bytes, Bytes::Map(_)) { self.bytes.len() } else { 0 }
     }
+    /// What is kept in memory [bytes].
+    pub fn bytes(&self) -> usize {
+        if let Bytes::Owned(bytes) = &self.bytes { bytes.capacity() } else { 0 }
+    }
     /// Bounds of all numbers, `None` when one is NaN: what the type can hold for ints of one or two bytes, else the least
     /// and the greatest number, found by one pass over the file and remembered.
     pub fn extent(&self) -> Option<(f64, f64)> {

@@ -47,6 +47,13 @@ impl Values {
     pub fn len(&self) -> usize {
         self.shape().iter().product()
     }
+    /// What is kept in memory [bytes].
+    pub fn bytes(&self) -> usize {
+        match self {
+            Values::Whole(numbers) => numbers.len() * size_of::<f64>(),
+            Values::Lazy(lazy) => lazy.bytes(),
+        }
+    }
     /// True without elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

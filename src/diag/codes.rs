@@ -111,6 +111,7 @@ codes! {
     E0917 "nothing learned in training"
     E1001 "a number that is not finite"
     E1002 "a model that cannot be fitted like this"
+    E1003 "a run that needs more memory than it may use"
     W0001 "a word without effect"
     W0002 "a name that means two things"
 }
@@ -203,7 +204,9 @@ mod tests {
                 let compilation = crate::driver::compile_text(text, &Default::default());
                 assert!(compilation.diags.is_empty(), "{code:?}: {:?}", compilation.diags);
                 let bound = crate::session::bind(&compilation, &mut crate::data::Files::new(), &[]).expect("data fit");
-                let fit = crate::session::run(&bound, &Default::default(), &mut crate::session::Unobserved);
+                let max_memory = (*code == Code::E1003).then_some(4 << 20);
+                let options = crate::session::RunOptions { max_memory, ..Default::default() };
+                let fit = crate::session::run(&bound, &options, &mut crate::session::Unobserved);
                 match fit {
                     Ok(_) => Ok(()),
                     Err(crate::session::Failure::Run(error)) => Err(error.diagnostic().code),

@@ -2,6 +2,7 @@
 
 use super::plan::{Options, Plan, Step};
 use super::run::run_step;
+use super::small::{self, Small};
 use crate::index::Idx;
 use crate::ir::graph::{Graph, InputId, InputKind};
 use crate::ir::passes;
@@ -18,6 +19,8 @@ pub(crate) struct LoopKernel {
     /// The body after all passes.
     graph: Graph,
     plan: Plan,
+    /// The steps for each run of the loop and those for each iteration as programs, where they are small.
+    small: Option<[Small; 2]>,
 }
 
 /// Scratch and registers that the steps of `plan` need [elements].
@@ -46,15 +49,22 @@ pub(crate) fn write_constants<F: Scalar>(plan: &Plan, graph: &Graph, arena: &mut
 
 impl LoopKernel {
     /// Plans the body of a loop.
-    pub fn new(Loop(body): &Loop) -> Self {
+    pub fn new(Loop(body): &Loop, options: Options) -> Self {
         let mut graph = passes::run(body.graph.clone());
         // Captures are the data of a body: what needs nothing else runs once.
         for (i, input) in graph.inputs.iter_mut().enumerate() {
             let captured = (body.elements..body.elements + body.captures).contains(&i);
             input.kind = if captured { InputKind::Data } else { InputKind::Batch };
         }
-        let plan = Plan::new(&graph, Options::default());
-        Self { body: body.clone(), graph, plan }
+        let is_small = small::fits(&graph);
+        let plan = Plan::new(&graph, if is_small { options.flat() } else { options });
+        let small = is_small.then(|| [&plan.once, &plan.every].map(|steps| Small::new(&plan, steps)));
+        Self { body: body.clone(), graph, plan, small }
+    }
+
+    /// The elements of the body's arena.
+    fn arena_len(&self) -> usize {
+        self.small.as_ref().map_or(self.plan.len, |[once, every]| once.len().max(every.len()))
     }
 
     /// The elements that pass from one iteration to the next.
@@ -65,7 +75,7 @@ impl LoopKernel {
     /// The elements of scratch that [`LoopKernel::run`] needs.
     pub fn scratch<F: Scalar>(&self) -> usize {
         let (scratch, registers) = space::<F>(&self.plan);
-        self.plan.len + self.carried() + registers + scratch
+        self.arena_len() + self.carried() + registers + scratch
     }
 
     /// The body's plan.
@@ -76,10 +86,11 @@ impl LoopKernel {
     /// Computes the flat result.
     pub fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], scratch: &mut [F], key: Key) {
         let body = &*self.body;
-        let (arena, rest) = scratch.split_at_mut(self.plan.len);
+        let (arena, rest) = scratch.split_at_mut(self.arena_len());
         let (carried, rest) = rest.split_at_mut(self.carried());
         let (registers, scratch) = rest.split_at_mut(space::<F>(&self.plan).1);
-        let key = key.fold_in(u64::from(body.stream));
+        let is_random = body.is_random();
+        let key = if is_random { key.fold_in(u64::from(body.stream)) } else { key };
         write_constants(&self.plan, &self.graph, arena);
         let place = |i: usize| -> Option<Range<usize>> { self.plan.inputs[InputId::new(i)].clone() };
         let first_carry = body.elements + body.captures;
@@ -89,7 +100,10 @@ impl LoopKernel {
                 arena[place].copy_from_slice(x.get(i));
             }
         }
-        self.plan.once.iter().for_each(|step| run_step(step, arena, scratch, registers, key));
+        match &self.small {
+            Some([once, _]) => once.run(&self.plan.once, arena, scratch, registers, key),
+            None => self.plan.once.iter().for_each(|step| run_step(step, arena, scratch, registers, key)),
+        }
         let (results, last) = out.split_at_mut(body.carry_offset(0));
         // Without an iteration the carries stay as they start.
         let mut at = 0;
@@ -102,31 +116,43 @@ impl LoopKernel {
             for e in 0..body.elements {
                 if let Some(place) = place(e) {
                     let width = place.len();
-                    arena[place].copy_from_slice(&x.get(e)[i * width..(i + 1) * width]);
+                    copy(&mut arena[place], &x.get(e)[i * width..(i + 1) * width]);
                 }
             }
-            let key = key.fold_in(i as u64);
-            self.plan.every.iter().for_each(|step| run_step(step, arena, scratch, registers, key));
+            let key = if is_random { key.fold_in(i as u64) } else { key };
+            match &self.small {
+                Some([_, every]) => every.run(&self.plan.every, arena, scratch, registers, key),
+                None => self.plan.every.iter().for_each(|step| run_step(step, arena, scratch, registers, key)),
+            }
             let mut offset = 0;
             for output in &self.plan.outputs[body.carries..] {
                 let width = output.len();
-                results[offset + i * width..][..width].copy_from_slice(&arena[output.clone()]);
+                copy(&mut results[offset + i * width..][..width], &arena[output.clone()]);
                 offset += body.len * width;
             }
             // All carries are read before one is written: the next one may be another's present value.
             let mut at = 0;
             for output in &self.plan.outputs[..body.carries] {
-                carried[at..at + output.len()].copy_from_slice(&arena[output.clone()]);
+                copy(&mut carried[at..at + output.len()], &arena[output.clone()]);
                 at += output.len();
             }
             let mut at = 0;
             for (c, output) in self.plan.outputs[..body.carries].iter().enumerate() {
                 if let Some(place) = place(first_carry + c) {
-                    arena[place].copy_from_slice(&carried[at..at + output.len()]);
+                    copy(&mut arena[place], &carried[at..at + output.len()]);
                 }
                 at += output.len();
             }
         }
         last.copy_from_slice(carried);
+    }
+}
+
+/// Copies `from`; the values of loops are often single numbers, for which a call of `memcpy` would be long.
+#[inline(always)]
+fn copy<F: Scalar>(to: &mut [F], from: &[F]) {
+    match (&mut *to, from) {
+        ([to], [from]) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }

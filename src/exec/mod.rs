@@ -2,11 +2,15 @@
 
 mod looped;
 pub mod plan;
+pub mod profile;
 #[cfg(test)]
 mod reference;
 pub mod run;
 mod schedule;
+mod signs;
+mod small;
 mod tile;
 
 pub use plan::Plan;
-pub use run::{Executable, NonFinite, eval_f64};
+pub use profile::{Clock, StepTime};
+pub use run::{Executable, Needs, NonFinite, Prepared, eval_f64};

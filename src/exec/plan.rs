@@ -8,6 +8,7 @@ use super::schedule::{Buffer, BufferId, Content, Draft, Map, Member, Operand, Sc
 use super::tile::{Arg, Code, Instr, Load, Program};
 use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
+use crate::kernels::conv::Method;
 use crate::ops::Op;
 use std::fmt::Write;
 use std::ops::Range;
@@ -22,11 +23,20 @@ pub struct Options {
     pub fuse: bool,
     /// Buffers whose value is dead are used again.
     pub reuse: bool,
+    /// How convolutions are computed in single precision.
+    pub convolution: Method,
+}
+
+impl Options {
+    /// The same with a place of its own for every value.
+    pub(crate) fn flat(self) -> Options {
+        Options { fuse: false, reuse: false, ..self }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, reuse: true }
+        Options { fuse: true, reuse: true, convolution: Method::Auto }
     }
 }
 
@@ -272,12 +282,16 @@ fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<
     let padded = |b: BufferId| schedule.buffers[b].len.next_multiple_of(ALIGN);
     let mut starts: IndexVec<BufferId, usize> = schedule.buffers.iter().map(|_| 0).collect();
     let mut kept = 0;
-    for (id, &life) in lives.iter_enumerated() {
-        if life == Life::Kept {
-            starts[id] = kept;
-            kept += padded(id);
+    // Arrays first, each from a multiple of `ALIGN` on; then single numbers side by side.
+    for single in [false, true] {
+        for (id, &life) in lives.iter_enumerated() {
+            if life == Life::Kept && (schedule.buffers[id].len == 1) == single {
+                starts[id] = kept;
+                kept += if single { 1 } else { padded(id) };
+            }
         }
     }
+    kept = kept.next_multiple_of(ALIGN);
     let mut len = kept;
     for (once, drafts) in [(true, &schedule.once), (false, &schedule.every)] {
         let mut free = Free::from(kept);

@@ -5,6 +5,8 @@
 
 use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
+use super::profile::{self, Clock, StepTime, Watch};
+use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
@@ -13,20 +15,60 @@ use crate::ops::Op;
 use crate::ops::kernel::Inputs;
 use crate::rng::Key;
 use crate::source::Span;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A graph that is ready to run in the precision `F`.
 pub struct Executable<F> {
     graph: Graph,
+    options: Options,
     plan: Plan,
+    /// The steps for each run as one program, where they are small.
+    small: Option<Small>,
     arena: Vec<F>,
     /// Where the arena's aligned part begins.
     base: usize,
     scratch: Vec<F>,
     registers: Vec<F>,
     given: IndexVec<InputId, bool>,
+    /// Whether all inputs that are read have been given.
+    complete: bool,
     /// Whether the steps for this set of data have run.
     ready: bool,
+    /// The times of the steps, when somebody wants them.
+    watch: Option<Box<Watch>>,
+}
+
+/// A plan that has not taken its memory yet.
+pub struct Prepared<F> {
+    graph: Graph,
+    options: Options,
+    plan: Plan,
+    small: Option<Small>,
+    number: PhantomData<F>,
+}
+
+/// What a plan needs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Needs {
+    /// Memory for values, scratch and registers [bytes].
+    pub bytes: usize,
+    /// The largest values that it stores: bytes, operation with shape, place; largest first.
+    pub largest: Vec<(u64, String, Option<Span>)>,
+}
+
+impl<F: Scalar> Prepared<F> {
+    /// What the plan needs, with its `n` largest values.
+    pub fn needs(&self, n: usize) -> Needs {
+        let (scratch, registers) = space::<F>(&self.plan);
+        let len = self.small.as_ref().map_or(self.plan.len, Small::len);
+        let bytes = (len + ALIGN + scratch + registers) * size_of::<F>();
+        Needs { bytes, largest: profile::largest(&self.graph, &self.plan, n, size_of::<F>()) }
+    }
+    /// Takes the memory.
+    pub fn build(self) -> Executable<F> {
+        Executable::new(self.graph, self.options, self.plan, self.small)
+    }
 }
 
 /// Where a computation left the finite numbers.
@@ -45,19 +87,52 @@ pub struct NonFinite {
 impl<F: Scalar> Executable<F> {
     /// Simplifies and plans `graph`. Inputs and outputs keep their ids and order.
     pub fn compile(graph: &Graph) -> Self {
-        Self::plan(passes::run(graph.clone()), Options::default())
+        Self::compile_with(graph, Options::default())
+    }
+
+    /// As [`Self::compile`], with a plan of the given kind.
+    pub fn compile_with(graph: &Graph, options: Options) -> Self {
+        Self::prepare(graph, options).build()
     }
 
     /// Plans `graph` as it is.
     pub fn plan(graph: Graph, options: Options) -> Self {
         let plan = Plan::new(&graph, options);
+        Executable::new(graph, options, plan, None)
+    }
+
+    /// As [`Executable::compile_with`], up to where memory is taken.
+    pub fn prepare(graph: &Graph, options: Options) -> Prepared<F> {
+        let graph = passes::run(graph.clone());
+        let is_small = small::fits(&graph);
+        let options = if is_small { options.flat() } else { options };
+        let plan = Plan::new(&graph, options);
+        let small = is_small.then(|| Small::new(&plan, &plan.every));
+        Prepared { graph, options, plan, small, number: PhantomData }
+    }
+
+    fn new(graph: Graph, options: Options, plan: Plan, small: Option<Small>) -> Self {
         let (scratch, registers) = space::<F>(&plan);
-        let mut arena = vec![F::ZERO; plan.len + ALIGN];
+        let len = small.as_ref().map_or(plan.len, Small::len);
+        let mut arena = vec![F::ZERO; len + ALIGN];
         let base = arena.as_ptr().align_offset(64).min(ALIGN);
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
-        Self { graph, plan, arena, base, scratch, registers, given, ready: false }
+        Self {
+            graph,
+            options,
+            plan,
+            small,
+            arena,
+            base,
+            scratch,
+            registers,
+            given,
+            complete: false,
+            ready: false,
+            watch: None,
+        }
     }
 
     /// The graph that runs, after all passes.
@@ -65,15 +140,34 @@ impl<F: Scalar> Executable<F> {
         &self.graph
     }
 
+    /// Whether the steps for each run are one flat program.
+    #[cfg(test)]
+    pub(super) fn is_flat(&self) -> bool {
+        self.small.is_some()
+    }
+
     /// The plan as text, with the arena's size.
     pub fn print_plan(&self) -> String {
         let bytes = self.plan.len * size_of::<F>();
-        format!("{}peak: {bytes} bytes\n", self.plan.print(&self.graph))
+        let small = self.small.as_ref().map_or_else(String::new, Small::print);
+        format!("{}{small}peak: {bytes} bytes\n", self.plan.print(&self.graph))
     }
 
     /// Memory for values, scratch and registers [bytes].
     pub fn memory_bytes(&self) -> usize {
         (self.arena.len() + self.scratch.len() + self.registers.len()) * size_of::<F>()
+    }
+
+    /// From now on the time of every step is taken with `clock`.
+    pub fn watch(&mut self, clock: Clock) {
+        self.watch = Some(Box::new(Watch::new(clock, self.plan.once.len() + self.plan.every.len())));
+    }
+
+    /// The steps that have run since [`Executable::watch`], in order; empty when nobody watches. The steps for each run of
+    /// a small plan are one.
+    pub fn step_times(&self) -> Vec<StepTime> {
+        let times = |watch: &Watch| watch.times(&self.graph, &self.plan, self.small.is_some(), size_of::<F>());
+        self.watch.as_deref().map_or(Vec::new(), times)
     }
 
     fn at(&self, range: &Range<usize>) -> Range<usize> {
@@ -120,19 +214,34 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        for (input, place) in self.plan.inputs.iter_enumerated() {
-            assert!(
-                place.is_none() || self.given[input],
-                "input `{}` has not been given",
-                self.graph.inputs[input].name
-            );
+        if !self.complete {
+            for (input, place) in self.plan.inputs.iter_enumerated() {
+                assert!(
+                    place.is_none() || self.given[input],
+                    "input `{}` has not been given",
+                    self.graph.inputs[input].name
+                );
+            }
+            self.complete = true;
         }
-        let arena = &mut self.arena[self.base..];
-        if !self.ready {
-            self.plan.once.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
-            self.ready = true;
+        let Self { plan, small, arena, base, scratch, registers, ready, watch, .. } = self;
+        let arena = &mut arena[*base..];
+        let once = if *ready { &[] } else { &plan.once[..] };
+        *ready = true;
+        if let Some(watch) = watch {
+            watch.time(0, once, |step| run_step(step, arena, scratch, registers, key));
+            let every = plan.once.len();
+            match small {
+                Some(small) => watch.time(every, &[()], |()| small.run(&plan.every, arena, scratch, registers, key)),
+                None => watch.time(every, &plan.every, |step| run_step(step, arena, scratch, registers, key)),
+            }
+            return;
         }
-        self.plan.every.iter().for_each(|step| run_step(step, arena, &mut self.scratch, &mut self.registers, key));
+        once.iter().for_each(|step| run_step(step, arena, scratch, registers, key));
+        match small {
+            Some(small) => small.run(&plan.every, arena, scratch, registers, key),
+            None => plan.every.iter().for_each(|step| run_step(step, arena, scratch, registers, key)),
+        }
     }
 
     /// Runs again with every value kept, and finds where an output that is not finite got it from: the first value that
@@ -142,7 +251,7 @@ impl<F: Scalar> Executable<F> {
         for &(input, data) in inputs {
             self.set_data(input, data);
         }
-        let mut plain = Self::plan(self.graph.clone(), Options { fuse: false, reuse: false });
+        let mut plain = Self::plan(self.graph.clone(), self.options.flat());
         for input in self.graph.inputs.indices() {
             if self.given[input] {
                 plain.set_data(input, self.input(input));
@@ -243,6 +352,39 @@ mod tests {
         executable.set_data(data, &[0.0, 0.0, 0.0, 1.0]);
         executable.run(&[], Key::new(0));
         assert_eq!(executable.output(0), [3.0]);
+    }
+
+    #[test]
+    fn watched_steps_have_times_and_costs() {
+        // Every reading is one second after the last.
+        fn clock() -> f64 {
+            thread_local!(static NOW: std::cell::Cell<f64> = const { std::cell::Cell::new(0.0) });
+            NOW.with(|now| now.replace(now.get() + 1.0))
+        }
+        let mut g = Builder::new();
+        let data = g.input("data", Shape::from([4, 3]), DType::Real, InputKind::Data);
+        let w = g.input("w", Shape::from([3, 5]), DType::Real, InputKind::Param);
+        let once = g.sum(data, &[0]);
+        let y = g.matmul(data, false, w, false);
+        let z = g.add_scalar(y, 1.0);
+        let z = g.mul(z, z);
+        g.output("once", once);
+        g.output("z", z);
+        let mut executable = Executable::<f32>::plan(passes::run(g.finish()), Options::default());
+        let inputs: [(InputId, &[f32]); 2] = [(InputId::new(0), &[1.0; 12]), (InputId::new(1), &[2.0; 15])];
+        executable.run(&inputs, Key::new(0));
+        assert!(executable.step_times().is_empty(), "nobody watches");
+        executable.watch(clock);
+        (0..3).for_each(|_| executable.run(&inputs[1..], Key::new(0)));
+        let times = executable.step_times();
+        let [product, maps] = &times[..] else { panic!("the sum has run before: {times:?}") };
+        assert_eq!((product.ops.as_slice(), product.calls, product.secs), (&["matmul"][..], 3, 3.0));
+        assert_eq!(product.flops, 3.0 * 2.0 * 4.0 * 3.0 * 5.0);
+        assert_eq!(product.bytes, 3.0 * 4.0 * (12.0 + 15.0 + 20.0));
+        // One map adds, one multiplies; the number that is added is read too.
+        assert_eq!((maps.maps, maps.flops, maps.bytes), (2, 3.0 * 2.0 * 20.0, 3.0 * 4.0 * 41.0), "{:?}", maps.ops);
+        executable.run(&inputs, Key::new(0));
+        assert_eq!(executable.step_times().len(), 3, "new data, and the sum runs again");
     }
 
     #[test]

@@ -9,10 +9,12 @@
 
 use super::looped::LoopKernel;
 use super::plan::Options;
+use super::signs::nonnegative;
 use crate::index::IndexVec;
 use crate::index_type;
 use crate::ir::graph::{Graph, InputKind, Node, ValueId};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::kernels::elementwise::{Binary, Ternary, Unary};
 use crate::ops::Op;
 use crate::ops::kernel::{Inputs, Kernel, row_major};
@@ -175,6 +177,7 @@ struct Scheduler<'a> {
     buffers: IndexVec<BufferId, Buffer>,
     views: IndexVec<ValueId, Option<View>>,
     is_once: IndexVec<ValueId, bool>,
+    nonnegative: IndexVec<ValueId, bool>,
     once: Vec<Draft>,
     every: Vec<Draft>,
     open: Vec<Open>,
@@ -199,6 +202,7 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         buffers: IndexVec::new(),
         views: graph.nodes.iter().map(|_| None).collect(),
         is_once,
+        nonnegative: nonnegative(graph),
         once: Vec::new(),
         every: Vec::new(),
         open: Vec::new(),
@@ -278,8 +282,13 @@ impl Scheduler<'_> {
                 let operands: Vec<View> = node.operands.iter().map(|&o| self.contiguous(o)).collect();
                 let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
                 let kernel = match op {
-                    Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped))),
-                    op => Work::Kernel(op.kernel(&shapes, &node.shape)),
+                    Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped, self.options))),
+                    op => {
+                        // Sums of terms of one sign, such as variances, keep their sign and their zeros.
+                        let one_sign = node.operands.iter().all(|&o| self.nonnegative[o]);
+                        let method = if one_sign { Method::Direct } else { self.options.convolution };
+                        Work::Kernel(op.kernel(&shapes, &node.shape).with_convolution(method))
+                    }
                 };
                 let out = self.new_buffer(id, node.shape.count(), Content::Computed);
                 self.emit(self.is_once[id], Draft::Kernel { value: id, kernel, operands, out });

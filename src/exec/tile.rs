@@ -88,7 +88,7 @@ impl Load {
     }
 
     /// Writes elements `from..from + out.len()` of the view to `out`; `memory` starts at address `base`.
-    fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
+    pub fn read<F: Scalar>(&self, memory: &[F], base: usize, from: usize, out: &mut [F]) {
         let last = self.dims.len() - 1;
         let (inner, step) = (self.dims[last], self.strides[last]);
         let mut index = [0; MAX_RANK];

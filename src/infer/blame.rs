@@ -5,7 +5,7 @@ use crate::diag::{Code, Diagnostic};
 
 impl RunError {
     /// The message with its place in the program, for the same renderer as all others. Code E1001 for a number that is not
-    /// finite, E1002 for what cannot be fitted.
+    /// finite, E1002 for what cannot be fitted, E1003 for too little memory.
     pub fn diagnostic(&self) -> Diagnostic {
         if let RunError::NoStart { cause, .. } = self {
             let mut d = cause.diagnostic();
@@ -15,6 +15,9 @@ impl RunError {
                 d.help = Some("use tighter priors, so that points near the origin are possible".into());
             }
             return d.note("starting points are uniform on -2 to 2 in unconstrained space");
+        }
+        if let RunError::Memory(memory) = self {
+            return memory.diagnostic();
         }
         let RunError::NotFinite { what, step, value, origin } = self else {
             let d = Diagnostic::new(Code::E1002, self.to_string());

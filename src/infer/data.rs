@@ -5,10 +5,12 @@
 //! rows where these are in memory. Where they are in a file, it is computed for the rows of each step, if it is a value of
 //! each row by itself.
 
+use crate::check::size::Size;
 use crate::check::typed::{DataId, ExprId, ExprKind, Program};
 use crate::data::Values;
 use crate::data::values::Reader;
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::index::IndexVec;
 use crate::ir::InputId;
 use crate::kernels::Scalar;
@@ -23,6 +25,13 @@ pub struct BoundData {
     pub sizes: SizeValues,
     /// The data; `None` for one that was not given.
     pub values: IndexVec<DataId, Option<Values>>,
+}
+
+impl BoundData {
+    /// What is kept in memory [bytes]: nothing of what stays in its file. Numbers that several data share count for each.
+    pub fn bytes(&self) -> usize {
+        self.values.iter().flatten().map(Values::bytes).sum()
+    }
 }
 
 /// Data for the graphs of a run in one precision.
@@ -45,6 +54,8 @@ struct OfRows {
     exe: Executable<f64>,
     /// Its inputs for rows of data.
     inputs: Vec<(InputId, Reader<f64>)>,
+    /// The memory of `exe`.
+    bytes: usize,
 }
 
 impl<F: Scalar> Store<F> {
@@ -59,18 +70,12 @@ impl<F: Scalar> Store<F> {
             by_count: HashMap::new(),
         };
         let Some(prepared) = prepared else { return store };
-        let in_file = |id: DataId| matches!(bound.values[id], Some(Values::Lazy(_)));
         let mut at_once = Vec::new();
         for &e in &prepared.exprs {
-            if let Some(values) = prepared.same_rows(program, e).and_then(|id| bound.values[id].as_ref()) {
-                store.readers.insert(e, values.reader());
-            } else if prepared.row_axis(program, e).is_some()
-                && Prepared::data_of(program, e).into_iter().any(in_file)
-                && prepared.by_rows(program, e)
-            {
-                store.computed.push(e);
-            } else {
-                at_once.push(e);
+            match way(program, bound, prepared, e) {
+                Way::Rows(values) => drop(store.readers.insert(e, values.reader())),
+                Way::ByRows => store.computed.push(e),
+                Way::AtOnce => at_once.push(e),
             }
         }
         for (e, values) in evaluate(program, bound, prepared, &at_once) {
@@ -80,6 +85,18 @@ impl<F: Scalar> Store<F> {
             }
         }
         store
+    }
+
+    /// What is kept in memory beside the data themselves [bytes].
+    pub fn bytes(&self, program: &Program) -> usize {
+        let prepared = self.prepared.as_ref().map_or(0, |prepared| prepared_bytes(program, &self.bound, prepared));
+        prepared + self.by_count.values().map(|of_rows| of_rows.bytes).sum::<usize>()
+    }
+    /// Makes ready for giving `rows` rows at once, which otherwise happens when they are given for the first time.
+    pub fn expect_rows(&mut self, program: &Program, rows: usize) {
+        if rows > 0 && !self.computed.is_empty() {
+            self.of_rows(program, rows);
+        }
     }
 
     /// Writes the inputs that stay the same over all steps.
@@ -125,12 +142,7 @@ impl<F: Scalar> Store<F> {
     }
     /// Computes the rows `rows` of all of `computed`.
     fn compute(&mut self, program: &Program, rows: &[usize]) {
-        let prepared = self.prepared.as_ref().expect("only prepared expressions are computed");
-        let (bound, computed) = (&self.bound, &self.computed);
-        let of_rows = self
-            .by_count
-            .entry(rows.len())
-            .or_insert_with(|| OfRows::new(program, bound, prepared, computed, rows.len()));
+        let of_rows = self.of_rows(program, rows.len());
         for (input, reader) in &mut of_rows.inputs {
             let place = of_rows.exe.input_mut(*input);
             if !place.is_empty() {
@@ -139,6 +151,43 @@ impl<F: Scalar> Store<F> {
         }
         of_rows.exe.run(&[], Key::new(0));
     }
+    fn of_rows(&mut self, program: &Program, rows: usize) -> &mut OfRows {
+        let prepared = self.prepared.as_ref().expect("only prepared expressions are computed");
+        let (bound, computed) = (&self.bound, &self.computed);
+        self.by_count.entry(rows).or_insert_with(|| OfRows::new(program, bound, prepared, computed, rows))
+    }
+}
+
+/// How the rows of a prepared expression are found.
+enum Way<'b> {
+    /// They are those of a datum.
+    Rows(&'b Values),
+    /// They are computed from rows of data when they are asked for.
+    ByRows,
+    /// All are computed beforehand.
+    AtOnce,
+}
+
+fn way<'b>(program: &Program, bound: &'b BoundData, prepared: &Prepared, e: ExprId) -> Way<'b> {
+    let in_file = |id: DataId| matches!(bound.values[id], Some(Values::Lazy(_)));
+    if let Some(values) = prepared.same_rows(program, e).and_then(|id| bound.values[id].as_ref()) {
+        Way::Rows(values)
+    } else if prepared.row_axis(program, e).is_some()
+        && Prepared::data_of(program, e).into_iter().any(in_file)
+        && prepared.by_rows(program, e)
+    {
+        Way::ByRows
+    } else {
+        Way::AtOnce
+    }
+}
+
+/// What a [`Store`] keeps of the prepared expressions that are computed beforehand [bytes].
+pub fn prepared_bytes(program: &Program, bound: &BoundData, prepared: &Prepared) -> usize {
+    let number = |s: &Size| s.evaluate(&|id| Some(bound.sizes[id])).and_then(|n| usize::try_from(n).ok());
+    let count = |e: ExprId| -> usize { program.ty(e).shape.iter().map(|s| number(s).unwrap_or(0)).product() };
+    let at_once = |e: &&ExprId| matches!(way(program, bound, prepared, **e), Way::AtOnce);
+    prepared.exprs.iter().filter(at_once).map(|&e| count(e)).sum::<usize>() * size_of::<f64>()
 }
 
 impl OfRows {
@@ -149,7 +198,9 @@ impl OfRows {
         let mut lo = Lowering::new(program, &slots, sizes, Some(some), SiteSource::Prior);
         output_rows_first(&mut lo, prepared, computed);
         let inputs = std::mem::take(&mut lo.inputs);
-        let mut exe = Executable::<f64>::compile(&lo.g.finish());
+        let plan = Executable::<f64>::prepare(&lo.g.finish(), Options::default());
+        let bytes = plan.needs(0).bytes;
+        let mut exe = plan.build();
         let store = Store::<f64>::new(program, bound, Some(&data));
         store.give_whole(program, &inputs, &mut exe);
         let reader = |d: &DataInput| match program.exprs[d.expr].kind {
@@ -157,7 +208,7 @@ impl OfRows {
             _ => None,
         };
         let inputs = inputs.iter().filter(|d| d.rows).filter_map(reader).collect();
-        Self { exe, inputs }
+        Self { exe, inputs, bytes }
     }
 }
 

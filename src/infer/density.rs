@@ -11,13 +11,14 @@ use super::RunError;
 use super::data::{BoundData, Store};
 use crate::autodiff;
 use crate::check::typed::*;
-use crate::exec::Executable;
+use crate::exec::{Clock, Executable, StepTime};
 use crate::ir::passes::stable;
 use crate::ir::{Graph, InputId, ValueId};
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
 use crate::rng::Key;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the coordinates are.
 #[derive(Clone, PartialEq, Debug)]
@@ -140,6 +141,16 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
 pub struct Density {
     exe: Executable<f64>,
     coordinates: Vec<Coordinates>,
+    /// Where the times of its steps go in the end.
+    watched: Option<Arc<Mutex<Vec<StepTime>>>>,
+}
+
+impl Drop for Density {
+    fn drop(&mut self) {
+        if let Some(times) = self.watched.take() {
+            times.lock().unwrap_or_else(PoisonError::into_inner).extend(self.exe.step_times());
+        }
+    }
 }
 
 /// Densities draw nothing; models that are noisy by themselves (dropout) see one draw of their noise.
@@ -150,7 +161,13 @@ impl Density {
     pub fn new(graph: &DensityGraph, program: &Program, bound: &BoundData) -> Self {
         let mut exe = Executable::<f64>::compile(&graph.graph);
         Store::<f64>::new(program, bound, None).give_whole(program, &graph.inputs, &mut exe);
-        Self { exe, coordinates: graph.coordinates.clone() }
+        Self { exe, coordinates: graph.coordinates.clone(), watched: None }
+    }
+    /// From now on the time of every step is taken with `clock`; `times` gets them when the density is dropped, so that
+    /// a sampler may own it.
+    pub fn watch(&mut self, clock: Clock, times: Arc<Mutex<Vec<StepTime>>>) {
+        self.exe.watch(clock);
+        self.watched = Some(times);
     }
     /// The number of coordinates.
     pub fn dim(&self) -> usize {

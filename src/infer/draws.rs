@@ -6,12 +6,14 @@ use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
 use crate::dist::Dist;
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::index::IndexVec;
 use crate::ir::{InputId, ValueId};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
-use crate::report::fit::{self, Quantity, Role};
+use crate::report::fit::{self, Moments, Quantity, Role};
 use crate::rng::Key;
 use crate::syntax::ast::Elem;
 use std::sync::Arc;
@@ -35,6 +37,10 @@ pub struct Draws<'p> {
     pub observations: bool,
     /// Whether generated quantities are drawn too.
     pub generate: bool,
+    /// Whether draws of arrays of more than [`fit::LARGE`] elements are kept too; otherwise their moments are.
+    pub all: bool,
+    /// How convolutions are computed.
+    pub convolution: Method,
 }
 
 struct Column {
@@ -43,6 +49,54 @@ struct Column {
     role: Role,
     elem: Elem,
     shape: Vec<Size>,
+}
+
+/// What becomes of the draws of one quantity.
+enum Kept<F> {
+    All(Vec<F>),
+    Moments(Moments),
+}
+
+/// Draws of the sites, one after the other, as they are asked for.
+pub trait Posterior<F> {
+    /// The number of draws.
+    fn draws(&self) -> usize;
+    /// Writes draw `i` of a site to `out`.
+    fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>);
+}
+
+impl<F: Scalar> Posterior<F> for Vec<Quantity> {
+    fn draws(&self) -> usize {
+        self.first().map_or(1, |q| q.draws)
+    }
+    fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>) {
+        let q = self.iter().find(|q| q.name == site).expect("every site has draws");
+        out.clear();
+        out.extend((0..q.count()).map(|e| F::from_f64(q.value(0, i, e))));
+    }
+}
+
+/// Draws of a guide that are made again when they are read: the same numbers for the same key.
+pub struct Redrawn<F> {
+    one: OneDraw<F>,
+    n: usize,
+    key: Key,
+    at: Option<usize>,
+}
+
+impl<F: Scalar> Posterior<F> for Redrawn<F> {
+    fn draws(&self) -> usize {
+        self.n
+    }
+    fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>) {
+        if self.at != Some(i) {
+            self.one.exe.run(&[], self.key.fold_in(i as u64));
+            self.at = Some(i);
+        }
+        let column = self.one.columns.iter().position(|c| c.name == site).expect("every site has draws");
+        out.clear();
+        out.extend_from_slice(self.one.exe.output(column));
+    }
 }
 
 /// The graph of one draw, ready to run.
@@ -56,23 +110,66 @@ struct OneDraw<F> {
 }
 
 impl<'p> Draws<'p> {
+    /// What [`Draws::run`] keeps of `n` draws, and a copy to write it [bytes].
+    pub fn bytes(&self, n: usize, number: usize) -> u64 {
+        let model = self.program.model.as_ref().expect("programs that are drawn from have a model");
+        let generated = if self.generate { &self.program.generate.reported[..] } else { &[] };
+        let kept = model.kept.iter().chain(generated).map(|k| &self.program.ty(k.value).shape);
+        let count = |shape: &Vec<Size>| -> usize { shape.iter().map(|s| self.number(s)).product() };
+        let of = |count: usize| match count {
+            count if count > fit::LARGE && !self.all => 3 * count * size_of::<f64>(),
+            count => 2 * n * count * number,
+        };
+        model.sites.iter().map(|s| &s.ty.shape).chain(kept).map(|shape| of(count(shape)) as u64).sum()
+    }
+
+    fn number(&self, size: &Size) -> usize {
+        let n = size.evaluate(&|id| Some(self.bound.sizes[id])).expect("sizes are bound");
+        usize::try_from(n).expect("sizes are positive")
+    }
+
     /// `n` independent draws of everything that is reported.
-    pub fn run<F: Scalar>(&self, params: &[F], n: usize, key: Key) -> Vec<Quantity>
+    pub fn run<F: Scalar + Into<f64>>(&self, params: &[F], n: usize, key: Key) -> Vec<Quantity>
     where
         fit::Draws: From<Vec<F>>,
     {
+        let mut one = self.with_params(params);
+        let kept = |k: usize| match one.exe.output(k).len() {
+            count if count > fit::LARGE && !self.all => Kept::Moments(Moments::new(count)),
+            count => Kept::All(Vec::with_capacity(n * count)),
+        };
+        let mut data: Vec<Kept<F>> = (0..one.columns.len()).map(kept).collect();
+        for i in 0..n {
+            one.exe.run(&[], key.fold_in(i as u64));
+            for (k, kept) in data.iter_mut().enumerate() {
+                match kept {
+                    Kept::All(all) => all.extend_from_slice(one.exe.output(k)),
+                    Kept::Moments(moments) => moments.add(one.exe.output(k)),
+                }
+            }
+        }
+        let quantity = |(c, kept): (Column, Kept<F>)| match kept {
+            Kept::All(all) => self.quantity(c, 1, n, all),
+            Kept::Moments(moments) => {
+                let mut q = self.quantity::<F>(c, 1, 0, Vec::new());
+                (q.draws, q.moments) = (n, Some(moments.finish()));
+                q
+            }
+        };
+        one.columns.into_iter().zip(data).map(quantity).collect()
+    }
+
+    /// The first `n` draws that [`Draws::run`] makes with the same key, to be read one after the other.
+    pub fn again<F: Scalar>(&self, params: &[F], n: usize, key: Key) -> Redrawn<F> {
+        Redrawn { one: self.with_params(params), n, key, at: None }
+    }
+
+    fn with_params<F: Scalar>(&self, params: &[F]) -> OneDraw<F> {
         let mut one = self.compile::<F>();
         for (slot, &input) in self.slots.list.iter().zip(&one.slots) {
             one.exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
         }
-        let mut data: Vec<Vec<F>> = one.columns.iter().map(|_| Vec::new()).collect();
-        for i in 0..n {
-            one.exe.run(&[], key.fold_in(i as u64));
-            for (k, all) in data.iter_mut().enumerate() {
-                all.extend_from_slice(one.exe.output(k));
-            }
-        }
-        one.columns.into_iter().zip(data).map(|(c, d)| self.quantity(c, 1, n, d)).collect()
+        one
     }
 
     /// Everything that is reported at the draws of Markov chains; the source must be [`SiteSource::Free`] with the
@@ -167,7 +264,8 @@ impl<'p> Draws<'p> {
         let slots = slots.into_iter().map(|v| input_of(&lo, v)).collect();
         let free = lo.free_sites.iter().flatten().map(|f| input_of(&lo, f.input)).collect();
         let inputs = std::mem::take(&mut lo.inputs);
-        let mut exe = Executable::<F>::compile(&lo.g.finish());
+        let options = Options { convolution: self.convolution, ..Options::default() };
+        let mut exe = Executable::<F>::compile_with(&lo.g.finish(), options);
         Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
         OneDraw { exe, columns, slots, free }
     }
@@ -176,11 +274,7 @@ impl<'p> Draws<'p> {
     where
         fit::Draws: From<Vec<F>>,
     {
-        let number = |s: &Size| {
-            let n = s.evaluate(&|id| Some(self.bound.sizes[id])).expect("sizes are bound");
-            usize::try_from(n).expect("sizes are positive")
-        };
-        let shape: Vec<usize> = c.shape.iter().map(number).collect();
+        let shape: Vec<usize> = c.shape.iter().map(|s| self.number(s)).collect();
         let elem = match c.elem {
             Elem::Real => fit::Elem::Real,
             Elem::Int => fit::Elem::Int,

@@ -9,15 +9,20 @@ pub mod data;
 pub mod density;
 pub mod draws;
 pub mod elbo;
+pub mod memory;
 pub mod nuts;
 pub mod optim;
 pub mod predictive;
+pub mod profile;
 pub mod sampler;
 pub mod schedule;
 pub mod start;
 pub mod svi;
 
+use crate::exec::Clock;
 use crate::source::Span;
+pub use memory::Memory;
+pub use profile::{Phase, Profile};
 use std::fmt;
 
 /// Why a run could not go on.
@@ -54,6 +59,8 @@ pub enum RunError {
     },
     /// The user stopped it before there was anything to report.
     Stopped(String),
+    /// It needs more memory than it may.
+    Memory(Box<Memory>),
 }
 
 impl RunError {
@@ -90,6 +97,7 @@ impl fmt::Display for RunError {
             RunError::NoStart { tries, cause } => {
                 write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
             }
+            RunError::Memory(memory) => f.write_str(&memory.diagnostic().message),
             RunError::Sampler { chain, reason } => write!(f, "chain {chain} cannot go on: {reason}"),
         }
     }
@@ -154,6 +162,14 @@ pub trait Observer {
     fn sampling(&mut self, status: &Sampling<'_>) -> std::ops::ControlFlow<()>;
     /// Seconds since an arbitrary fixed moment.
     fn clock(&mut self) -> f64;
+    /// The clock for each step of the plans, when the observer wants to know where time goes.
+    fn stopwatch(&self) -> Option<Clock> {
+        None
+    }
+    /// What the run will need; called before it begins.
+    fn planned(&mut self, _: &Memory) {}
+    /// Where the time of a part of the run went; called when there is a stopwatch.
+    fn profiled(&mut self, _: Profile) {}
 }
 
 /// Nobody watches, and no time passes.

@@ -6,14 +6,18 @@
 
 use super::data::BoundData;
 use super::density::{self, Density, DensityGraph, Space};
+use super::profile::{Laps, Phase, Profile};
 use super::sampler::{Transition, Tuning, no_u_turn};
-use super::{ChainStatus, Observer, RunError, Sampling};
+use super::{ChainStatus, Memory, Observer, RunError, Sampling};
 use crate::check::settings::NutsSettings;
 use crate::check::typed::{Program, SiteId};
+use crate::exec::plan::Options;
+use crate::exec::{Clock, Executable, StepTime};
 use crate::kernels::threads;
 use crate::rng::{Key, fill_uniform};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Starting points that are tried for each chain.
@@ -33,6 +37,8 @@ pub struct Nuts<'p> {
     pub settings: &'p NutsSettings,
     /// The sites that are written with standard variables.
     pub noncentered: Vec<SiteId>,
+    /// What the run needs beside its chains, and what it may need.
+    pub memory: &'p Memory,
 }
 
 /// One chain's draws after warmup.
@@ -74,15 +80,49 @@ enum Message {
     Done { chain: usize, result: Result<ChainDraws, RunError> },
 }
 
+/// Where the time of the chains goes, all of them together.
+struct Watched {
+    clock: Clock,
+    /// Seconds of all chains.
+    secs: Mutex<f64>,
+    steps: Arc<Mutex<Vec<StepTime>>>,
+}
+
+impl Watched {
+    /// The profile of chains that ran side by side for `wall` seconds: their times are scaled to these.
+    fn profile(self, wall: f64) -> Profile {
+        let secs = self.secs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut steps = std::mem::take(&mut *self.steps.lock().unwrap_or_else(PoisonError::into_inner));
+        let scale = if secs > 0.0 { wall / secs } else { 1.0 };
+        steps.iter_mut().for_each(|s| s.secs *= scale);
+        let inside: f64 = steps.iter().map(|s| s.secs).sum();
+        let mut profile = Profile { steps, ..Profile::default() };
+        profile.add(Phase::Run, inside);
+        profile.add(Phase::Sampler, (wall - inside).max(0.0));
+        profile
+    }
+}
+
 impl Nuts<'_> {
     /// Runs all chains.
     ///
     /// # Errors
     /// When the density has no gradient, or no starting point with a finite density is found: the site to blame.
     pub fn run(&self, observer: &mut dyn Observer) -> Result<NutsFit, RunError> {
+        let mut laps = Laps::new(observer.stopwatch());
+        let watched =
+            observer.stopwatch().map(|clock| Watched { clock, secs: Mutex::default(), steps: Arc::default() });
         let graph = density::build(self.program, self.bound, &Space::Unconstrained(self.noncentered.clone()))?;
+        laps.lap(Phase::Lower);
         let n_chains = self.settings.chains;
         let n_workers = threads::count().clamp(1, n_chains.max(1));
+        let mut memory = self.memory.clone();
+        let draws = n_chains * self.settings.draws;
+        memory.always.push(("chains", (draws * (graph.dim() * 8 + size_of::<Transition>())) as u64));
+        // Every chain that runs has its plan, with the data written into it.
+        memory.count(Executable::<f64>::prepare(&graph.graph, Options::default()).needs(5), n_workers)?;
+        observer.planned(&memory);
+        laps.lap(Phase::Plan);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let total = self.settings.warmup + self.settings.draws;
         let mut statuses =
@@ -92,7 +132,7 @@ impl Nuts<'_> {
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             for _ in 0..n_workers {
-                let (sender, graph, next, stop) = (sender.clone(), &graph, &next, &stop);
+                let (sender, graph, next, stop, watched) = (sender.clone(), &graph, &next, &stop, watched.as_ref());
                 scope.spawn(move || {
                     loop {
                         let chain = next.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +142,11 @@ impl Nuts<'_> {
                         let tell = |status| {
                             let _ = sender.send(Message::Progress { chain, status });
                         };
-                        let result = self.chain(graph, chain, stop, &tell);
+                        let began = watched.map(|w| (w.clock)());
+                        let result = self.chain(graph, chain, stop, &tell, watched);
+                        if let (Some(w), Some(began)) = (watched, began) {
+                            *w.secs.lock().unwrap_or_else(PoisonError::into_inner) += (w.clock)() - began;
+                        }
                         if result.is_err() {
                             stop.store(true, Ordering::Relaxed);
                         }
@@ -125,6 +169,10 @@ impl Nuts<'_> {
             }
         });
         let secs = observer.clock() - began;
+        if let (Some(watched), Some(mut profile)) = (watched, laps.finish()) {
+            profile.merge(watched.profile(secs));
+            observer.profiled(profile);
+        }
         let mut chains = Vec::with_capacity(n_chains);
         for result in results.into_iter().flatten() {
             chains.push(result?);
@@ -146,9 +194,13 @@ impl Nuts<'_> {
         chain: usize,
         stop: &AtomicBool,
         tell: &dyn Fn(ChainStatus),
+        watched: Option<&Watched>,
     ) -> Result<ChainDraws, RunError> {
         let key = Key::new(self.settings.seed).fold_in(20).fold_in(chain as u64);
         let mut density = Density::new(graph, self.program, self.bound);
+        if let Some(w) = watched {
+            density.watch(w.clock, w.steps.clone());
+        }
         let dim = density.dim();
         let mut draws = ChainDraws::default();
         let (warmup, total) = (self.settings.warmup, self.settings.warmup + self.settings.draws);

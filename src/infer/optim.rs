@@ -4,7 +4,7 @@
 //! *minimises*: gradients are those of the loss (the negative ELBO). Nothing is allocated by a step. Moments are plain
 //! arrays that a checkpoint stores and restores, so a resumed fit takes the same steps to the last bit.
 
-use crate::kernels::Scalar;
+use crate::kernels::{Scalar, reduce, simd, threads};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -109,13 +109,28 @@ pub struct Optimizer<F> {
     step: u64,
     moments: Vec<Vec<F>>,
     len: usize,
+    /// After these steps the bias corrections of Adam are 1 to the last bit.
+    settled: [f64; 2],
+    /// Room for the partial sums of a sweep.
+    squares: Vec<f64>,
 }
+
+/// The most arrays that a rule keeps.
+const MAX_MOMENTS: usize = 2;
 
 impl<F: Scalar> Optimizer<F> {
     /// `rule` for `len` parameters in one group.
     pub fn new(rule: Rule, len: usize) -> Self {
         let moments = rule.moments().iter().map(|_| vec![F::ZERO; len]).collect();
-        Self { rule, groups: vec![Group { range: 0..len, multiplier: 1.0 }], step: 0, moments, len }
+        // beta^t < e^-40 < 2^-57: 1 minus it rounds to 1.
+        let settled = match rule {
+            Rule::Adam { beta1, beta2, .. } | Rule::AdamW { beta1, beta2, .. } => {
+                [beta1, beta2].map(|b| -40.0 / b.ln())
+            }
+            _ => [0.0; 2],
+        };
+        let groups = vec![Group { range: 0..len, multiplier: 1.0 }];
+        Self { rule, groups, step: 0, moments, len, settled, squares: vec![0.0; len.div_ceil(PIECE)] }
     }
     /// Gives ranges their own learning rates; parameters in no group keep the common one.
     ///
@@ -173,81 +188,191 @@ impl<F: Scalar> Optimizer<F> {
     /// When the slices have not the stated length.
     pub fn step(&mut self, params: &mut [F], gradient: &[F], learning_rate: f64) {
         assert_eq!((params.len(), gradient.len()), (self.len, self.len), "parameters and gradient differ in length");
+        self.begin();
+        self.sweep(0, params, gradient, 1.0, learning_rate);
+    }
+
+    /// Begins a step that is taken in pieces: one call of [`Self::sweep`] for every range of parameters.
+    pub fn begin(&mut self) {
         self.step += 1;
-        let (rule, time) = (self.rule, self.step as f64);
+    }
+
+    /// Takes the present step for `params`, which are those from `offset` on, by `scale` times `gradient`. Returns the sum
+    /// of squares of the unscaled gradient, in double precision; NaN or infinite when an entry is.
+    ///
+    /// Parameters, gradient and moments are read once. Large ranges are cut between threads at fixed places, so that the
+    /// threads change no bit.
+    ///
+    /// # Panics
+    /// When the slices differ in length or reach past the end.
+    pub fn sweep(&mut self, offset: usize, params: &mut [F], gradient: &[F], scale: f64, learning_rate: f64) -> f64 {
+        assert_eq!(params.len(), gradient.len(), "parameters and gradient differ in length");
+        assert!(offset + params.len() <= self.len, "the parameters are those of this optimizer");
+        let mut squares = 0.0;
         for Group { range, multiplier } in &self.groups {
-            if *multiplier == 0.0 {
+            let from = range.start.clamp(offset, offset + params.len());
+            let range = from..range.end.clamp(from, offset + params.len());
+            if range.is_empty() {
                 continue;
             }
-            let rate = learning_rate * multiplier;
-            let (x, g) = (&mut params[range.clone()], &gradient[range.clone()]);
-            match (rule, self.moments.as_mut_slice()) {
-                (Rule::Sgd { .. }, []) => sgd(x, g, rate),
-                (Rule::Sgd { momentum, nesterov }, [b]) => {
-                    sgd_momentum(x, g, &mut b[range.clone()], rate, momentum, nesterov)
+            let update = Update::new(self.rule, self.step, self.settled, learning_rate * multiplier);
+            let own = range.start - offset..range.end - offset;
+            let mut state = self.moments.iter_mut().map(|m| &mut m[range.clone()]);
+            let pieces = Pieces {
+                x: &mut params[own.clone()],
+                g: &gradient[own],
+                state: std::array::from_fn(|_| state.next().unwrap_or_default()),
+            };
+            squares += pieces.sweep(&update, *multiplier == 0.0, F::from_f64(scale), &mut self.squares);
+        }
+        squares
+    }
+}
+
+/// Elements that one call of the loops takes: gradient, parameters and moments stay in cache between update and norm.
+const PIECE: usize = 1 << 11;
+/// What an element costs, in units of an addition; decides on threads only.
+const COST: usize = 8;
+
+/// The same range of parameters, gradient and moments.
+struct Pieces<'a, F> {
+    x: &'a mut [F],
+    g: &'a [F],
+    state: [&'a mut [F]; MAX_MOMENTS],
+}
+
+impl<F: Scalar> Pieces<'_, F> {
+    /// Updates everything; the sum of squares of the gradient. `sums` has room for one number for each [`PIECE`].
+    fn sweep(self, update: &Update, frozen: bool, scale: F, sums: &mut [f64]) -> f64 {
+        let n = self.x.len().div_ceil(PIECE);
+        let tasks = threads::tasks(n, COST * self.x.len());
+        if n == 1 {
+            return self.piece(update, frozen, scale);
+        }
+        let sums = &mut sums[..n];
+        if tasks == 1 {
+            self.run(update, frozen, scale, sums);
+        } else {
+            rayon::scope(|scope| {
+                let (mut rest, mut rest_sums) = (self, &mut *sums);
+                for task in 0..tasks {
+                    let part = threads::part(n, tasks, task);
+                    let len = (part.len() * PIECE).min(rest.x.len());
+                    let (own, others) = rest.split_at(len);
+                    let (own_sums, other_sums) = rest_sums.split_at_mut(part.len());
+                    (rest, rest_sums) = (others, other_sums);
+                    scope.spawn(move |_| own.run(update, frozen, scale, own_sums));
                 }
-                (Rule::RmsProp { decay, epsilon, .. }, [v]) => {
-                    rmsprop(x, g, &mut v[range.clone()], rate, decay, epsilon)
-                }
-                (Rule::RmsProp { decay, epsilon, momentum }, [v, b]) => {
-                    let state = (&mut v[range.clone()], &mut b[range.clone()]);
-                    rmsprop_momentum(x, g, state, rate, decay, epsilon, momentum)
-                }
-                (Rule::Adam { beta1, beta2, epsilon }, [m, v]) => {
-                    let state = (&mut m[range.clone()], &mut v[range.clone()]);
-                    adam(x, g, state, AdamStep { rate, shrink: 0.0, beta1, beta2, epsilon, time })
-                }
-                (Rule::AdamW { beta1, beta2, epsilon, weight_decay }, [m, v]) => {
-                    let state = (&mut m[range.clone()], &mut v[range.clone()]);
-                    let shrink = rate * weight_decay;
-                    adam(x, g, state, AdamStep { rate, shrink, beta1, beta2, epsilon, time })
-                }
-                _ => unreachable!("`new` makes as many moments as the rule names"),
-            }
+            });
+        }
+        sums.iter().sum()
+    }
+
+    fn run(self, update: &Update, frozen: bool, scale: F, sums: &mut [f64]) {
+        let mut rest = self;
+        for sum in sums {
+            let len = PIECE.min(rest.x.len());
+            let (own, others) = rest.split_at(len);
+            rest = others;
+            *sum = own.piece(update, frozen, scale);
         }
     }
-}
 
-fn sgd<F: Scalar>(x: &mut [F], g: &[F], rate: f64) {
-    let rate = F::from_f64(rate);
-    for (x, &g) in x.iter_mut().zip(g) {
-        *x -= rate * g;
+    fn split_at(self, at: usize) -> (Self, Self) {
+        let (x, x_rest) = self.x.split_at_mut(at);
+        let (g, g_rest) = self.g.split_at(at);
+        let mut rest = [const { None }; MAX_MOMENTS];
+        let mut rests = rest.iter_mut();
+        let state = self.state.map(|m| {
+            let (m, m_rest) = m.split_at_mut(at.min(m.len()));
+            *rests.next().expect("one for each") = Some(m_rest);
+            m
+        });
+        let rest = rest.map(Option::unwrap_or_default);
+        (Pieces { x, g, state }, Pieces { x: x_rest, g: g_rest, state: rest })
+    }
+
+    fn piece(self, update: &Update, frozen: bool, scale: F) -> f64 {
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let sum = sum_of_squares(self.g);
+                if !frozen {
+                    update.apply(self.x, self.g, scale, self.state);
+                }
+                sum
+            },
+        )
     }
 }
 
-fn sgd_momentum<F: Scalar>(x: &mut [F], g: &[F], b: &mut [F], rate: f64, momentum: f64, nesterov: bool) {
-    let (rate, momentum) = (F::from_f64(rate), F::from_f64(momentum));
-    for ((x, &g), b) in x.iter_mut().zip(g).zip(b) {
-        *b = momentum * *b + g;
-        let direction = if nesterov { g + momentum * *b } else { *b };
-        *x -= rate * direction;
-    }
-}
-
-fn rmsprop<F: Scalar>(x: &mut [F], g: &[F], v: &mut [F], rate: f64, decay: f64, epsilon: f64) {
-    let (rate, epsilon) = (F::from_f64(rate), F::from_f64(epsilon));
-    let (keep, take) = (F::from_f64(decay), F::from_f64(1.0 - decay));
-    for ((x, &g), v) in x.iter_mut().zip(g).zip(v) {
-        *v = keep * *v + take * g * g;
-        *x -= rate * (g / (v.sqrt() + epsilon));
-    }
-}
-
-fn rmsprop_momentum<F: Scalar>(
-    x: &mut [F],
-    g: &[F],
-    (v, b): (&mut [F], &mut [F]),
+/// A rule with the numbers of one step: in double precision until they are used.
+struct Update {
+    rule: Rule,
     rate: f64,
-    decay: f64,
-    epsilon: f64,
-    momentum: f64,
-) {
-    let (rate, epsilon, momentum) = (F::from_f64(rate), F::from_f64(epsilon), F::from_f64(momentum));
-    let (keep, take) = (F::from_f64(decay), F::from_f64(1.0 - decay));
-    for (((x, &g), v), b) in x.iter_mut().zip(g).zip(v).zip(b) {
-        *v = keep * *v + take * g * g;
-        *b = momentum * *b + g / (v.sqrt() + epsilon);
-        *x -= rate * *b;
+    /// One over the bias of the mean, and of the root of the mean square.
+    unbias: [f64; 2],
+}
+
+impl Update {
+    fn new(rule: Rule, step: u64, settled: [f64; 2], rate: f64) -> Self {
+        let unbias = match rule {
+            Rule::Adam { beta1, beta2, .. } | Rule::AdamW { beta1, beta2, .. } => {
+                let time = step as f64;
+                let bias = |beta: f64, settled: f64| if time > settled { 1.0 } else { 1.0 - beta.powf(time) };
+                [bias(beta1, settled[0]), 1.0 / bias(beta2, settled[1]).sqrt()]
+            }
+            _ => [1.0, 1.0],
+        };
+        Update { rule, rate, unbias }
+    }
+
+    #[inline(always)]
+    fn apply<F: Scalar>(&self, x: &mut [F], g: &[F], scale: F, [m, v]: [&mut [F]; MAX_MOMENTS]) {
+        let Self { rule, rate, unbias } = *self;
+        let f = F::from_f64;
+        match rule {
+            Rule::Sgd { momentum: 0.0, .. } => {
+                let rate = f(rate);
+                for (x, &g) in x.iter_mut().zip(g) {
+                    *x -= rate * (scale * g);
+                }
+            }
+            Rule::Sgd { momentum, nesterov } => {
+                let (rate, momentum) = (f(rate), f(momentum));
+                for ((x, &g), b) in x.iter_mut().zip(g).zip(m) {
+                    let g = scale * g;
+                    *b = momentum * *b + g;
+                    let direction = if nesterov { g + momentum * *b } else { *b };
+                    *x -= rate * direction;
+                }
+            }
+            Rule::RmsProp { decay, epsilon, momentum: 0.0 } => {
+                let (rate, epsilon, keep, take) = (f(rate), f(epsilon), f(decay), f(1.0 - decay));
+                for ((x, &g), v) in x.iter_mut().zip(g).zip(m) {
+                    let g = scale * g;
+                    *v = keep * *v + take * g * g;
+                    *x -= rate * (g / (v.sqrt() + epsilon));
+                }
+            }
+            Rule::RmsProp { decay, epsilon, momentum } => {
+                let (rate, epsilon, momentum) = (f(rate), f(epsilon), f(momentum));
+                let (keep, take) = (f(decay), f(1.0 - decay));
+                for (((x, &g), v), b) in x.iter_mut().zip(g).zip(m).zip(v) {
+                    let g = scale * g;
+                    *v = keep * *v + take * g * g;
+                    *b = momentum * *b + g / (v.sqrt() + epsilon);
+                    *x -= rate * *b;
+                }
+            }
+            Rule::Adam { beta1, beta2, epsilon } => {
+                adam(x, g, scale, (m, v), AdamStep { rate, shrink: 0.0, beta1, beta2, epsilon, unbias });
+            }
+            Rule::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                let shrink = rate * weight_decay;
+                adam(x, g, scale, (m, v), AdamStep { rate, shrink, beta1, beta2, epsilon, unbias });
+            }
+        }
     }
 }
 
@@ -257,41 +382,66 @@ struct AdamStep {
     beta1: f64,
     beta2: f64,
     epsilon: f64,
-    time: f64,
+    unbias: [f64; 2],
 }
 
 /// The bias corrections are scalars of the step, worked out in double precision.
-fn adam<F: Scalar>(x: &mut [F], g: &[F], (m, v): (&mut [F], &mut [F]), step: AdamStep) {
-    let AdamStep { rate, shrink, beta1, beta2, epsilon, time } = step;
-    let rate = F::from_f64(rate / (1.0 - beta1.powf(time)));
-    let unbias = F::from_f64(1.0 / (1.0 - beta2.powf(time)).sqrt());
+#[inline(always)]
+fn adam<F: Scalar>(x: &mut [F], g: &[F], scale: F, (m, v): (&mut [F], &mut [F]), step: AdamStep) {
+    let AdamStep { rate, shrink, beta1, beta2, epsilon, unbias } = step;
+    let rate = F::from_f64(rate / unbias[0]);
+    let unbias = F::from_f64(unbias[1]);
     let (keep1, take1) = (F::from_f64(beta1), F::from_f64(1.0 - beta1));
     let (keep2, take2) = (F::from_f64(beta2), F::from_f64(1.0 - beta2));
     let (epsilon, stay) = (F::from_f64(epsilon), F::from_f64(1.0 - shrink));
     for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
+        let g = scale * g;
         *m = keep1 * *m + take1 * g;
         *v = keep2 * *v + take2 * g * g;
         *x = stay * *x - rate * (*m / (v.sqrt() * unbias + epsilon));
     }
 }
 
-/// The Euclidean norm of a gradient, summed in double precision; NaN or infinite when an entry is.
-pub fn global_norm<F: Scalar>(gradient: &[F]) -> f64 {
-    gradient.iter().map(|g| g.to_f64() * g.to_f64()).sum::<f64>().sqrt()
-}
+/// Accumulators side by side.
+const LANES: usize = 16;
 
-/// Shrinks `gradient` to the norm `limit` when it is longer, and returns the norm that it had.
-///
-/// A gradient that is not finite is left alone: the caller must see it.   Pascanu et al. 2013, arXiv:1211.5063, alg. 1.
-pub fn clip_by_global_norm<F: Scalar>(gradient: &mut [F], limit: f64) -> f64 {
-    let norm = global_norm(gradient);
-    if norm.is_finite() && norm > limit {
-        let factor = F::from_f64(limit / norm);
-        for g in gradient {
-            *g *= factor;
+/// In double precision, in an order that depends on the length alone.
+#[inline(always)]
+fn sum_of_squares<F: Scalar>(x: &[F]) -> f64 {
+    let mut lanes = [0.0f64; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane += x.to_f64() * x.to_f64();
         }
     }
-    norm
+    if x.len() < LANES {
+        return rest.iter().map(|x| x.to_f64() * x.to_f64()).sum();
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane += x.to_f64() * x.to_f64();
+    }
+    reduce::fold_lanes(lanes)
+}
+
+/// The Euclidean norm of a gradient, summed in double precision; NaN or infinite when an entry is.
+pub fn global_norm<F: Scalar>(gradient: &[F]) -> f64 {
+    sum_squares(gradient).sqrt()
+}
+
+/// The sum of squares, in double precision and an order that depends on the length alone.
+pub fn sum_squares<F: Scalar>(gradient: &[F]) -> f64 {
+    simd::dispatch(
+        #[inline(always)]
+        || gradient.chunks(PIECE).map(sum_of_squares).sum(),
+    )
+}
+
+/// The factor that shrinks a gradient of norm `norm` to the norm `limit` when it is longer; 1 when it is not, or is not
+/// finite: the caller must see that.   Pascanu et al. 2013, arXiv:1211.5063, alg. 1.
+pub fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if norm.is_finite() && norm > limit { limit / norm } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -385,12 +535,61 @@ mod tests {
 
     #[test]
     fn clipping_keeps_the_direction() {
-        let mut g = [3.0f32, 4.0];
-        assert_eq!(clip_by_global_norm(&mut g, 10.0), 5.0);
-        assert_eq!(g, [3.0, 4.0]);
-        assert_eq!(clip_by_global_norm(&mut g, 1.0), 5.0);
-        assert!((g[0] - 0.6).abs() < 1e-6 && (g[1] - 0.8).abs() < 1e-6);
-        let mut bad = [f32::NAN, 4.0];
-        assert!(clip_by_global_norm(&mut bad, 1.0).is_nan() && bad[1] == 4.0);
+        let g = [3.0f32, 4.0];
+        assert_eq!((global_norm(&g), clip_factor(5.0, 10.0)), (5.0, 1.0));
+        let mut optimizer = Optimizer::<f32>::new(Rule::sgd(), 2);
+        let mut x = [0.0; 2];
+        optimizer.begin();
+        assert_eq!(optimizer.sweep(0, &mut x, &g, clip_factor(5.0, 1.0), 1.0), 25.0);
+        assert!((x[0] + 0.6).abs() < 1e-6 && (x[1] + 0.8).abs() < 1e-6);
+        assert!(global_norm(&[f32::NAN, 4.0]).is_nan() && clip_factor(f64::NAN, 1.0) == 1.0);
+    }
+
+    /// Steps of all parameters at once, in pieces, on one thread and on two are the same.
+    #[test]
+    fn pieces_and_threads_change_no_bit() {
+        let rules = [
+            Rule::sgd(),
+            Rule::Sgd { momentum: 0.9, nesterov: true },
+            Rule::rmsprop(),
+            Rule::RmsProp { decay: 0.9, epsilon: 1e-8, momentum: 0.5 },
+            Rule::adamw(0.01),
+        ];
+        let n = 100 * PIECE + 77;
+        let gradients: Vec<Vec<f32>> = (0..3).map(|i| crate::kernels::testing::values(i, n)).collect();
+        for rule in rules {
+            let walk = |cut: usize, n_threads: usize| {
+                threads::set_threads(n_threads);
+                let mut optimizer = Optimizer::<f32>::new(rule, n);
+                let mut x: Vec<f32> = crate::kernels::testing::values(9, n);
+                let mut squares = 0.0;
+                for g in &gradients {
+                    optimizer.begin();
+                    let (low, high) = x.split_at_mut(cut);
+                    squares += optimizer.sweep(0, low, &g[..cut], 0.5, 0.1);
+                    squares += optimizer.sweep(cut, high, &g[cut..], 0.5, 0.1);
+                }
+                (x, squares)
+            };
+            let whole = walk(0, 1);
+            assert_eq!(walk(0, 2), whole, "{rule:?}");
+            let halves = walk(n / 2 / PIECE * PIECE, 2);
+            assert_eq!(halves.0, whole.0, "{rule:?}");
+            assert!((halves.1 / whole.1 - 1.0).abs() < 1e-12);
+            threads::set_threads(0);
+        }
+    }
+
+    /// From some step on the corrections are left out; they are 1 by then.
+    #[test]
+    fn corrections_end_where_they_are_one() {
+        for (beta1, beta2) in [(0.9, 0.999), (0.5, 0.99), (0.0, 0.9)] {
+            let rule = Rule::Adam { beta1, beta2, epsilon: 1e-8 };
+            let settled = Optimizer::<f64>::new(rule, 1).settled;
+            for step in [1, 10, 300, 379, 380, 4000, 39_000, 40_000, 1_000_000] {
+                let (a, b) = (Update::new(rule, step, settled, 0.1), Update::new(rule, step, [f64::INFINITY; 2], 0.1));
+                assert_eq!(a.unbias, b.unbias, "{beta1} {beta2} {step}");
+            }
+        }
     }
 }

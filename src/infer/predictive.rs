@@ -6,17 +6,21 @@
 //! draws but reconstructed: its log likelihood is found by importance sampling, with weights p(x | z) p(z) / q(z | x).
 //! Where the program takes minibatches of the rebound size, its rows are known not to mix and are scored block by block.
 
-use super::data::{BoundData, Store};
+use super::data::{BoundData, Store, prepared_bytes};
+use super::draws::Posterior;
 use crate::check::size::SizeId;
 use crate::check::typed::*;
-use crate::exec::Executable;
-use crate::ir::{DType, InputId};
+use crate::exec::plan::Options;
+use crate::exec::{self, Executable};
+use crate::ir::{DType, InputId, ValueId};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, Slots, rows::Prepared};
 use crate::ops::Op;
-use crate::report::fit::{Metrics, Quantity};
+use crate::report::fit::Metrics;
 use crate::report::metrics::{ClassScores, MarginalScores, NumberKind, NumberScores};
 use crate::rng::Key;
+use std::ops::Range;
 
 /// What is scored.
 pub struct Predictive<'p> {
@@ -30,6 +34,8 @@ pub struct Predictive<'p> {
     pub guide: Option<usize>,
     /// The trainable parameters.
     pub slots: &'p Slots,
+    /// How convolutions are computed.
+    pub convolution: Method,
 }
 
 /// Rows that are scored at once, at least, where rows can be scored apart: memory is that of one block.
@@ -59,17 +65,63 @@ enum What {
     Numbers(NumberKind),
 }
 
-/// The graph that scores some rows, with its interface.
-struct Compiled<F> {
-    exe: Executable<F>,
+/// The graph that scores some rows.
+struct Plan<F> {
+    plan: exec::Prepared<F>,
     inputs: Vec<DataInput>,
     /// The input for the indices of the rows, if something asks for them.
     indices: Option<InputId>,
-    /// The inputs for sites.
+    /// The input of each trainable parameter.
+    slots: Vec<InputId>,
+    /// The input of each site whose draws are given.
     given: Vec<(SiteId, InputId)>,
     scored: Vec<Scored>,
     /// The output of the log weights of rows, where an amortized guide has seen them.
     weights: Option<usize>,
+}
+
+/// Scores that are planned.
+pub struct Scoring<F> {
+    /// The rows of a block with what is prepared for them; `None` where all rows are scored at once.
+    block: Option<Block>,
+    /// Scores one block.
+    plan: Plan<F>,
+    /// The numbers observed in one block, for each of `Plan::scored`.
+    observed: Vec<usize>,
+    /// What is kept for the rows of all blocks [bytes].
+    prepared: usize,
+}
+
+impl<F: Scalar> Scoring<F> {
+    /// What is needed for `draws` draws of the rows that are scored at once [bytes].
+    pub fn bytes(&self, draws: usize) -> u64 {
+        let of = |(s, observed): (&Scored, &usize)| match s.what {
+            // The class, the sums of the probabilities and of the entropies.
+            What::Classes(classes) => observed * (2 + classes),
+            // The draws of each row are sorted in the end.
+            What::Numbers(_) => observed * (1 + draws),
+        };
+        let numbers: usize = self.plan.scored.iter().zip(&self.observed).map(of).sum();
+        (self.plan.plan.needs(0).bytes + numbers * size_of::<f64>() + self.prepared) as u64
+    }
+}
+
+/// How rows are cut into blocks.
+struct Block {
+    /// What the rows are those of.
+    size: SizeId,
+    /// The rows of a block; the last one may have fewer.
+    rows: usize,
+    prepared: Prepared,
+}
+
+/// The scores so far.
+struct Running<'s, F> {
+    store: Store<F>,
+    scores: Vec<Scores>,
+    marginal: Option<MarginalScores>,
+    sites: &'s mut dyn Posterior<F>,
+    key: Key,
 }
 
 /// Observations that an amortized guide has seen, with the local sites that it draws for them.
@@ -179,7 +231,7 @@ impl<'p> Predictive<'p> {
     /// The size whose rows are scored block by block, with the rows of a block: the rebound one, where the program
     /// subsamples it, so that its rows are known not to mix, and where everything that is scored has its rows. `None` where
     /// all rows are scored at once.
-    fn block(&self) -> Option<(SizeId, usize)> {
+    fn block(&self) -> Option<Block> {
         let &[size] = self.resampled.as_slice() else { return None };
         let model = self.program.model.as_ref().expect("fitted programs have a model");
         let batch = self.program.infers.iter().filter_map(|i| i.svi.minibatch).find(|b| b.size == size)?;
@@ -190,11 +242,26 @@ impl<'p> Predictive<'p> {
             .iter()
             .all(|o| matches!(self.program.exprs[o.value].kind, ExprKind::Data(_)) && first(o.value) == Some(size));
         let global = model.sites.iter().all(|s| !s.ty.shape.iter().any(|d| d.mentions(size)));
-        (by_rows && global && self.bound.sizes[size] > rows).then_some((size, rows))
+        let several = by_rows && global && self.bound.sizes[size] > rows;
+        several.then(|| Block { size, rows, prepared: Prepared::new(self.program, size) })
     }
 
-    /// The graph that scores some rows (all where there is no `prepared`).
-    fn compile<F: Scalar>(&self, params: &[F], rows: Option<(&Prepared, usize)>, store: &Store<F>) -> Compiled<F> {
+    /// Plans the scores, without taking memory.
+    pub fn prepare<F: Scalar>(&self) -> Scoring<F> {
+        let block = self.block();
+        let plan = self.plan(block.as_ref().map(|b| (&b.prepared, b.rows)));
+        let count = |s: &Scored| match (&self.bound.values[s.data], &block) {
+            (Some(values), Some(block)) => block.rows * values.unit(),
+            (Some(values), None) => values.len(),
+            (None, _) => 0,
+        };
+        let observed = plan.scored.iter().map(count).collect();
+        let prepared = block.as_ref().map_or(0, |b| prepared_bytes(self.program, self.bound, &b.prepared));
+        Scoring { block, plan, observed, prepared }
+    }
+
+    /// Plans the graph that scores some rows (all where there is no [`Prepared`]).
+    fn plan<F: Scalar>(&self, rows: Option<(&Prepared, usize)>) -> Plan<F> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
         let (sizes, some) = match rows {
             Some((prepared, n)) => {
@@ -248,7 +315,7 @@ impl<'p> Predictive<'p> {
             lo.g.output("log weights", weights);
             output
         });
-        let given: Vec<(SiteId, crate::ir::ValueId)> = model
+        let given: Vec<(SiteId, ValueId)> = model
             .sites
             .indices()
             .filter_map(|id| {
@@ -259,91 +326,55 @@ impl<'p> Predictive<'p> {
         let indices = lo.row_index;
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
-        let mut exe = Executable::<F>::compile(&graph);
-        store.give_whole(self.program, &inputs, &mut exe);
-        let input_of = |v: crate::ir::ValueId| match graph.nodes[v].op {
+        let options = Options { convolution: self.convolution, ..Options::default() };
+        let input_of = |v: ValueId| match graph.nodes[v].op {
             Op::Input(input) => input,
             _ => unreachable!("made as an input"),
         };
-        for (slot, v) in self.slots.list.iter().zip(slots) {
-            exe.set_data(input_of(v), &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
+        let slots = slots.into_iter().map(input_of).collect();
         let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
-        Compiled { exe, inputs, indices: indices.map(input_of), given, scored, weights }
+        let indices = indices.map(input_of);
+        Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, scored, weights }
     }
 
-    /// Scores every observation over the draws of `sites` (one chain).
-    pub fn score<F: Scalar + Into<f64>>(&self, params: &[F], sites: &[&Quantity], key: Key) -> Vec<(String, Metrics)> {
+    /// Scores every observation over the draws of `sites`.
+    pub fn score<F: Scalar + Into<f64>>(
+        &self,
+        scoring: Scoring<F>,
+        params: &[F],
+        sites: &mut dyn Posterior<F>,
+        key: Key,
+    ) -> Vec<(String, Metrics)> {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
-        let block = self.block();
-        let prepared = block.map(|(size, _)| Prepared::new(self.program, size));
-        let mut store = Store::<F>::new(self.program, self.bound, prepared.as_ref());
-        // The rows of every block; one block without rows where all are scored at once.
-        let all: Vec<usize> = (0..block.map_or(0, |(size, _)| self.bound.sizes[size])).collect();
-        let blocks: Vec<&[usize]> = block.map_or(vec![&[]], |(_, rows)| all.chunks(rows).collect());
-        let mut compiled = self.compile(params, prepared.as_ref().map(|p| (p, blocks[0].len())), &store);
-        let mut compiled_for = blocks[0].len();
-        let mut scores: Vec<Scores> = compiled
-            .scored
-            .iter()
-            .map(|s| match s.what {
-                What::Classes(classes) => Scores::Classes(Box::new(ClassScores::new(classes))),
-                What::Numbers(kind) => Scores::Numbers(Box::new(NumberScores::new(kind))),
-            })
-            .collect();
+        let Scoring { block, plan, .. } = scoring;
+        let new = |s: &Scored| match s.what {
+            What::Classes(classes) => Scores::Classes(Box::new(ClassScores::new(classes))),
+            What::Numbers(kind) => Scores::Numbers(Box::new(NumberScores::new(kind))),
+        };
+        let scores = plan.scored.iter().map(new).collect();
+        let names: Vec<String> = plan.scored.iter().map(|s| model.observations[s.observation].name.clone()).collect();
         let reconstructed = self.reconstructed();
         let by_rows = reconstructed.as_ref().and_then(|r| r.by_rows);
-        let mut marginal = by_rows.map(|size| MarginalScores::new(self.bound.sizes[size]));
-        let draws = sites.first().map_or(1, |q| q.draws);
-        let mut buffer: Vec<F> = Vec::new();
-        for (at, rows) in blocks.iter().enumerate() {
-            if rows.len() != compiled_for {
-                compiled = self.compile(params, prepared.as_ref().map(|p| (p, rows.len())), &store);
-                compiled_for = rows.len();
-            }
-            let Compiled { exe, inputs, indices, given, scored, weights } = &mut compiled;
-            store.give_rows(self.program, inputs, rows, exe);
-            if let Some(input) = *indices {
-                exe.input_mut(input).iter_mut().zip(*rows).for_each(|(to, &row)| *to = F::from_usize(row));
-            }
-            for (scores, s) in scores.iter_mut().zip(&*scored) {
-                let observed = self.observed(s.data, block.map(|_| *rows));
-                match scores {
-                    Scores::Classes(scores) => scores.begin(&observed.iter().map(|&x| x as usize).collect::<Vec<_>>()),
-                    Scores::Numbers(scores) => scores.begin(&observed),
-                }
-            }
-            for i in 0..draws {
-                for &(id, input) in &*given {
-                    let name = &model.sites[id].name;
-                    let q = sites.iter().find(|q| q.name == *name).expect("every site has draws");
-                    let count = q.count();
-                    buffer.clear();
-                    buffer.extend((0..count).map(|e| F::from_f64(q.value(0, i, e))));
-                    exe.set_data(input, &buffer);
-                }
-                let key = key.fold_in(i as u64);
-                // What is drawn for a row differs from block to block.
-                exe.run(&[], if at == 0 { key } else { key.fold_in(at as u64) });
-                if let (Some(scores), Some(output)) = (&mut marginal, *weights) {
-                    scores.add_draw(exe.output(output));
-                }
-                for (scores, s) in scores.iter_mut().zip(&*scored) {
-                    match scores {
-                        Scores::Classes(scores) => scores.add_draw(exe.output(s.output)),
-                        Scores::Numbers(scores) => scores.add_draw(exe.output(s.output), exe.output(s.output + 1)),
-                    }
-                }
-            }
-            for scores in &mut scores {
-                match scores {
-                    Scores::Classes(scores) => scores.end(),
-                    Scores::Numbers(scores) => scores.end(),
+        let marginal = by_rows.map(|size| MarginalScores::new(self.bound.sizes[size]));
+        let store = Store::new(self.program, self.bound, block.as_ref().map(|b| &b.prepared));
+        let mut running = Running { store, scores, marginal, sites, key };
+        match &block {
+            None => self.score_blocks(plan, params, std::iter::once((0, None)), &mut running),
+            Some(Block { size, rows, prepared }) => {
+                let all = self.bound.sizes[*size];
+                let whole = all / rows;
+                let blocks = (0..whole).map(|at| (at, Some(at * rows..(at + 1) * rows)));
+                self.score_blocks(plan, params, blocks, &mut running);
+                if all % rows > 0 {
+                    let rest = self.plan(Some((prepared, all % rows)));
+                    let block = (whole, Some(whole * rows..all));
+                    self.score_blocks(rest, params, std::iter::once(block), &mut running);
                 }
             }
         }
-        let names = compiled.scored.iter().map(|s| model.observations[s.observation].name.clone());
+        let Running { scores, marginal, .. } = running;
         let mut list: Vec<(String, Metrics)> = names
+            .into_iter()
             .zip(&scores)
             .map(|(name, scores)| match scores {
                 Scores::Classes(scores) => (name, scores.metrics()),
@@ -370,6 +401,66 @@ impl<'p> Predictive<'p> {
         }
         list
     }
+
+    /// Scores blocks of rows, each with its number (all rows at once where there are none), by one graph.
+    fn score_blocks<F: Scalar + Into<f64>>(
+        &self,
+        plan: Plan<F>,
+        params: &[F],
+        blocks: impl Iterator<Item = (usize, Option<Range<usize>>)>,
+        running: &mut Running<'_, F>,
+    ) {
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let Plan { plan, inputs, indices, slots, given, scored, weights } = plan;
+        let Running { store, scores, marginal, sites, key } = running;
+        let mut exe = plan.build();
+        store.give_whole(self.program, &inputs, &mut exe);
+        for (slot, input) in self.slots.list.iter().zip(slots) {
+            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
+        }
+        let mut buffer: Vec<F> = Vec::new();
+        for (at, rows) in blocks {
+            let rows: Option<Vec<usize>> = rows.map(Iterator::collect);
+            if let Some(rows) = &rows {
+                store.give_rows(self.program, &inputs, rows, &mut exe);
+                if let Some(input) = indices {
+                    exe.input_mut(input).iter_mut().zip(rows).for_each(|(to, &row)| *to = F::from_usize(row));
+                }
+            }
+            for (scores, s) in scores.iter_mut().zip(&scored) {
+                let observed = self.observed(s.data, rows.as_deref());
+                match scores {
+                    Scores::Classes(scores) => scores.begin(&observed.iter().map(|&x| x as usize).collect::<Vec<_>>()),
+                    Scores::Numbers(scores) => scores.begin(&observed),
+                }
+            }
+            for i in 0..sites.draws() {
+                for &(id, input) in &given {
+                    sites.read(i, &model.sites[id].name, &mut buffer);
+                    exe.set_data(input, &buffer);
+                }
+                let key = key.fold_in(i as u64);
+                // What is drawn for a row differs from block to block.
+                exe.run(&[], if at == 0 { key } else { key.fold_in(at as u64) });
+                if let (Some(scores), Some(output)) = (marginal.as_mut(), weights) {
+                    scores.add_draw(exe.output(output));
+                }
+                for (scores, s) in scores.iter_mut().zip(&scored) {
+                    match scores {
+                        Scores::Classes(scores) => scores.add_draw(exe.output(s.output)),
+                        Scores::Numbers(scores) => scores.add_draw(exe.output(s.output), exe.output(s.output + 1)),
+                    }
+                }
+            }
+            for scores in scores.iter_mut() {
+                match scores {
+                    Scores::Classes(scores) => scores.end(),
+                    Scores::Numbers(scores) => scores.end(),
+                }
+            }
+        }
+    }
+
     /// The observed values of a datum: of the rows of a block, or all.
     fn observed(&self, data: DataId, rows: Option<&[usize]>) -> Vec<f64> {
         let Some(values) = &self.bound.values[data] else { return Vec::new() };
@@ -379,9 +470,9 @@ impl<'p> Predictive<'p> {
         observed
     }
     /// ln p(x | z) + ln p(z) - ln q(z | x) of every row [rows].
-    fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> crate::ir::ValueId {
+    fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> ValueId {
         let model = lo.model;
-        let by_row = |lo: &mut Lowering<'p>, v: crate::ir::ValueId, rows: usize| {
+        let by_row = |lo: &mut Lowering<'p>, v: ValueId, rows: usize| {
             let v = lo.g.to_real(v);
             let count = lo.g.shape(v).count();
             let flat = lo.g.reshape(v, [rows, count / rows]);

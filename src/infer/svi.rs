@@ -5,11 +5,13 @@
 
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
-use super::optim::{Optimizer, clip_by_global_norm, global_norm};
-use super::{Observer, RunError, Status};
+use super::optim::{Optimizer, clip_factor, global_norm, sum_squares};
+use super::profile::{Laps, Phase};
+use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::kernels::Scalar;
 use crate::lower::{Slots, rows::Prepared};
 use crate::report::fit::{Elbo, StopReason, TraceRow};
@@ -19,6 +21,11 @@ use rand::seq::SliceRandom;
 
 /// Draws from which the final ELBO is estimated.
 const ELBO_DRAWS: u64 = 100;
+/// The least number of them where rows are subsampled: a draw goes through all data, and the estimate should take no more
+/// than a small part of what the fit took.
+const FEWEST_ELBO_DRAWS: u64 = 10;
+/// That part: rows of the fit for each row of the estimate.
+const FIT_TO_ESTIMATE: u64 = 20;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
 /// Steps over which the ELBO that is shown is averaged.
@@ -48,6 +55,8 @@ pub struct Svi<'p> {
     pub slots: &'p Slots,
     /// The prepared data, when rows are subsampled.
     pub prepared: Option<&'p Prepared>,
+    /// What the run needs beside the fit itself, and what it may need.
+    pub memory: &'p Memory,
     /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
     pub restart: usize,
 }
@@ -79,7 +88,18 @@ struct Step<F> {
     exe: Executable<F>,
 }
 
+impl<F: Scalar> Step<F> {
+    /// The Euclidean norm of the gradient of the last run.
+    fn norm(&self, slots: &Slots) -> f64 {
+        let squares = (0..slots.list.len()).map(|at| sum_squares(self.exe.output(3 + at)));
+        squares.sum::<f64>().sqrt()
+    }
+}
+
 impl<'p> Svi<'p> {
+    fn options(&self) -> Options {
+        Options { convolution: self.settings.convolution, ..Options::default() }
+    }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
         Spec {
             program: self.program,
@@ -92,10 +112,21 @@ impl<'p> Svi<'p> {
             anneal,
         }
     }
-    fn step<F: Scalar>(&self, spec: &Spec<'_>, gradient: bool, store: &Store<F>) -> Result<Step<F>, RunError> {
+    fn step<F: Scalar>(
+        &self,
+        spec: &Spec<'_>,
+        gradient: bool,
+        store: &Store<F>,
+        memory: &mut Memory,
+        laps: &mut Laps,
+    ) -> Result<Step<F>, RunError> {
         let graph = elbo::build(spec, gradient)?;
-        let mut exe = Executable::<F>::compile(&graph.graph);
+        laps.lap(Phase::Lower);
+        let mut exe = memory.compile::<F>(&graph.graph, self.options(), 1)?;
+        laps.lap(Phase::Plan);
         store.give_whole(self.program, &graph.inputs, &mut exe);
+        laps.watch(&mut exe);
+        laps.lap(Phase::Data);
         Ok(Step { graph, exe })
     }
     /// The number of rows of all data, of a step, and of the last step of an epoch (0 when it is a whole one).
@@ -114,6 +145,21 @@ impl<'p> Svi<'p> {
         }
     }
 
+    /// What the run needs beside the plans of its steps, with `data` bytes of data in its precision.
+    fn memory(&self, data: usize, total: u64, number: usize) -> Memory {
+        let mut memory = self.memory.clone();
+        let rows = self.rows().map_or(0, |(all, ..)| all * size_of::<usize>());
+        memory.always.push(("data", (data + rows) as u64));
+        let params: usize = self.slots.list.iter().map(|s| s.shape.count()).sum();
+        memory.always.push(("parameters", (params * number) as u64));
+        memory.always.push(("trace", total * size_of::<TraceRow>() as u64));
+        // What the optimizer keeps, and where the gradients of several particles are added.
+        let several = self.settings.particles.is_some_and(|p| p > 1);
+        let kept = usize::from(several) + self.settings.optimizer.moments().len();
+        memory.fit.push(("optimizer", (params * kept * number) as u64));
+        memory
+    }
+
     /// The graph of one step as text, for `emit`.
     pub fn emit<F: Scalar>(
         &self,
@@ -127,7 +173,7 @@ impl<'p> Svi<'p> {
             gradient,
         )?;
         if plan {
-            return Ok(Executable::<F>::compile(&graph.graph).print_plan());
+            return Ok(Executable::<F>::compile_with(&graph.graph, self.options()).print_plan());
         }
         Ok(crate::ir::print::print(&graph.graph, Some(sources)))
     }
@@ -135,22 +181,34 @@ impl<'p> Svi<'p> {
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
         let settings = self.settings;
+        let mut laps = Laps::new(observer.stopwatch());
         let root = match self.restart {
             0 => Key::new(settings.seed),
             n => Key::new(settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
         };
-        let mut store = Store::<F>::new(self.program, self.bound, self.prepared);
         let rows = self.rows();
+        let mut store = Store::<F>::new(self.program, self.bound, self.prepared);
+        if let Some((_, whole, rest)) = rows {
+            store.expect_rows(self.program, whole);
+            store.expect_rows(self.program, rest);
+        }
+        laps.lap(Phase::Data);
+        let total = self.total_steps();
+        let mut memory = self.memory(store.bytes(self.program), total, size_of::<F>());
         let anneal = settings.anneal_kl > 0;
         let particles = settings.particles.unwrap_or(1);
-        let mut whole =
-            self.step(&self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal), true, &store)?;
+        let spec = self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal);
+        let mut whole = self.step(&spec, true, &store, &mut memory, &mut laps)?;
         let mut short = match rows {
             Some((_, _, rest)) if rest > 0 => {
-                Some(self.step(&self.spec(Some(rest), settings.kl, settings.estimator, anneal), true, &store)?)
+                let spec = self.spec(Some(rest), settings.kl, settings.estimator, anneal);
+                Some(self.step(&spec, true, &store, &mut memory, &mut laps)?)
             }
             _ => None,
         };
+        if self.restart == 0 {
+            observer.planned(&memory);
+        }
         let terms = whole.graph.terms.clone();
         let key = root.fold_in(Stream::Start as u64);
         let first = match self.restart {
@@ -158,15 +216,18 @@ impl<'p> Svi<'p> {
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
         let mut params: Vec<F> = super::start::convert(&first);
-        let mut gradient = vec![F::ZERO; params.len()];
+        // Where the gradients of several particles are added.
+        let mut gradient = vec![F::ZERO; if particles > 1 { params.len() } else { 0 }];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
-        let total = if params.is_empty() { 0 } else { self.total_steps() };
+        let total = if params.is_empty() { 0 } else { total };
         let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
         let steps_key = root.fold_in(Stream::Steps as u64);
         let mut trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
         let mut stop = StopReason::Completed;
         let (mut shown, mut weight_sum) = (0.0, 0.0);
         let mut items = 0u64;
+        laps.lap(Phase::Start);
+        laps.before_steps();
         let began = observer.clock();
         for t in 0..total {
             order.advance();
@@ -183,29 +244,48 @@ impl<'p> Svi<'p> {
                 let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
                 step.exe.set_data(weight, &[F::from_f64(w)]);
             }
+            laps.lap(Phase::Rows);
             give_params(step, self.slots, &params);
             let key = steps_key.fold_in(t);
-            let mut elbo = 0.0;
-            gradient.fill(F::ZERO);
-            for particle in 0..particles {
-                step.exe.run(&[], key.fold_in(particle as u64));
-                elbo += step.exe.output(0)[0].to_f64() / particles as f64;
-                add_gradient(step, self.slots, &mut gradient);
-            }
-            if particles > 1 {
-                let share = F::from_f64(1.0 / particles as f64);
-                gradient.iter_mut().for_each(|g| *g *= share);
-            }
-            let norm = match settings.clip {
-                Some(limit) => clip_by_global_norm(&mut gradient, limit),
-                None => global_norm(&gradient),
+            laps.lap(Phase::Params);
+            let rate = settings.learning_rate * settings.schedule.factor(t, total);
+            let (elbo, norm) = if particles == 1 {
+                step.exe.run(&[], key.fold_in(0));
+                laps.lap(Phase::Run);
+                let elbo = step.exe.output(0)[0].to_f64();
+                // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
+                let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
+                let scale = known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
+                optimizer.begin();
+                let mut squares = 0.0;
+                for (at, slot) in self.slots.list.iter().enumerate() {
+                    let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
+                    squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale, rate);
+                }
+                (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
+            } else {
+                let share = 1.0 / particles as f64;
+                let mut elbo = 0.0;
+                gradient.fill(F::ZERO);
+                for particle in 0..particles {
+                    step.exe.run(&[], key.fold_in(particle as u64));
+                    laps.lap(Phase::Run);
+                    elbo += step.exe.output(0)[0].to_f64() * share;
+                    add_gradient(step, self.slots, &mut gradient);
+                    laps.lap(Phase::Params);
+                }
+                let norm = share * global_norm(&gradient);
+                let scale = share * settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
+                optimizer.begin();
+                optimizer.sweep(0, &mut params, &gradient, scale, rate);
+                (elbo, norm)
             };
             if !elbo.is_finite() || !norm.is_finite() {
                 let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
                 return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
             }
-            let rate = settings.learning_rate * settings.schedule.factor(t, total);
-            optimizer.step(&mut params, &gradient, rate);
+            laps.lap(Phase::Optimizer);
+            laps.step();
             let secs = observer.clock() - began;
             trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
             let keep = 1.0 - 1.0 / SMOOTHING;
@@ -224,14 +304,23 @@ impl<'p> Svi<'p> {
                 steps_per_sec: per_sec((t + 1) as f64),
                 items_per_sec: rows.map(|_| per_sec(items as f64)),
             };
-            if observer.status(&status).is_break() {
+            let flow = observer.status(&status);
+            laps.lap(Phase::Progress);
+            if flow.is_break() {
                 stop = StopReason::Interrupted;
                 break;
             }
         }
         let secs = observer.clock() - began;
+        // What the steps needed is free for what follows.
+        [Some(whole), short].iter().flatten().for_each(|step| laps.take(&step.exe));
+        laps.lap(Phase::Plan);
         let (elbo, pareto_k) =
             self.final_elbo(&params, &mut store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+        laps.lap(Phase::Elbo);
+        if let Some(profile) = laps.finish() {
+            observer.profiled(profile);
+        }
         Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
     }
 
@@ -245,7 +334,14 @@ impl<'p> Svi<'p> {
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
-        let as_fitted = self.estimate(params, store, key, self.settings.kl, ELBO_DRAWS, true)?;
+        let draws = match self.rows() {
+            Some((all, batch, _)) => {
+                let passes = steps * batch as u64 / (all as u64).max(1);
+                (passes / FIT_TO_ESTIMATE).clamp(FEWEST_ELBO_DRAWS, ELBO_DRAWS)
+            }
+            None => ELBO_DRAWS,
+        };
+        let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
             return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
@@ -267,10 +363,13 @@ impl<'p> Svi<'p> {
         strict: bool,
     ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
-        let mut whole = self.step(&self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false), false, store)?;
+        let (mut any, mut unwatched) = (Memory::new(None), Laps::new(None));
+        let spec = self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false);
+        let mut whole = self.step(&spec, false, store, &mut any, &mut unwatched)?;
         let mut short = match rows {
             Some((_, _, rest)) if rest > 0 => {
-                Some(self.step(&self.spec(Some(rest), kl, EstimatorChoice::Reparam, false), false, store)?)
+                let spec = self.spec(Some(rest), kl, EstimatorChoice::Reparam, false);
+                Some(self.step(&spec, false, store, &mut any, &mut unwatched)?)
             }
             _ => None,
         };
@@ -322,7 +421,7 @@ impl<'p> Svi<'p> {
         for (name, value) in named {
             graph.outputs.push((name.clone(), *value));
         }
-        let mut exe = Executable::<F>::compile(&graph);
+        let mut exe = Executable::<F>::compile_with(&graph, self.options());
         for input in graph.inputs.indices() {
             let value = step.exe.input(input).to_vec();
             if !value.is_empty() {

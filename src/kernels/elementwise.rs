@@ -1,7 +1,7 @@
 //! Maps over arrays of one, two or three operands, with broadcasting by strides.
 //!
-//! Truth values are 0 and 1; any non-zero number counts as true. The operations of [`super::math`] run as vector code;
-//! the special functions go through double precision.
+//! Truth values are 0 and 1; any non-zero number counts as true. The operations of [`super::math`] run as vector code, and
+//! so do those of [`special::lanes`], in double precision; the other special functions go one by one.
 use super::{Scalar, simd, special, threads};
 
 /// Operations of one operand.
@@ -190,16 +190,28 @@ macro_rules! unary_table {
             Unary::Floor => $go!(CHEAP, |x| x.floor()),
             Unary::Ceil => $go!(CHEAP, |x| x.ceil()),
             Unary::Round => $go!(CHEAP, |x| x.round()),
-            Unary::Lgamma => $go!(SPECIAL, |x| $f::from_f64(special::lgamma(x.to_f64()))),
-            Unary::Digamma => $go!(SPECIAL, |x| $f::from_f64(special::digamma(x.to_f64()))),
-            Unary::Trigamma => $go!(SPECIAL, |x| $f::from_f64(special::trigamma(x.to_f64()))),
-            Unary::Erf => $go!(SPECIAL, |x| $f::from_f64(special::erf(x.to_f64()))),
-            Unary::Erfc => $go!(SPECIAL, |x| $f::from_f64(special::erfc(x.to_f64()))),
+            Unary::Lgamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::lgamma,
+                special::lgamma
+            ))),
+            Unary::Digamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::digamma,
+                special::digamma
+            ))),
+            Unary::Trigamma => $go!(SPECIAL, |x| $f::from_f64(special::lanes::anywhere(
+                x.to_f64(),
+                special::lanes::trigamma,
+                special::trigamma
+            ))),
+            Unary::Erf => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::erf(x.to_f64()))),
+            Unary::Erfc => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::erfc(x.to_f64()))),
             Unary::Erfinv => $go!(SPECIAL, |x| $f::from_f64(special::erfinv(x.to_f64()))),
-            Unary::Ndtr => $go!(SPECIAL, |x| $f::from_f64(special::ndtr(x.to_f64()))),
-            Unary::LogNdtr => $go!(SPECIAL, |x| $f::from_f64(special::log_ndtr(x.to_f64()))),
+            Unary::Ndtr => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::ndtr(x.to_f64()))),
+            Unary::LogNdtr => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::log_ndtr(x.to_f64()))),
             Unary::Ndtri => $go!(SPECIAL, |x| $f::from_f64(special::ndtri(x.to_f64()))),
-            Unary::Gelu => $go!(SPECIAL, |x| $f::from_f64(special::gelu(x.to_f64()))),
+            Unary::Gelu => $go!(ELEMENTARY, |x| $f::from_f64(special::lanes::gelu(x.to_f64()))),
             Unary::SoftplusInv => $go!(ELEMENTARY, |x| x.softplus_inv()),
             Unary::I0e => $go!(SPECIAL, |x| $f::from_f64(special::i0e(x.to_f64()))),
             Unary::I1e => $go!(SPECIAL, |x| $f::from_f64(special::i1e(x.to_f64()))),
@@ -207,10 +219,66 @@ macro_rules! unary_table {
         }
     };
 }
+pub(crate) use unary_table;
+
+/// Operations whose vector code is for positive arguments.
+fn is_gamma(op: Unary) -> bool {
+    matches!(op, Unary::Lgamma | Unary::Digamma | Unary::Trigamma)
+}
+
+/// Elements that such an operation takes at once.
+const GAMMAS: usize = 32;
+
+/// x[i] = op(x[i]) for [`is_gamma`]; as vector code when all are positive.
+#[inline(always)]
+fn gammas(op: Unary, x: &mut [f64; GAMMAS]) {
+    let positive = x.iter().all(|&x| x > 0.0);
+    macro_rules! each {
+        ($f:ident) => {
+            if positive {
+                x.iter_mut().for_each(|x| *x = special::lanes::$f(*x));
+            } else {
+                x.iter_mut().for_each(|x| *x = special::lanes::anywhere(*x, special::lanes::$f, special::$f));
+            }
+        };
+    }
+    match op {
+        Unary::Lgamma => each!(lgamma),
+        Unary::Digamma => each!(digamma),
+        _ => each!(trigamma),
+    }
+}
+
+/// Calls [`gammas`] on piece after piece: of `x` when it is given, else of `y` itself.
+fn gamma_tile<F: Scalar>(op: Unary, x: Option<&[F]>, y: &mut [F]) {
+    simd::dispatch(
+        #[inline(always)]
+        || {
+            let mut start = 0;
+            for y in y.chunks_mut(GAMMAS) {
+                // What is not there counts as 1, which every one of them takes.
+                let mut piece = [1.0; GAMMAS];
+                let from = match x {
+                    Some(x) => &x[start..start + y.len()],
+                    None => &*y,
+                };
+                piece.iter_mut().zip(from).for_each(|(p, &x)| *p = x.to_f64());
+                gammas(op, &mut piece);
+                y.iter_mut().zip(piece).for_each(|(y, p)| *y = F::from_f64(p));
+                start += y.len();
+            }
+        },
+    );
+}
 
 /// y[i] = op(x[i]); the lengths are equal.
 pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
+    if is_gamma(op) {
+        return threads::for_each_chunk(y, 1024, ELEMENTARY * x.len(), |start, y| {
+            gamma_tile(op, Some(&x[start..start + y.len()]), y);
+        });
+    }
     macro_rules! go {
         ($cost:expr, |$x:ident| $body:expr) => {
             threads::for_each_chunk(y, 1024, $cost * x.len(), |start, y| {
@@ -232,6 +300,9 @@ pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
 /// y[i] = op(x[i]) for slices of one length, on the calling thread: one tile of a longer array.
 pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
+    if is_gamma(op) {
+        return gamma_tile(op, Some(x), y);
+    }
     macro_rules! go {
         ($cost:expr, |$x:ident| $body:expr) => {
             simd::dispatch(
@@ -250,6 +321,9 @@ pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
 /// x[i] = op(x[i]).
 pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
     let len = x.len();
+    if is_gamma(op) {
+        return threads::for_each_chunk(x, 1024, ELEMENTARY * len, |_, x| gamma_tile(op, None, x));
+    }
     macro_rules! go {
         ($cost:expr, |$x:ident| $body:expr) => {
             threads::for_each_chunk(x, 1024, $cost * len, |_, x| {
@@ -318,6 +392,7 @@ macro_rules! binary_table {
         }
     };
 }
+pub(crate) use binary_table;
 
 /// out[i] = op(a[i], b[i]) over the positions i of an array of shape `dims`, row-major; operands by strides.
 ///

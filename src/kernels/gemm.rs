@@ -1,21 +1,67 @@
-//! Matrix products: C = alpha A B + beta C, any strides, packed panels and register tiles.
+//! Matrix products: C = A B, any strides, packed panels and register tiles.
 //!
 //! The loops are numbered 5..1 from the outside as in BLIS (Van Zee & van de Geijn 2015): 5 over NC columns of B, 4 over
-//! KC terms, 3 over MC rows of A, 2 over NR columns and 1 over MR rows of a packed block. Operands arrive through
-//! `PackA` and `PackB`, so that a convolution packs patches straight from an image. Every element of C is summed in
-//! the same order whatever the cut between threads: over k within blocks of KC, block after block.
+//! KC terms, 3 over MC rows of A, 2 over columns and 1 over rows of a packed block, a register tile at a time. Operands
+//! arrive through `PackA` and `PackB`, so that a convolution packs patches straight from an image; a panel of B is packed
+//! right before it is used, while it is in the first-level cache. Every element of C is summed in the same order whatever
+//! the cut between threads: over k within blocks of KC, block after block.
+use super::simd::{Start, Tiles};
 use super::{Scalar, simd, threads};
 
-/// Terms per packed block: an A panel of KC x MR and a B panel of KC x NR stay in the first-level cache.
-pub(crate) const KC: usize = 256;
-/// Rows per packed block of A (a multiple of every MR): MC x KC elements stay in the second-level cache.
-pub(crate) const MC: usize = 72;
-/// Columns per packed block of B (a multiple of every NR).
-pub(crate) const NC: usize = 512;
-/// The largest register tile, MR x NR.
-const TILE: usize = 6 * 16;
+/// How a product is cut into blocks.
+///
+/// | block | holds | lives in | bytes |
+/// |---|---|---|---|
+/// | panel of B | KC x columns of a tile | first-level cache, next to the rows of A that stream by | `PANEL_BYTES` |
+/// | block of A | MC x KC | second-level cache, read once for each panel of B | `BLOCK_BYTES` |
+/// | block of B | KC x NC, only when A has several blocks | second-level cache | `BLOCK_BYTES` |
+/// | block of C | MC x NC | second-level cache, touched once for each block of terms | `BLOCK_BYTES` |
+///
+/// The terms are cut evenly, and rows as well: no tile is computed for nothing but zeros.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blocking<F: 'static> {
+    pub(crate) tiles: &'static Tiles<F>,
+    /// Rows of a tile.
+    pub(crate) rows: usize,
+    /// Terms of a block.
+    pub(crate) kc: usize,
+    mc: usize,
+    nc: usize,
+}
+
+const PANEL_BYTES: usize = 24 << 10;
+const BLOCK_BYTES: usize = 192 << 10;
+/// The largest register tile, rows x columns.
+const TILE: usize = 14 * 32;
 /// Products with so few rows (or columns) do not repay packing.
 const THIN: usize = 3;
+
+impl<F: Scalar> Blocking<F> {
+    /// The blocks of a product [m, k] x [k, n]; with A `packed` beforehand it counts as one block.
+    pub(crate) fn new(m: usize, n: usize, k: usize, packed: bool) -> Self {
+        let tiles = F::tiles();
+        let rows = tiles.even_rows(m).max(1);
+        let most = PANEL_BYTES / (tiles.cols * size_of::<F>());
+        let kc = k.div_ceil(k.div_ceil(most).max(1)).max(1);
+        let elements = BLOCK_BYTES / size_of::<F>();
+        let whole = m.next_multiple_of(rows);
+        let mc = if packed { whole } else { (elements / kc / rows * rows).clamp(rows, whole) };
+        let of_c = elements / mc;
+        let of_b = if mc < whole { elements / kc } else { usize::MAX };
+        let nc = (of_c.min(of_b).max(4 * tiles.cols)).min(n.max(1)).next_multiple_of(tiles.cols);
+        Self { tiles, rows, kc, mc, nc }
+    }
+    /// Elements of a packed A of `m` rows and `k` terms.
+    pub(crate) fn packed_len(&self, m: usize, k: usize) -> usize {
+        m.next_multiple_of(self.rows) * k
+    }
+    fn a_block(&self, m: usize) -> usize {
+        m.next_multiple_of(self.rows).min(self.mc) * self.kc
+    }
+    fn b_block(&self, m: usize) -> usize {
+        if m > self.mc { self.nc * self.kc } else { self.tiles.cols * self.kc }
+    }
+}
 
 /// A matrix in a slice: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +95,43 @@ impl<'a, F: Scalar> Matrix<'a, F> {
     }
 }
 
-/// A source of packed blocks of the left operand.
+/// A source of packed panels of the left operand.
 pub(crate) trait PackA<F: Scalar>: Sync {
-    /// Writes rows `i..i + m` and terms `k..k + kc` as panels [m / MR]\[kc][MR], the last one filled up with zeros.
-    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, out: &mut [F]);
+    /// Writes rows `i..i + m` and terms `k..k + kc` as a panel \[kc][rows], filled up with zeros; m is at most `rows`.
+    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, rows: usize, out: &mut [F]);
 }
 
-/// A source of packed blocks of the right operand.
+/// The left operand of a product: to be packed, or packed already for the same [`Blocking`].
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a, F, A> {
+    /// Packed block by block as the product goes.
+    Source(&'a A),
+    /// All panels, block of terms after block of terms; made by [`pack_all`].
+    Packed(&'a [F]),
+}
+
+/// Packs the whole left operand for [`Left::Packed`]: `blocking.packed_len(m, k)` elements.
+pub(crate) fn pack_all<F: Scalar>(blocking: &Blocking<F>, m: usize, k: usize, a: &impl PackA<F>, out: &mut [F]) {
+    let rows = blocking.rows;
+    let mut rest = out;
+    for kk in (0..k).step_by(blocking.kc) {
+        let kc = (k - kk).min(blocking.kc);
+        for i in (0..m).step_by(rows) {
+            let (panel, tail) = rest.split_at_mut(rows * kc);
+            a.pack_a(i, (m - i).min(rows), kk, kc, rows, panel);
+            rest = tail;
+        }
+    }
+}
+
+/// A source of packed panels of the right operand.
 pub(crate) trait PackB<F: Scalar>: Sync {
-    /// Writes terms `k..k + kc` and columns `j..j + n` as panels [n / NR]\[kc][NR], the last one filled up with zeros.
-    fn pack_b(&self, k: usize, kc: usize, j: usize, n: usize, out: &mut [F]);
+    /// Writes terms `k..k + kc` and columns `j..j + n` as a panel \[kc][cols], n at most `cols`; what the columns beyond
+    /// n hold does not matter.
+    fn pack_b(&self, k: usize, kc: usize, j: usize, n: usize, cols: usize, out: &mut [F]);
 }
 
-/// Packs lines `i..i + m` of a matrix into panels of `width` lines, terms `k..k + kc` along `along`.
+/// Packs lines `i..i + m` of a matrix into a panel of `width` lines, terms `k..k + kc` along `along`.
 #[inline(always)]
 fn pack_lines<F: Scalar>(
     data: &[F],
@@ -71,131 +141,172 @@ fn pack_lines<F: Scalar>(
     width: usize,
     out: &mut [F],
 ) {
-    for (panel, out) in out[..m.div_ceil(width) * width * kc].chunks_exact_mut(width * kc).enumerate() {
-        let first = i + panel * width;
-        let lines = (i + m - first).min(width);
-        if lines < width {
-            out.fill(F::ZERO);
+    let out = &mut out[..width * kc];
+    if across == 1 {
+        for (t, out) in out.chunks_exact_mut(width).enumerate() {
+            let at = (k + t) * along + i;
+            copy_line(&data[at..at + m], &mut out[..m]);
         }
-        if across == 1 {
-            for (t, out) in out.chunks_exact_mut(width).enumerate() {
-                let at = (k + t) * along + first;
-                out[..lines].copy_from_slice(&data[at..at + lines]);
-            }
-        } else if along == 1 {
-            for line in 0..lines {
-                let at = (first + line) * across + k;
-                for (out, &x) in out[line..].iter_mut().step_by(width).zip(&data[at..at + kc]) {
-                    *out = x;
-                }
-            }
-        } else {
-            for line in 0..lines {
-                let at = (first + line) * across + k * along;
-                for (out, &x) in out[line..].iter_mut().step_by(width).zip(data[at..].iter().step_by(along)).take(kc) {
-                    *out = x;
-                }
+    } else if along == 1 {
+        F::transpose(&data[i * across + k..], across, m, kc, width, out);
+    } else {
+        for line in 0..m {
+            let at = (i + line) * across + k * along;
+            for (out, &x) in out[line..].iter_mut().step_by(width).zip(data[at..].iter().step_by(along)).take(kc) {
+                *out = x;
             }
         }
     }
 }
 
+/// Copies a few elements, eight at a time: lines of a panel are too short for a call to be worth it.
+#[inline(always)]
+fn copy_line<F: Scalar>(from: &[F], to: &mut [F]) {
+    let (from, rest) = from.as_chunks::<8>();
+    let (to, rest_to) = to.as_chunks_mut::<8>();
+    from.iter().zip(to).for_each(|(from, to)| *to = *from);
+    rest.iter().zip(rest_to).for_each(|(from, to)| *to = *from);
+}
+
 impl<F: Scalar> PackA<F> for Matrix<'_, F> {
-    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, out: &mut [F]) {
+    fn pack_a(&self, i: usize, m: usize, k: usize, kc: usize, rows: usize, out: &mut [F]) {
         simd::dispatch(
             #[inline(always)]
-            || pack_lines(self.data, (self.row_stride, self.col_stride), (i, m), (k, kc), F::MR, out),
+            || pack_lines(self.data, (self.row_stride, self.col_stride), (i, m), (k, kc), rows, out),
         );
     }
 }
 
 impl<F: Scalar> PackB<F> for Matrix<'_, F> {
-    fn pack_b(&self, k: usize, kc: usize, j: usize, n: usize, out: &mut [F]) {
+    fn pack_b(&self, k: usize, kc: usize, j: usize, n: usize, cols: usize, out: &mut [F]) {
         simd::dispatch(
             #[inline(always)]
-            || pack_lines(self.data, (self.col_stride, self.row_stride), (j, n), (k, kc), F::NR, out),
+            || pack_lines(self.data, (self.col_stride, self.row_stride), (j, n), (k, kc), cols, out),
         );
     }
 }
 
 /// Where the tiles of a product go.
 pub(crate) trait Sink<F: Scalar> {
-    /// Adds rows `i..i + m`, columns `j..j + n` of the tile [MR, NR] to the output.
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F]);
+    /// What the sums of rows `i..` are added to at first.
+    fn start(&self, i: usize) -> Start<'_, F>;
+    /// The memory of rows `i..i + m`, columns `j..j + n`, and the distance of its rows, with what the first sums are added
+    /// to; `None` when its rows do not lie evenly.
+    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)>;
+    /// Adds `rows` (i, m), `columns` (j, n) of a tile with rows of `cols`, or overwrites with it when it is the `first`
+    /// (it holds the start then).
+    fn add(&mut self, rows: (usize, usize), columns: (usize, usize), tile: &[F], cols: usize, first: bool);
 }
 
-/// Adds alpha times the tiles to a matrix in a slice.
+/// Writes a matrix in a slice.
 pub(crate) struct Into<'a, F> {
     pub(crate) data: &'a mut [F],
     pub(crate) row_stride: usize,
-    pub(crate) col_stride: usize,
-    pub(crate) alpha: F,
+    /// Whether to add to what is there.
+    pub(crate) present: bool,
 }
 
 impl<F: Scalar> Sink<F> for Into<'_, F> {
     #[inline(always)]
-    fn add(&mut self, i: usize, m: usize, j: usize, n: usize, tile: &[F]) {
-        for (r, tile) in tile.chunks_exact(F::NR).take(m).enumerate() {
-            let at = (i + r) * self.row_stride + j * self.col_stride;
-            if self.col_stride == 1 {
-                for (c, &t) in self.data[at..at + n].iter_mut().zip(tile) {
-                    *c = self.alpha.mul_add(t, *c);
-                }
-            } else {
-                for (c, &t) in self.data[at..].iter_mut().step_by(self.col_stride).zip(&tile[..n]) {
-                    *c = self.alpha.mul_add(t, *c);
-                }
-            }
+    fn start(&self, _: usize) -> Start<'_, F> {
+        if self.present { Start::Present } else { Start::Zero }
+    }
+    #[inline(always)]
+    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
+        let at = i * self.row_stride + j;
+        let start = if self.present { Start::Present } else { Start::Zero };
+        Some((&mut self.data[at..at + (m - 1) * self.row_stride + n], self.row_stride, start))
+    }
+    #[inline(always)]
+    fn add(&mut self, (i, m): (usize, usize), (j, n): (usize, usize), tile: &[F], cols: usize, first: bool) {
+        for (r, tile) in tile.chunks_exact(cols).take(m).enumerate() {
+            let at = (i + r) * self.row_stride + j;
+            add_row(&mut self.data[at..at + n], tile, first && !self.present);
         }
     }
 }
 
-/// Scratch of [`product`] in elements: one packed block of each operand.
-pub(crate) fn product_scratch<F: Scalar>(m: usize, n: usize, k: usize) -> usize {
-    let kc = k.min(KC);
-    m.min(MC).next_multiple_of(F::MR) * kc + n.min(NC).next_multiple_of(F::NR) * kc
+/// c += tile, or c = tile.
+#[inline(always)]
+pub(crate) fn add_row<F: Scalar>(c: &mut [F], tile: &[F], overwrite: bool) {
+    if overwrite {
+        c.copy_from_slice(&tile[..c.len()]);
+    } else {
+        c.iter_mut().zip(tile).for_each(|(c, &t)| *c += t);
+    }
 }
 
-/// Adds A B to `sink` on this thread, rows 0..m, columns `j0..j1`.
-#[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
-pub(crate) fn product<F: Scalar>(
-    m: usize,
-    j0: usize,
-    j1: usize,
-    k: usize,
-    a: &impl PackA<F>,
+/// Scratch of [`product`] in elements: one packed block of each operand.
+pub(crate) fn product_scratch<F: Scalar>(m: usize, n: usize, k: usize, packed: bool) -> usize {
+    let blocking = Blocking::<F>::new(m, n, k, packed);
+    blocking.b_block(m) + if packed { 0 } else { blocking.a_block(m) }
+}
+
+/// Computes A B into `sink` on this thread, rows 0..m, columns 0..n.
+pub(crate) fn product<F: Scalar, A: PackA<F>>(
+    (m, n, k): (usize, usize, usize),
+    a: Left<'_, F, A>,
     b: &impl PackB<F>,
     sink: &mut impl Sink<F>,
     scratch: &mut [F],
 ) {
-    let (a_block, b_block) = scratch.split_at_mut(m.min(MC).next_multiple_of(F::MR) * k.min(KC));
-    let mut jc = j0;
-    while jc < j1 {
+    let blocking = Blocking::<F>::new(m, n, k, matches!(a, Left::Packed(_)));
+    let Blocking { tiles, rows, kc: most, mc, nc } = blocking;
+    let cols = tiles.cols;
+    let (b_block, a_block) = scratch.split_at_mut(blocking.b_block(m));
+    let mut tile = [F::ZERO; TILE];
+    for jc in (0..n).step_by(nc) {
         // loop 5
-        let nc = (j1 - jc).min(NC);
-        for kk in (0..k).step_by(KC) {
+        let columns = (n - jc).min(nc);
+        // An empty sum is a block of no terms.
+        for kk in (0..k.max(1)).step_by(most) {
             // loop 4
-            let kc = (k - kk).min(KC);
-            b.pack_b(kk, kc, jc, nc, b_block);
-            for ic in (0..m).step_by(MC) {
+            let kc = (k - kk).min(most);
+            for ic in (0..m).step_by(mc) {
                 // loop 3
-                let mc = (m - ic).min(MC);
-                a.pack_a(ic, mc, kk, kc, a_block);
-                for (jr, b) in b_block.chunks_exact(kc * F::NR).take(nc.div_ceil(F::NR)).enumerate() {
+                let mc = (m - ic).min(mc);
+                let a_block = match a {
+                    Left::Packed(all) => &all[kk * m.next_multiple_of(rows)..],
+                    Left::Source(a) => {
+                        for (panel, i) in a_block.chunks_exact_mut((rows * kc).max(1)).zip((ic..ic + mc).step_by(rows))
+                        {
+                            a.pack_a(i, (m - i).min(rows), kk, kc, rows, panel);
+                        }
+                        &*a_block
+                    }
+                };
+                for (jr, j) in (jc..jc + columns).step_by(cols).enumerate() {
                     // loop 2
-                    let j = jr * F::NR;
-                    for (ir, a) in a_block.chunks_exact(kc * F::MR).take(mc.div_ceil(F::MR)).enumerate() {
+                    let n = (jc + columns - j).min(cols);
+                    let slot = if m > blocking.mc { jr * cols * kc } else { 0 };
+                    let b_panel = &mut b_block[slot..slot + cols * kc];
+                    if ic == 0 {
+                        b.pack_b(kk, kc, j, n, cols, b_panel);
+                    }
+                    let width = tiles.width(n);
+                    for (ir, i) in (ic..ic + mc).step_by(rows).enumerate() {
                         // loop 1
-                        let i = ir * F::MR;
-                        let mut tile = [F::ZERO; TILE];
-                        let tile = &mut tile[..F::MR * F::NR];
-                        F::microkernel(kc, a, b, tile);
-                        sink.add(ic + i, (mc - i).min(F::MR), jc + j, (nc - j).min(F::NR), tile);
+                        let a = &a_block[ir * rows * kc..][..rows * kc];
+                        let lines = (m - i).min(rows);
+                        if lines == rows
+                            && n == width
+                            && let Some((c, stride, start)) = sink.place(i, rows, j, n)
+                        {
+                            let start = if kk == 0 { start } else { Start::Present };
+                            tiles.run(rows, n, kc, a, b_panel, c, stride, start);
+                        } else {
+                            let first = kk == 0;
+                            let start = match sink.start(i) {
+                                Start::Rows(numbers) if first => Start::Rows(numbers),
+                                _ => Start::Zero,
+                            };
+                            tiles.run(rows, n, kc, a, b_panel, &mut tile, cols, start);
+                            sink.add((i, lines), (j, n), &tile, cols, first);
+                        }
                     }
                 }
             }
         }
-        jc += nc;
     }
 }
 
@@ -204,22 +315,26 @@ pub fn gemm_scratch<F: Scalar>(m: usize, n: usize, k: usize) -> usize {
     if m <= THIN || n <= THIN {
         return 0;
     }
-    threads::tasks(m.div_ceil(F::MR), m * n * k) * product_scratch::<F>(m, n, k)
+    let n_tasks = threads::tasks(m.div_ceil(F::tiles().rows()), m * n * k);
+    n_tasks * task_scratch::<F>(m, n, k, n_tasks)
 }
 
-/// C [m, n] = alpha A [m, k] B [k, n] + beta C, C row-major with rows `c_stride` apart.
+/// The largest scratch of a task when the rows are cut into `n_tasks` pieces.
+fn task_scratch<F: Scalar>(m: usize, n: usize, k: usize, n_tasks: usize) -> usize {
+    let piece = |index| threads::part(m, n_tasks, index).len();
+    (0..n_tasks).map(|index| product_scratch::<F>(piece(index), n, k, false)).max().unwrap_or(0)
+}
+
+/// C [m, n] = A [m, k] B [k, n], C row-major with rows `c_stride` apart; C may hold anything before, NaN included.
 ///
-/// With beta = 0, C is overwritten and may hold anything, NaN included. `scratch` has at least [`gemm_scratch`]
-/// elements; with less than that for all threads, fewer threads run.
-#[expect(clippy::too_many_arguments, reason = "the signature of BLAS")]
+/// `scratch` has at least [`gemm_scratch`] elements; with less than that for all threads, one thread runs.
+#[expect(clippy::too_many_arguments, reason = "operands and sizes of a product")]
 pub fn gemm<F: Scalar>(
     m: usize,
     n: usize,
     k: usize,
-    alpha: F,
     a: Matrix<'_, F>,
     b: Matrix<'_, F>,
-    beta: F,
     c: &mut [F],
     c_stride: usize,
     scratch: &mut [F],
@@ -229,61 +344,51 @@ pub fn gemm<F: Scalar>(
     }
     assert!(a.covers(m, k) && b.covers(k, n), "operands hold the elements of the product");
     assert!(c_stride >= n && (m - 1) * c_stride + n <= c.len(), "C holds the elements of the product");
-    for row in c.chunks_mut(c_stride) {
-        let row = &mut row[..n];
-        if beta == F::ZERO {
-            row.fill(F::ZERO);
-        } else if beta != F::ONE {
-            row.iter_mut().for_each(|c| *c *= beta);
-        }
+    if k == 0 || m <= THIN || n <= THIN {
+        c.chunks_mut(c_stride).take(m).for_each(|row| row[..n].fill(F::ZERO));
     }
-    if k == 0 || alpha == F::ZERO {
+    if k == 0 {
         return;
     }
     if m <= THIN {
-        thin_rows(m, n, k, alpha, a, b, c, c_stride);
+        thin_rows(m, n, k, a, b, c, c_stride);
         return;
     }
     if n <= THIN {
-        thin_columns(n, k, alpha, a, b, &mut c[..(m - 1) * c_stride + n], c_stride);
+        thin_columns(n, k, a, b, &mut c[..(m - 1) * c_stride + n], c_stride);
         return;
     }
-    let per_task = product_scratch::<F>(m, n, k);
-    assert!(scratch.len() >= per_task, "scratch of `gemm_scratch` elements");
-    // Threads share out the rows of C, in whole register tiles: contiguous pieces, and no sum is cut.
-    let tiles = m.div_ceil(F::MR);
-    let n_tasks = threads::tasks(tiles, m * n * k).min(scratch.len() / per_task).max(1);
-    if n_tasks == 1 {
-        let mut sink = Into { data: c, row_stride: c_stride, col_stride: 1, alpha };
-        product(m, 0, n, k, &a, &b, &mut sink, scratch);
+    // Threads share out the rows of C: contiguous pieces, and no sum is cut.
+    let n_tasks = threads::tasks(m.div_ceil(F::tiles().rows()), m * n * k);
+    let per_task = task_scratch::<F>(m, n, k, n_tasks);
+    if n_tasks == 1 || scratch.len() < n_tasks * per_task {
+        let mut sink = Into { data: c, row_stride: c_stride, present: false };
+        product((m, n, k), Left::Source(&a), &b, &mut sink, scratch);
         return;
     }
     rayon::scope(|scope| {
         let mut rest = c;
         let mut scratch = scratch;
         for index in 0..n_tasks {
-            let range = threads::part(tiles, n_tasks, index);
-            let (i0, i1) = (range.start * F::MR, (range.end * F::MR).min(m));
-            let len = if i1 == m { rest.len() } else { (i1 - i0) * c_stride };
+            let range = threads::part(m, n_tasks, index);
+            let len = if range.end == m { rest.len() } else { range.len() * c_stride };
             let (head, tail) = rest.split_at_mut(len);
             let (mine, others) = scratch.split_at_mut(per_task);
             (rest, scratch) = (tail, others);
             scope.spawn(move |_| {
-                let a = a.from(i0 * a.row_stride);
-                let mut sink = Into { data: head, row_stride: c_stride, col_stride: 1, alpha };
-                product(i1 - i0, 0, n, k, &a, &b, &mut sink, mine);
+                let a = a.from(range.start * a.row_stride);
+                let mut sink = Into { data: head, row_stride: c_stride, present: false };
+                product((range.len(), n, k), Left::Source(&a), &b, &mut sink, mine);
             });
         }
     });
 }
 
 /// A few rows: each is a product of a row with B.
-#[expect(clippy::too_many_arguments, reason = "the sizes of a product")]
 fn thin_rows<F: Scalar>(
     m: usize,
     n: usize,
     k: usize,
-    alpha: F,
     a: Matrix<'_, F>,
     b: Matrix<'_, F>,
     c: &mut [F],
@@ -292,27 +397,19 @@ fn thin_rows<F: Scalar>(
     for (i, c) in c.chunks_mut(c_stride).take(m).enumerate() {
         let a = a.from(i * a.row_stride);
         threads::for_each_chunk(&mut c[..n], WIDE, n * k, |start, c| {
-            thin_line(k, alpha, a, b.from(start * b.col_stride), c, 1, c.len());
+            thin_line(k, a, b.from(start * b.col_stride), c, 1, c.len());
         });
     }
 }
 
 /// A few columns: each is a product of the transposed A with a column of B.
-fn thin_columns<F: Scalar>(
-    n: usize,
-    k: usize,
-    alpha: F,
-    a: Matrix<'_, F>,
-    b: Matrix<'_, F>,
-    c: &mut [F],
-    c_stride: usize,
-) {
+fn thin_columns<F: Scalar>(n: usize, k: usize, a: Matrix<'_, F>, b: Matrix<'_, F>, c: &mut [F], c_stride: usize) {
     let work = c.len().div_ceil(c_stride) * n * k;
     threads::for_each_chunk(c, WIDE * c_stride, work, |start, c| {
         let rows = c.len().div_ceil(c_stride);
         let a = a.from(start / c_stride * a.row_stride);
         for j in 0..n {
-            thin_line(k, alpha, b.t().from(j * b.col_stride), a.t(), &mut c[j..], c_stride, rows);
+            thin_line(k, b.t().from(j * b.col_stride), a.t(), &mut c[j..], c_stride, rows);
         }
     });
 }
@@ -320,8 +417,8 @@ fn thin_columns<F: Scalar>(
 /// Columns of one pass of [`thin_line`]: their sums fit in half of the vector registers.
 const WIDE: usize = 64;
 
-/// c[j * stride] += alpha (a B)[j] for j < n: one row `a` [1, k] times B [k, n].
-fn thin_line<F: Scalar>(k: usize, alpha: F, a: Matrix<'_, F>, b: Matrix<'_, F>, c: &mut [F], stride: usize, n: usize) {
+/// c[j * stride] += (a B)[j] for j < n: one row `a` [1, k] times B [k, n].
+fn thin_line<F: Scalar>(k: usize, a: Matrix<'_, F>, b: Matrix<'_, F>, c: &mut [F], stride: usize, n: usize) {
     simd::dispatch(
         #[inline(always)]
         || {
@@ -353,7 +450,7 @@ fn thin_line<F: Scalar>(k: usize, alpha: F, a: Matrix<'_, F>, b: Matrix<'_, F>, 
                 }
                 for (j, &s) in acc[..width].iter().enumerate() {
                     let c = &mut c[(j0 + j) * stride];
-                    *c = alpha.mul_add(s, *c);
+                    *c += s;
                 }
             }
         },
@@ -390,10 +487,11 @@ pub fn gemm_batched_scratch<F: Scalar>(batch: usize, m: usize, n: usize, k: usiz
     if m <= THIN || n <= THIN {
         return 0;
     }
-    threads::tasks(batch.max(m.div_ceil(F::MR)), batch * m * n * k) * product_scratch::<F>(m, n, k)
+    let n_tasks = threads::tasks(batch, batch * m * n * k);
+    (n_tasks * task_scratch::<F>(m, n, k, 1)).max(gemm_scratch::<F>(m, n, k))
 }
 
-/// `batch` products: C\[i] = alpha A\[i] B\[i] + beta C\[i], operand i starting `a_step`, `b_step` or `m n` elements after
+/// `batch` products: C\[i] = A\[i] B\[i], operand i starting `a_step`, `b_step` or `m n` elements after
 /// the one before (a step of 0 repeats an operand); every C\[i] is row-major and contiguous.
 #[expect(clippy::too_many_arguments, reason = "the signature of BLAS")]
 pub fn gemm_batched<F: Scalar>(
@@ -401,12 +499,10 @@ pub fn gemm_batched<F: Scalar>(
     m: usize,
     n: usize,
     k: usize,
-    alpha: F,
     a: Matrix<'_, F>,
     a_step: usize,
     b: Matrix<'_, F>,
     b_step: usize,
-    beta: F,
     c: &mut [F],
     scratch: &mut [F],
 ) {
@@ -415,13 +511,13 @@ pub fn gemm_batched<F: Scalar>(
         return;
     }
     let thin = m <= THIN || n <= THIN;
-    let per_task = if thin { 0 } else { product_scratch::<F>(m, n, k) };
+    let per_task = if thin { 0 } else { task_scratch::<F>(m, n, k, 1) };
     let fits = if thin { usize::MAX } else { scratch.len() / per_task.max(1) };
     let n_tasks = threads::tasks(batch, batch * m * n * k).min(fits).max(1);
     // One product at a time uses the threads inside; many products share them out.
     if n_tasks == 1 || batch < threads::count() {
         for (i, c) in c.chunks_exact_mut(m * n).enumerate() {
-            gemm(m, n, k, alpha, a.from(i * a_step), b.from(i * b_step), beta, c, n, scratch);
+            gemm(m, n, k, a.from(i * a_step), b.from(i * b_step), c, n, scratch);
         }
         return;
     }
@@ -434,7 +530,7 @@ pub fn gemm_batched<F: Scalar>(
             (rest, scratch) = (tail, others);
             scope.spawn(move |_| {
                 for (i, c) in range.zip(head.chunks_exact_mut(m * n)) {
-                    gemm(m, n, k, alpha, a.from(i * a_step), b.from(i * b_step), beta, c, n, mine);
+                    gemm(m, n, k, a.from(i * a_step), b.from(i * b_step), c, n, mine);
                 }
             });
         }
@@ -469,21 +565,13 @@ mod tests {
             let b = if tb { Matrix::row_major(&b, k).t() } else { Matrix::row_major(&b, n) };
             let expected = naive(m, n, k, a, b);
             let mut scratch = vec![F::NAN; gemm_scratch::<F>(m, n, k)];
-            for (alpha, beta) in [(1.0, 0.0), (-0.5, 1.0), (2.0, 0.5)] {
-                let mut c = start.clone();
-                if beta == 0.0 {
-                    c.iter_mut().for_each(|c| *c = F::NAN);
-                }
-                gemm(m, n, k, F::from_f64(alpha), a, b, F::from_f64(beta), &mut c, n + 2, &mut scratch);
-                for i in 0..m {
-                    let want: Vec<f64> = (0..n)
-                        .map(|j| {
-                            alpha * expected[i * n + j]
-                                + if beta == 0.0 { 0.0 } else { beta * start[i * (n + 2) + j].to_f64() }
-                        })
-                        .collect();
-                    assert_close(&c[i * (n + 2)..][..n], &want, tol, &format!("{m}x{n}x{k} {ta} {tb} row {i}"));
-                }
+            let mut c = start.clone();
+            c.iter_mut().enumerate().filter(|(i, _)| i % (n + 2) < n).for_each(|(_, c)| *c = F::NAN);
+            gemm(m, n, k, a, b, &mut c, n + 2, &mut scratch);
+            for i in 0..m {
+                let (got, beyond) = c[i * (n + 2)..][..n + 2].split_at(n);
+                assert_close(got, &expected[i * n..][..n], tol, &format!("{m}x{n}x{k} {ta} {tb} row {i}"));
+                assert_eq!(beyond, &start[i * (n + 2) + n..][..2], "what is beyond a row stays");
             }
         }
     }
@@ -499,6 +587,8 @@ mod tests {
             (6, 16, 4),
             (7, 17, 5),
             (13, 40, 300),
+            (29, 50, 700),
+            (300, 70, 500),
             (80, 530, 20),
             (100, 90, 70),
             (4, 4, 0),
@@ -515,7 +605,7 @@ mod tests {
         let mut c = vec![0.0; batch * m * n];
         let mut scratch = vec![0.0; gemm_batched_scratch::<f64>(batch, m, n, k)];
         let (am, bm) = (Matrix::row_major(&a, k), Matrix::row_major(&b, n));
-        gemm_batched(batch, m, n, k, 1.0, am, m * k, bm, 0, 0.0, &mut c, &mut scratch);
+        gemm_batched(batch, m, n, k, am, m * k, bm, 0, &mut c, &mut scratch);
         for i in 0..batch {
             let want = naive(m, n, k, am.from(i * m * k), bm);
             assert_close(&c[i * m * n..][..m * n], &want, 1e-13, "batched");
@@ -527,14 +617,14 @@ mod tests {
         for (m, n, k) in [(97, 65, 300), (1, 4000, 60), (2000, 2, 90)] {
             let (a, b) = (values::<f32>(1, m * k), values::<f32>(2, k * n));
             let (am, bm) = (Matrix::row_major(&a, k), Matrix::row_major(&b, n));
-            let per_task = product_scratch::<f32>(m, n, k);
-            let run = |tasks: usize| {
+            let whole = gemm_scratch::<f32>(m, n, k);
+            let run = |scratch: usize| {
                 let mut c = vec![0.0; m * n];
-                // The scratch bounds the number of tasks.
-                gemm(m, n, k, 1.0, am, bm, 0.0, &mut c, n, &mut vec![0.0; per_task * tasks]);
+                // Less scratch than all threads need lets one do all.
+                gemm(m, n, k, am, bm, &mut c, n, &mut vec![0.0; scratch]);
                 c
             };
-            assert_eq!(run(1), run(2), "{m}x{n}x{k}");
+            assert_eq!(run(task_scratch::<f32>(m, n, k, 1)), run(whole), "{m}x{n}x{k}");
         }
     }
 }

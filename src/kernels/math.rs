@@ -10,7 +10,7 @@ macro_rules! elementary {
         $name:ident, $t:ident, $bits:ident, mantissa $mantissa:literal, bias $bias:literal, magic $magic:expr,
         ln2 $ln2_hi:expr, $ln2_lo:expr, ln_split $ln_split_hi:expr, $ln_split_lo:expr,
         exp_limit $exp_limit:literal, tanh_limit $tanh_limit:literal, subnormal_shift $sub_bits:literal,
-        exp_terms $exp_terms:expr, log_terms $log_terms:expr, sinpi $sin_terms:expr, cospi $cos_terms:expr
+        exp_terms $exp_terms:expr, log_terms $log_terms:expr, sinpi $sin_terms:expr, cospi $cos_terms:expr, artanh $artanh_terms:expr
     ) => {
         /// The functions for one element type.
         pub mod $name {
@@ -22,6 +22,8 @@ macro_rules! elementary {
             const LOG_TERMS: &[$t] = &$log_terms;
             const SIN_TERMS: &[$t] = &$sin_terms;
             const COS_TERMS: &[$t] = &$cos_terms;
+            /// (2 artanh(s) - 2 s) / s^3 in powers of s^2 for |s| <= 1/3, a Chebyshev interpolant.
+            const ARTANH_TERMS: &[$t] = &$artanh_terms;
 
             #[inline(always)]
             fn horner(z: $t, terms: &[$t]) -> $t {
@@ -136,7 +138,12 @@ macro_rules! elementary {
             #[inline(always)]
             pub fn softplus(x: $t) -> $t {
                 let positive = if x < 0.0 { 0.0 } else { x };
-                positive + ln_1p(exp(-x.abs()))
+                // ln(1 + e) = 2 artanh(s) with s = e / (2 + e), e at most 1, written such that e is its leading term.
+                let e = exp(-x.abs());
+                let s = e / (2.0 + e);
+                let z = s * s;
+                let half_square = 0.5 * e * e;
+                positive + (e - s.mul_add(-z.mul_add(horner(z, ARTANH_TERMS), half_square), half_square))
             }
 
             /// ln sigmoid(x).
@@ -186,7 +193,8 @@ elementary!(
     exp_terms [1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0],
     log_terms [2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0],
     sinpi [std::f32::consts::TAU, -41.341_7, 81.605_25, -76.705_86, 42.058_693],
-    cospi [1.0, -19.739_209, 64.939_39, -85.456_82, 60.244_64, -26.426_256]
+    cospi [1.0, -19.739_209, 64.939_39, -85.456_82, 60.244_64, -26.426_256],
+    artanh [0.666_666_79, 0.399_986_95, 0.286_206_23, 0.213_942_67, 0.244_094_03]
 );
 
 elementary!(
@@ -207,7 +215,8 @@ elementary!(
     cospi [
         1.0, -19.739_208_802_178_716, 64.939_394_022_668_3, -85.456_817_206_693_73, 60.244_641_371_876_66,
         -26.426_256_783_374_4, 7.903_536_371_318_469, -1.714_390_711_088_672, 0.282_005_968_455_791_23
-    ]
+    ],
+    artanh [0.666_666_666_666_666_9, 0.399_999_999_999_927_25, 0.285_714_285_726_429_9, 0.222_222_221_176_552_44, 0.181_818_234_834_794_95, 0.153_844_454_603_250_5, 0.133_369_037_706_083_44, 0.117_149_830_593_561_42, 0.109_785_751_190_691_49, 0.069_729_586_681_007_27, 0.165_004_622_752_030_4]
 );
 
 /// Four uniforms in (0, 1), each an odd multiple of 2^-24.

@@ -4,6 +4,7 @@
 //! strides are given. Nothing here allocates where the caller can pass scratch; a function that needs scratch has a
 //! sibling `*_scratch` (or a method `scratch`) that gives its length in elements. Results are bit-identical for every
 //! number of threads: work is cut along axes that do not change the order of any sum.
+pub mod ceilings;
 pub mod conv;
 pub mod elementwise;
 pub mod gather;

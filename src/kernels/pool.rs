@@ -2,7 +2,7 @@
 //!
 //! x [planes, H, W] -> y [planes, P, Q]; planes are images times channels. Padded cells never win a maximum; in an
 //! average they count as zeros or not at all. One-dimensional pooling has height 1.
-use super::{Scalar, threads};
+use super::{Scalar, simd, threads};
 
 /// The shape of a pooling operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +83,48 @@ impl Pool2dShape {
         best
     }
 
+    /// Whether this is the usual pool, whose windows are blocks of 2 x 2.
+    fn is_two_by_two(&self) -> bool {
+        self.window == [2, 2] && self.stride == [2, 2] && self.dilation == [1, 1] && self.padding == [[0, 0], [0, 0]]
+    }
+
+    /// The gradient of the maximum of blocks of 2 x 2 in one plane, without branches: the same winner as [`Self::winner`].
+    fn two_by_two_grad<F: Scalar>(&self, x: &[F], dy: &[F], dx: &mut [F]) {
+        let width = self.input[1];
+        let [rows, cols] = self.output();
+        if 2 * rows < self.input[0] {
+            dx[2 * rows * width..].fill(F::ZERO);
+        }
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                let wins = |x: F, best: F| (x > best) | (x.is_nan() & !best.is_nan());
+                let pick = |wins: bool, a: F, b: F| if wins { a } else { b };
+                for ((x, dx), dy) in
+                    x.chunks_exact(2 * width).zip(dx.chunks_exact_mut(2 * width)).zip(dy.chunks_exact(cols))
+                {
+                    let ((a, b), (da, db)) = (x.split_at(width), dx.split_at_mut(width));
+                    if 2 * cols < width {
+                        (da[width - 1], db[width - 1]) = (F::ZERO, F::ZERO);
+                    }
+                    let (a, b) = (&a.as_chunks::<2>().0[..cols], &b.as_chunks::<2>().0[..cols]);
+                    let (da, db) = (&mut da.as_chunks_mut::<2>().0[..cols], &mut db.as_chunks_mut::<2>().0[..cols]);
+                    for q in 0..cols {
+                        let d = dy[q];
+                        let first = wins(a[q][1], a[q][0]);
+                        let above = pick(first, a[q][1], a[q][0]);
+                        let second = wins(b[q][1], b[q][0]);
+                        let below = pick(second, b[q][1], b[q][0]);
+                        let lower = wins(below, above);
+                        let (up, down) = (pick(lower, F::ZERO, d), pick(lower, d, F::ZERO));
+                        da[q] = [pick(first, F::ZERO, up), pick(first, up, F::ZERO)];
+                        db[q] = [pick(second, F::ZERO, down), pick(second, down, F::ZERO)];
+                    }
+                }
+            },
+        );
+    }
+
     /// What the sum over window (p, q) is divided by.
     #[inline(always)]
     fn divisor(&self, p: usize, q: usize, count_include_pad: bool) -> usize {
@@ -113,20 +155,22 @@ pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
     assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
     let [height, width] = shape.input;
     let [rows, cols] = shape.output();
-    let halves = shape.window == [2, 2]
-        && shape.stride == [2, 2]
-        && shape.dilation == [1, 1]
-        && shape.padding == [[0, 0], [0, 0]];
     shape.over_planes(y, rows * cols, |plane, y| {
         let x = &x[plane * height * width..(plane + 1) * height * width];
-        if halves {
-            let larger = |a: F, b: F| if a > b || a.is_nan() { a } else { b };
-            for (p, y) in y.chunks_exact_mut(cols).enumerate() {
-                let (above, below) = x[2 * p * width..][..2 * width].split_at(width);
-                for ((y, a), b) in y.iter_mut().zip(above.chunks_exact(2)).zip(below.chunks_exact(2)) {
-                    *y = larger(larger(a[0], a[1]), larger(b[0], b[1]));
-                }
-            }
+        if shape.is_two_by_two() {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    let larger = |a: F, b: F| if a > b || a.is_nan() { a } else { b };
+                    for (p, y) in y.chunks_exact_mut(cols).enumerate() {
+                        let (above, below) = x[2 * p * width..][..2 * width].split_at(width);
+                        let (above, below) = (&above.as_chunks::<2>().0[..cols], &below.as_chunks::<2>().0[..cols]);
+                        for q in 0..cols {
+                            y[q] = larger(larger(above[q][0], above[q][1]), larger(below[q][0], below[q][1]));
+                        }
+                    }
+                },
+            );
             return;
         }
         for p in 0..rows {
@@ -144,9 +188,12 @@ pub fn max_pool2d_grad<F: Scalar>(shape: &Pool2dShape, x: &[F], dy: &[F], dx: &m
     let plane_len = shape.input[0] * shape.input[1];
     let [rows, cols] = shape.output();
     shape.over_planes(dx, plane_len, |plane, dx| {
-        dx.fill(F::ZERO);
         let x = &x[plane * plane_len..(plane + 1) * plane_len];
         let dy = &dy[plane * rows * cols..(plane + 1) * rows * cols];
+        if shape.is_two_by_two() {
+            return shape.two_by_two_grad(x, dy, dx);
+        }
+        dx.fill(F::ZERO);
         for p in 0..rows {
             for q in 0..cols {
                 if let Some(at) = shape.winner(x, p, q) {
@@ -300,23 +347,38 @@ mod tests {
         assert!(y[0].is_nan());
     }
 
+    /// Values with ties and NaN.
+    fn awkward(n: usize) -> Vec<f32> {
+        let coarse = |(i, x): (usize, f32)| if i % 13 == 0 { f32::NAN } else { (2.0 * x).round() };
+        values::<f32>(1, n).into_iter().enumerate().map(coarse).collect()
+    }
+
     #[test]
     fn halving_agrees_with_the_general_loop() {
-        let x = values::<f32>(1, HALVES.x_len());
-        let mut fast = vec![0.0; HALVES.y_len()];
-        max_pool2d(&HALVES, &x, &mut fast);
-        // A bottom row of padding that no window reaches takes the general path.
-        let same = Pool2dShape { padding: [[0, 0], [0, 0]], input: [7, 9], window: [2, 2], ..HALVES };
-        let mut slow = vec![0.0; same.y_len()];
-        let [rows, cols] = same.output();
-        for (plane, slow) in slow.chunks_exact_mut(rows * cols).enumerate() {
-            let x = &x[plane * 63..(plane + 1) * 63];
-            for p in 0..rows {
-                for q in 0..cols {
-                    slow[p * cols + q] = x[same.winner(x, p, q).expect("a cell")];
-                }
+        for input in [[7, 9], [2, 2], [8, 40], [5, 33]] {
+            let s = Pool2dShape { input, ..HALVES };
+            let (x, dy) = (awkward(s.x_len()), values::<f32>(2, s.y_len()));
+            let (mut y, mut dx) = (vec![0.0; s.y_len()], vec![f32::NAN; s.x_len()]);
+            max_pool2d(&s, &x, &mut y);
+            max_pool2d_grad(&s, &x, &dy, &mut dx);
+            let [rows, cols] = s.output();
+            let (mut slow, mut slow_dx) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()]);
+            let plane_len = input[0] * input[1];
+            for i in 0..s.y_len() {
+                let (plane, p, q) = (i / (rows * cols), i / cols % rows, i % cols);
+                let x = &x[plane * plane_len..(plane + 1) * plane_len];
+                let winner = s.winner(x, p, q).expect("a cell");
+                slow[i] = x[winner];
+                slow_dx[plane * plane_len + winner] += dy[i];
             }
+            let bits = |v: &[f32]| {
+                v.iter()
+                    .map(|x| (x.is_nan(), x + 0.0))
+                    .map(|(n, x)| if n { 1 } else { x.to_bits() })
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&y), bits(&slow), "{input:?}");
+            assert_eq!(bits(&dx), bits(&slow_dx), "{input:?}");
         }
-        assert_eq!(fast, slow);
     }
 }

@@ -119,8 +119,9 @@ pub fn dot<F: Scalar>(x: &[F], y: &[F]) -> F {
     )
 }
 
+/// The sum of the lanes, the far half added to the near one until one is left.
 #[inline(always)]
-fn fold_lanes(lanes: [f64; LANES]) -> f64 {
+pub(crate) fn fold_lanes(lanes: [f64; LANES]) -> f64 {
     let mut wide = lanes;
     let mut n = LANES / 2;
     while n > 0 {

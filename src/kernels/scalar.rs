@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, Sub, SubAssign};
 
+use super::simd::lanes::Lane;
 use super::{linalg, math, simd};
 
 mod sealed {
@@ -57,10 +58,6 @@ pub trait Scalar:
     const MAX: Self;
     /// The name of the type as programs write it.
     const NAME: &'static str;
-    /// Rows of a register tile of the matrix product.
-    const MR: usize;
-    /// Columns of a register tile of the matrix product.
-    const NR: usize;
 
     /// Rounds a double to this type.
     fn from_f64(x: f64) -> Self;
@@ -72,6 +69,10 @@ pub trait Scalar:
     fn from_bool(b: bool) -> Self;
     /// self * a + b with one rounding.
     fn mul_add(self, a: Self, b: Self) -> Self;
+    /// self * a + b, with one rounding where the machine has an instruction for that in its base set, else with two: never
+    /// the slow software routine.
+    #[doc(hidden)]
+    fn fused_or_not(self, a: Self, b: Self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
     /// Magnitude of self with the sign of `sign`.
@@ -120,9 +121,15 @@ pub trait Scalar:
     /// Uniforms in the open unit interval from raw words; the first `PER_BLOCK` entries count.
     #[doc(hidden)]
     fn uniforms_from_words(words: [u32; 4]) -> [Self; 4];
-    /// Adds the product of an MR-row panel and an NR-column panel, `kc` deep, into `acc` [MR, NR].
+    /// The best register tiles of the matrix product on this machine.
     #[doc(hidden)]
-    fn microkernel(kc: usize, a: &[Self], b: &[Self], acc: &mut [Self]);
+    fn tiles() -> &'static simd::Tiles<Self>;
+    /// Lines become columns; see [`simd::transpose_f32`].
+    #[doc(hidden)]
+    fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]);
+    /// The product of matrices in blocks of lanes; see [`simd::lanes`].
+    #[doc(hidden)]
+    fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]);
     /// The Cholesky factor of one larger matrix; see [`linalg`].
     #[doc(hidden)]
     fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize>;
@@ -132,7 +139,7 @@ pub trait Scalar:
 }
 
 macro_rules! scalar {
-    ($t:ident, $math:ident, $name:literal, $mr:literal, $nr:literal, $per_block:literal, $normals:path, $uniforms:path, $microkernel:path) => {
+    ($t:ident, $math:ident, $name:literal, $per_block:literal, $normals:path, $uniforms:path, $tiles:ident, $transpose:ident, $product:ident) => {
         impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -144,8 +151,6 @@ macro_rules! scalar {
             const MIN_POSITIVE: Self = $t::MIN_POSITIVE;
             const MAX: Self = $t::MAX;
             const NAME: &'static str = $name;
-            const MR: usize = $mr;
-            const NR: usize = $nr;
             const PER_BLOCK: usize = $per_block;
 
             #[inline(always)]
@@ -167,6 +172,14 @@ macro_rules! scalar {
             #[inline(always)]
             fn mul_add(self, a: Self, b: Self) -> Self {
                 $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn fused_or_not(self, a: Self, b: Self) -> Self {
+                if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+                    $t::mul_add(self, a, b)
+                } else {
+                    self * a + b
+                }
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -253,8 +266,15 @@ macro_rules! scalar {
                 $uniforms(words)
             }
             #[inline(always)]
-            fn microkernel(kc: usize, a: &[Self], b: &[Self], acc: &mut [Self]) {
-                $microkernel(kc, a, b, acc);
+            fn tiles() -> &'static simd::Tiles<Self> {
+                simd::$tiles()
+            }
+            #[inline(always)]
+            fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]) {
+                simd::$transpose(lines, stride, n, len, width, out);
+            }
+            fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]) {
+                simd::lanes::$product(shape, a, b, c);
             }
             fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize> {
                 linalg::cholesky_large(n, a)
@@ -266,5 +286,5 @@ macro_rules! scalar {
     };
 }
 
-scalar!(f32, single, "f32", 6, 16, 4, math::normals_f32, math::uniforms_f32, simd::microkernel_f32);
-scalar!(f64, double, "f64", 6, 8, 2, math::normals_f64, math::uniforms_f64, simd::microkernel_f64);
+scalar!(f32, single, "f32", 4, math::normals_f32, math::uniforms_f32, tiles_f32, transpose_f32, product_f32);
+scalar!(f64, double, "f64", 2, math::normals_f64, math::uniforms_f64, tiles_f64, transpose_f64, product_portable);

@@ -224,7 +224,7 @@ impl MatMulKernel {
             let b = Matrix { data: &b[at_b..], row_stride: self.b_strides[0], col_stride: self.b_strides[1] };
             let [step_a, step_b] = self.steps;
             let (m, n, k) = (self.m, self.n, self.k);
-            gemm_batched(self.batch, m, n, k, F::ONE, a, step_a, b, step_b, F::ZERO, out, scratch);
+            gemm_batched(self.batch, m, n, k, a, step_a, b, step_b, out, scratch);
         }
     }
 }
@@ -308,6 +308,16 @@ pub(crate) fn pool_shape(x: &Shape, attrs: &PoolAttrs) -> Pool2dShape {
 }
 
 impl Kernel {
+    /// The same, convolutions by `method`.
+    pub(crate) fn with_convolution(self, method: conv::Method) -> Self {
+        let with = |c: Box<conv::Conv2d>| Box::new(c.with_method(method));
+        match self {
+            Kernel::Conv2d(c) => Kernel::Conv2d(with(c)),
+            Kernel::Conv2dInputGrad(c) => Kernel::Conv2dInputGrad(with(c)),
+            Kernel::Conv2dWeightGrad(c) => Kernel::Conv2dWeightGrad(with(c)),
+            other => other,
+        }
+    }
     /// The kernel that copies its operand.
     pub fn identity(shape: &Shape) -> Self {
         Kernel::Copy { dims: vec![shape.count()], offset: 0, strides: vec![1] }

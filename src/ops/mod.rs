@@ -7,6 +7,7 @@
 mod attrs;
 mod binary;
 mod conv;
+pub(crate) mod cost;
 mod elementwise;
 pub mod extent;
 mod gather;

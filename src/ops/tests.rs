@@ -233,7 +233,7 @@ fn results_do_not_depend_on_fusion_or_on_the_reuse_of_memory() {
             grads.iter().for_each(|&grad| g.output("gradient", grad));
         }
         let graph = g.finish();
-        let plain = Options { fuse: false, reuse: false };
+        let plain = Options { fuse: false, reuse: false, ..Options::default() };
         let [fast, slow] = [Options::default(), plain].map(|options| {
             let mut executable = Executable::<f64>::plan(graph.clone(), options);
             for (i, data) in sample.data().iter().enumerate() {

@@ -201,7 +201,7 @@ impl Repl<'_> {
             return Err(Trouble::Message("there is nothing to fit: the program has no model yet".into()));
         }
         let seed = self.settings.seed_given.then_some(self.settings.seed);
-        let options = RunOptions { seed, infer: infer.map(str::to_string), ..RunOptions::default() };
+        let options = RunOptions { seed, infer: infer.map(str::to_string), all: true, ..RunOptions::default() };
         let mut progress = Progress::new(self.look.interactive, self.interrupt.asked.clone());
         let fit = self.with_bound(None, false, |repl, bound, _| {
             let begun = Instant::now();

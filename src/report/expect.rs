@@ -139,11 +139,23 @@ fn value(term: &Term, fit: &Fit) -> Result<Value, String> {
             let quantity = fit.quantity(name).ok_or_else(|| format!("the fit does not report `{name}`"))?;
             let chosen = elements(quantity, element)?;
             let mut draws = Vec::new();
-            let data = chosen.iter().map(|&e| {
-                quantity.element_draws(e, &mut draws);
-                of_draws(*statistic, &mut draws)
-            });
-            let data: Vec<f64> = data.collect();
+            let data: Vec<f64> = match (&quantity.moments, statistic) {
+                (None, _) => {
+                    let of = |&e: &usize| {
+                        quantity.element_draws(e, &mut draws);
+                        of_draws(*statistic, &mut draws)
+                    };
+                    chosen.iter().map(of).collect()
+                }
+                (Some(moments), Statistic::Mean) => chosen.iter().map(|&e| moments.mean[e]).collect(),
+                (Some(moments), Statistic::Sd) => chosen.iter().map(|&e| moments.sd[e]).collect(),
+                (Some(_), Statistic::Quantile(_)) => {
+                    return Err(format!(
+                        "`{name}` has {} elements, so that its draws are not kept; `--all` keeps them",
+                        quantity.count()
+                    ));
+                }
+            };
             // An element that stands in the line is a scalar of it.
             let whole = |at: usize| matches!(element.get(at), None | Some(Position::All));
             let array = (0..quantity.shape.len()).any(whole);

@@ -198,6 +198,44 @@ impl From<Vec<f64>> for Draws {
     }
 }
 
+/// An array with more elements (network weights) is summarized as a whole, and its draws are not kept unless asked for.
+pub const LARGE: usize = 10_000;
+
+/// Means and standard deviations of the elements of an array whose draws are not kept.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Moments {
+    /// The number of draws.
+    pub n: usize,
+    /// The mean of each element.
+    pub mean: Vec<f64>,
+    /// Of each element the sum of squared differences from the mean, or, once finished, the standard deviation.
+    pub sd: Vec<f64>,
+}
+
+impl Moments {
+    /// No draws yet of `count` elements.
+    pub fn new(count: usize) -> Self {
+        Self { n: 0, mean: vec![0.0; count], sd: vec![0.0; count] }
+    }
+    /// Adds a draw (Welford 1962, Technometrics 4:419).
+    pub fn add<T: Copy + Into<f64>>(&mut self, draw: &[T]) {
+        self.n += 1;
+        let share = 1.0 / self.n as f64;
+        for ((mean, square), &x) in self.mean.iter_mut().zip(&mut self.sd).zip(draw) {
+            let x: f64 = x.into();
+            let before = x - *mean;
+            *mean += share * before;
+            *square += before * (x - *mean);
+        }
+    }
+    /// Turns sums of squares into standard deviations; NaN for fewer than two draws.
+    pub fn finish(mut self) -> Self {
+        let n = self.n as f64;
+        self.sd.iter_mut().for_each(|s| *s = if n > 1.0 { (*s / (n - 1.0)).sqrt() } else { f64::NAN });
+        self
+    }
+}
+
 /// A latent site, a kept value or a generated quantity, with all its draws.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Quantity {
@@ -224,9 +262,12 @@ pub struct Quantity {
     /// The prior's standard deviation, where it is one known number: how far the data have moved a weight is read
     /// against it.
     pub prior_sd: Option<f64>,
-    /// `[chain, draw, element]`.
+    /// `[chain, draw, element]`; empty where there are moments instead.
     #[serde(skip)]
     pub data: Draws,
+    /// What is left of the draws of a large array.
+    #[serde(skip)]
+    pub moments: Option<Moments>,
 }
 
 impl Quantity {
@@ -258,7 +299,12 @@ impl Quantity {
             draws,
             prior_sd: None,
             data,
+            moments: None,
         }
+    }
+    /// Whether its draws are there.
+    pub fn has_draws(&self) -> bool {
+        self.moments.is_none()
     }
     /// The number of elements, 1 for a scalar.
     pub fn count(&self) -> usize {
@@ -268,10 +314,13 @@ impl Quantity {
     pub fn value(&self, chain: usize, draw: usize, element: usize) -> f64 {
         self.data.get((chain * self.draws + draw) * self.count() + element)
     }
-    /// All draws of one element into `out`, chain after chain.
+    /// All draws of one element into `out`, chain after chain; none where draws are not kept.
     pub fn element_draws(&self, element: usize, out: &mut Vec<f64>) {
         let count = self.count();
         out.clear();
+        if !self.has_draws() {
+            return;
+        }
         out.extend((0..self.chains * self.draws).map(|i| self.data.get(i * count + element)));
     }
     /// The position of `element` in each dimension.

@@ -1,7 +1,8 @@
 //! What a finished fit is, and everything that shows or stores it.
 //!
 //! `fit.rs` is the fit as plain data, filled by the inference engines; `statistics.rs` and `metrics.rs` turn draws into
-//! numbers; `expect.rs` says which lines of `expect` hold; `summary.rs` is the document `summary.json`, `table.rs` the same for people; `store.rs` the fit directory;
+//! numbers; `expect.rs` says which lines of `expect` hold; `summary.rs` is the document `summary.json`, `table.rs` the same for people; `profile.rs` says where the
+//! time went; `store.rs` the fit directory;
 //! `plot/` the pictures. Only `store.rs` touches files.
 
 pub mod expect;
@@ -9,6 +10,7 @@ pub mod fit;
 pub mod metrics;
 pub mod numbers;
 pub mod plot;
+pub mod profile;
 pub mod statistics;
 pub mod store;
 pub mod summary;

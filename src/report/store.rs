@@ -12,7 +12,7 @@
 //! A fit is written into a directory beside the final one and takes its place when every file is on disk: until then
 //! an older fit of that name stays as it was.
 
-use super::fit::{Draws, Fit, NamedTensor, Precision, Quantity, TraceRow};
+use super::fit::{Draws, Fit, Moments, NamedTensor, Precision, Quantity, TraceRow};
 use super::summary::Summary;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde_json::{Map, Value, json};
@@ -30,6 +30,7 @@ const FIT: &str = "fit.json";
 const SUMMARY: &str = "summary.json";
 const PARAMS: &str = "params.safetensors";
 const DRAWS: &str = "draws.safetensors";
+const MOMENTS: &str = "moments.safetensors";
 const SAMPLE_STATS: &str = "sample_stats.safetensors";
 const TRACE: &str = "trace.csv";
 
@@ -166,8 +167,13 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
     write_atomic(&dir.join(TRACE), trace_csv(&fit.trace).as_bytes())?;
     let params = fit.params.iter().map(|p| (p.name.as_str(), Tensor::of_param(p, fit.precision)));
     write_tensors(&dir.join(PARAMS), params.collect())?;
-    let draws = fit.quantities.iter().map(|q| (q.name.as_str(), Tensor::of_draws(q)));
+    let draws = fit.quantities.iter().filter(|q| q.has_draws()).map(|q| (q.name.as_str(), Tensor::of_draws(q)));
     write_tensors(&dir.join(DRAWS), draws.collect())?;
+    let moments: Vec<NamedTensor> = fit.quantities.iter().flat_map(moments_of).collect();
+    if !moments.is_empty() {
+        let tensors = moments.iter().map(|m| (m.name.as_str(), Tensor::of_param(m, Precision::F64)));
+        write_tensors(&dir.join(MOMENTS), tensors.collect())?;
+    }
     if let Some(sampler) = &fit.sampler {
         let stats = sampler.draws.iter().map(|s| (s.name.as_str(), Tensor::of_param(s, Precision::F64)));
         write_tensors(&dir.join(SAMPLE_STATS), stats.collect())?;
@@ -177,6 +183,17 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
     }
     write_atomic(&dir.join(FIT), &pretty(&fit_json(fit)))?;
     sync_dir(dir)
+}
+
+/// The moments of an array without draws, as `NAME.mean` and `NAME.sd`.
+fn moments_of(q: &Quantity) -> Vec<NamedTensor> {
+    let Some(m) = &q.moments else { return Vec::new() };
+    let of = |what: &str, data: &[f64]| NamedTensor {
+        name: format!("{}.{what}", q.name),
+        shape: q.shape.clone(),
+        data: data.to_vec(),
+    };
+    vec![of("mean", &m.mean), of("sd", &m.sd)]
 }
 
 /// Puts `fresh` in the place of `target`; when that fails `target` is what it was.
@@ -312,6 +329,19 @@ pub fn load(dir: &Path) -> Result<Fit, StoreError> {
         None => return Err(format_error(&path, "it does not say its format")),
     }
     let mut fit: Fit = serde_json::from_value(document).map_err(|error| format_error(&path, error))?;
+    let moments = dir.join(MOMENTS);
+    if moments.is_file() {
+        let tensors = read_params(&moments)?;
+        for q in &mut fit.quantities {
+            let of = |what: &str| {
+                let wanted = format!("{}.{what}", q.name);
+                tensors.iter().find(|t| t.name == wanted && t.shape == q.shape).map(|t| t.data.clone())
+            };
+            if let (Some(mean), Some(sd)) = (of("mean"), of("sd")) {
+                q.moments = Some(Moments { n: q.chains * q.draws, mean, sd });
+            }
+        }
+    }
     read_draws(&dir.join(DRAWS), &mut fit.quantities)?;
     fit.params = read_params(&dir.join(PARAMS))?;
     if let Some(sampler) = &mut fit.sampler {
@@ -328,7 +358,7 @@ fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
 fn read_draws(path: &Path, quantities: &mut [Quantity]) -> Result<(), StoreError> {
     let bytes = read(path)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| format_error(path, error))?;
-    for quantity in quantities {
+    for quantity in quantities.iter_mut().filter(|q| q.has_draws()) {
         let tensor = tensors.tensor(&quantity.name).map_err(|error| format_error(path, error))?;
         let expected = Tensor::of_draws(quantity).shape;
         if tensor.shape() != expected {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 /// A site with more elements is summarised as a whole.
-pub const LARGE_SITE: usize = 10_000;
+pub const LARGE_SITE: usize = super::fit::LARGE;
 
 /// The summary of a fit.
 #[derive(Clone, Debug)]
@@ -160,9 +160,11 @@ impl SiteSummary {
             quantity.element_draws(element, draws);
             if large && independent { moments(draws) } else { summarize(draws, quantity.chains.max(1)) }
         };
-        let elements: Vec<ElementSummary> =
-            (0..quantity.count()).into_par_iter().map_init(Vec::new, summary_of).collect();
-        let frequencies = quantity.value_labels.as_ref().filter(|_| !large).map(|labels| {
+        let elements: Vec<ElementSummary> = match &quantity.moments {
+            Some(m) => m.mean.iter().zip(&m.sd).map(|(&mean, &sd)| of_moments(mean, sd)).collect(),
+            None => (0..quantity.count()).into_par_iter().map_init(Vec::new, summary_of).collect(),
+        };
+        let frequencies = quantity.value_labels.as_ref().filter(|_| !large && quantity.has_draws()).map(|labels| {
             let of_element = |element| frequencies(quantity, element, labels.len());
             (0..quantity.count()).map(of_element).collect()
         });
@@ -242,8 +244,10 @@ impl WholeSummary {
 
 /// All that is wanted of one of very many independent elements.
 fn moments(draws: &[f64]) -> ElementSummary {
+    of_moments(super::statistics::mean(draws), super::statistics::sd(draws))
+}
+fn of_moments(mean: f64, sd: f64) -> ElementSummary {
     let nan = f64::NAN;
-    let (mean, sd) = (super::statistics::mean(draws), super::statistics::sd(draws));
     ElementSummary {
         mean,
         sd,

@@ -36,7 +36,7 @@ impl Default for TableOptions {
 }
 
 impl TableOptions {
-    fn paint(&self, style: Style, text: &str) -> String {
+    pub(super) fn paint(&self, style: Style, text: &str) -> String {
         if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
     fn pick<'a>(&self, fancy: &'a str, plain: &'a str) -> &'a str {
@@ -44,8 +44,8 @@ impl TableOptions {
     }
 }
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
 const DOUBT: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
@@ -89,7 +89,7 @@ pub fn render_sites(fit: &Fit, summary: &Summary, options: &TableOptions) -> Str
 }
 
 /// Sections with an empty line between them.
-fn joined(sections: &[Vec<String>]) -> String {
+pub(super) fn joined(sections: &[Vec<String>]) -> String {
     let mut text = String::new();
     for section in sections.iter().filter(|lines| !lines.is_empty()) {
         if !text.is_empty() {
@@ -224,14 +224,14 @@ fn scores(fit: &Fit, options: &TableOptions) -> Vec<String> {
 }
 
 /// A column: its heading, its cells in line, and how early it goes when the terminal is narrow (0 stays).
-struct Column {
+pub(super) struct Column {
     heading: &'static str,
     cells: Vec<String>,
     expendable: u8,
 }
 
 impl Column {
-    fn new(heading: &'static str, expendable: u8, cells: Vec<String>) -> Self {
+    pub(super) fn new(heading: &'static str, expendable: u8, cells: Vec<String>) -> Self {
         Self { heading, cells: align_decimals(&cells), expendable }
     }
     fn width(&self) -> usize {
@@ -244,17 +244,17 @@ impl Column {
 
 /// What stands beside the numbers of a row.
 #[derive(Default)]
-struct Row {
-    name: String,
+pub(super) struct Row {
+    pub name: String,
     /// A line above: the role that begins here.
-    section: Option<&'static str>,
+    pub section: Option<&'static str>,
     /// The doc comment, or how often each label was drawn.
-    remark: String,
-    doubtful: bool,
+    pub remark: String,
+    pub doubtful: bool,
 }
 
 /// Lays out rows and columns in the width there is.
-fn table(first: &str, rows: &[Row], mut columns: Vec<Column>, options: &TableOptions) -> Vec<String> {
+pub(super) fn table(first: &str, rows: &[Row], mut columns: Vec<Column>, options: &TableOptions) -> Vec<String> {
     columns.retain(|c| !c.says_nothing());
     let longest = rows.iter().map(|r| display_width(&r.name)).max().unwrap_or(0).max(first.len());
     let numbers = |columns: &[Column]| columns.iter().map(|c| c.width() + 2).sum::<usize>();

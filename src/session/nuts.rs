@@ -5,15 +5,17 @@ use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Executable;
-use crate::infer::Observer;
 use crate::infer::density::{self, Space};
 use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
 use crate::infer::predictive::Predictive;
+use crate::infer::profile::{Laps, Phase};
 use crate::infer::sampler::Transition;
+use crate::infer::{Memory, Observer};
+use crate::kernels::conv::Method;
 use crate::lower::noncentered::{self, Choice};
 use crate::lower::{SiteSource, Slots};
-use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, Quantity, SamplerReport, StopReason, Timing};
+use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, SamplerReport, StopReason, Timing};
 use crate::report::summary::Summary;
 use crate::rng::Key;
 use serde_json::json;
@@ -65,33 +67,51 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let model = program.model.as_ref().expect("chosen programs have a model");
     let choices = choices(bound, program, settings);
     let noncentered = standard(&choices);
-    let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone() };
-    let result = nuts.run(observer)?;
-    let total = observer.clock() - began;
-
-    let root = Key::new(settings.seed);
     let slots = Slots::default();
     let draws = Draws {
         program,
         bound: &bound.data,
         labels: &bound.labels,
         slots: &slots,
-        source: SiteSource::Free { noncentered },
+        source: SiteSource::Free { noncentered: noncentered.clone() },
         observations: false,
         generate: true,
+        all: true,
+        convolution: Method::Direct,
     };
+    let mut memory = Memory::new(chosen.max_memory);
+    memory.always.push(("data", bound.bytes()));
+    memory.report.push(("draws", draws.bytes(settings.chains * settings.draws, size_of::<f64>())));
+    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
+        let predictive = Predictive {
+            program,
+            bound: held_out,
+            resampled: resampled.clone(),
+            guide: None,
+            slots: &slots,
+            convolution: Method::Direct,
+        };
+        let scoring = predictive.prepare::<f64>();
+        memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
+        (predictive, scoring)
+    });
+    let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone(), memory: &memory };
+    let result = nuts.run(observer)?;
+    let total = observer.clock() - began;
+
+    let mut laps = Laps::new(observer.stopwatch());
+    let root = Key::new(settings.seed);
     let quantities = draws.of_chains(&result.chains, root.fold_in(10));
+    laps.lap(Phase::Draws);
     let mut fit = Fit::new("nuts", model_source(bound), Precision::F64, settings.seed);
     fit.independent_draws = false;
     fit.stop_reason = if result.complete { StopReason::Completed } else { StopReason::Interrupted };
     fit.notes.extend(chosen.notes.iter().cloned());
-    if let Some((held_out, resampled)) = &bound.held_out {
-        let predictive =
-            Predictive { program, bound: held_out, resampled: resampled.clone(), guide: None, slots: &slots };
+    if let Some((predictive, scoring)) = scores {
         fit.notes.extend(predictive.notes(SCORE_DRAWS));
-        let posterior = draws_of_sites(&quantities, SCORE_DRAWS);
-        let sites: Vec<&Quantity> = posterior.iter().collect();
-        fit.evaluation = predictive.score::<f64>(&[], &sites, root.fold_in(11));
+        let mut posterior = draws_of_sites(&quantities, SCORE_DRAWS);
+        fit.evaluation = predictive.score::<f64>(scoring, &[], &mut posterior, root.fold_in(11));
+        laps.lap(Phase::Scores);
     }
     fit.quantities = quantities;
     for (name, sd) in draws.prior_sds() {
@@ -112,6 +132,10 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     fit.data = bound.fingerprints();
     fit.sampler = Some(report(&result));
     judge(&mut fit, &result, settings, choices.iter().any(|c| !c.noncentered));
+    laps.lap(Phase::Summary);
+    if let Some(profile) = laps.finish() {
+        observer.profiled(profile);
+    }
     Ok(fit)
 }
 

@@ -4,12 +4,15 @@ use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, draws_of_sites, model_so
 use crate::check::settings::{Length, Reparam};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
+use crate::exec::Clock;
 use crate::infer::draws::Draws;
 use crate::infer::elbo::KlTerm;
 use crate::infer::predictive::Predictive;
+use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
-use crate::infer::{Observer, RunError, Sampling, Status};
+use crate::infer::{Memory, Observer, Profile, RunError, Sampling, Status};
 use crate::kernels::Scalar;
+use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
 use crate::rng::Key;
@@ -22,24 +25,11 @@ where
     fit::Draws: From<Vec<F>>,
 {
     let began = observer.clock();
+    let mut laps = Laps::new(observer.stopwatch());
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let guide = &program.guides[chosen.guide];
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let svi = Svi {
-        program,
-        guide: chosen.guide,
-        bound: &bound.data,
-        settings,
-        slots: &slots,
-        prepared: prepared.as_ref(),
-        restart: 0,
-    };
-    let mut ticking = Ticking { inner: observer, first: None };
-    let (result, note) = best_of_restarts::<F>(&svi, &mut ticking)?;
-    let compile_secs = ticking.first.map_or(0.0, |t| t - began);
-
-    let root = Key::new(settings.seed);
     let draws = Draws {
         program,
         bound: &bound.data,
@@ -48,34 +38,72 @@ where
         source: SiteSource::Guide(chosen.guide),
         observations: false,
         generate: true,
+        all: chosen.all,
+        convolution: settings.convolution,
     };
-    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
-    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
-    fit.guide = guide.name.clone();
-    fit.elbo = Some(result.elbo);
-    fit.diagnostics.pareto_k = result.pareto_k;
-    fit.stop_reason = result.stop;
-    if let Some((held_out, resampled)) = &bound.held_out {
+    let mut memory = Memory::new(chosen.max_memory);
+    memory.always.push(("data", bound.bytes()));
+    memory.report.push(("draws", draws.bytes(settings.draws, size_of::<F>())));
+    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
         let predictive = Predictive {
             program,
             bound: held_out,
             resampled: resampled.clone(),
             guide: Some(chosen.guide),
             slots: &slots,
+            convolution: settings.convolution,
         };
+        let scoring = predictive.prepare::<F>();
+        memory.report.push(("scores", scoring.bytes(settings.draws.min(SCORE_DRAWS))));
+        (predictive, scoring)
+    });
+    let svi = Svi {
+        program,
+        guide: chosen.guide,
+        bound: &bound.data,
+        settings,
+        slots: &slots,
+        prepared: prepared.as_ref(),
+        memory: &memory,
+        restart: 0,
+    };
+    laps.lap(Phase::Lower);
+    if let Some(profile) = laps.finish() {
+        observer.profiled(profile);
+    }
+    let mut ticking = Ticking { inner: observer, first: None };
+    let (result, note) = best_of_restarts::<F>(&svi, &mut ticking)?;
+    let compile_secs = ticking.first.map_or(0.0, |t| t - began);
+
+    let mut laps = Laps::new(observer.stopwatch());
+    let root = Key::new(settings.seed);
+    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
+    for (name, sd) in draws.prior_sds() {
+        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
+            q.prior_sd = Some(sd);
+        }
+    }
+    laps.lap(Phase::Draws);
+    let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
+    fit.guide = guide.name.clone();
+    fit.elbo = Some(result.elbo);
+    fit.diagnostics.pareto_k = result.pareto_k;
+    fit.stop_reason = result.stop;
+    if let Some((predictive, scoring)) = scores {
         let n = settings.draws.min(SCORE_DRAWS);
         fit.notes.extend(predictive.notes(n));
-        let posterior = draws_of_sites(&quantities, n);
-        let sites: Vec<&Quantity> = posterior.iter().collect();
-        fit.evaluation = predictive.score::<F>(&result.params, &sites, root.fold_in(11));
+        // Draws that are not kept are made again.
+        fit.evaluation = if quantities.iter().all(Quantity::has_draws) {
+            predictive.score::<F>(scoring, &result.params, &mut draws_of_sites(&quantities, n), root.fold_in(11))
+        } else {
+            let mut again = draws.again::<F>(&result.params, n, root.fold_in(10));
+            predictive.score::<F>(scoring, &result.params, &mut again, root.fold_in(11))
+        };
+        laps.lap(Phase::Scores);
     }
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
+    fit.notes.extend(not_kept(&quantities));
     let steps = result.trace.len() as f64;
     let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
     fit.timing = Timing {
@@ -97,7 +125,24 @@ where
     fit.quantities = quantities;
     fit.settings = settings_json(chosen, &result.terms);
     fit.data = bound.fingerprints();
+    if let Some(profile) = laps.finish() {
+        observer.profiled(profile);
+    }
     Ok(fit)
+}
+
+/// What to say about arrays whose draws are not kept.
+fn not_kept(quantities: &[Quantity]) -> Option<String> {
+    let large: Vec<&Quantity> = quantities.iter().filter(|q| !q.has_draws()).collect();
+    let names: Vec<String> = large.iter().map(|q| format!("`{}`", q.name)).collect();
+    let counts: Vec<String> = large.iter().map(|q| q.count().to_string()).collect();
+    (!large.is_empty()).then(|| {
+        format!(
+            "means and standard deviations of {} are kept, not their draws ({} elements); `--all` keeps them",
+            names.join(", "),
+            counts.join(", ")
+        )
+    })
 }
 
 /// The fit with the best final ELBO among all restarts, and what to say about them. Fits whose numbers leave the finite
@@ -164,6 +209,15 @@ impl Observer for Ticking<'_> {
         self.first.get_or_insert(now);
         now
     }
+    fn stopwatch(&self) -> Option<Clock> {
+        self.inner.stopwatch()
+    }
+    fn planned(&mut self, memory: &Memory) {
+        self.inner.planned(memory);
+    }
+    fn profiled(&mut self, profile: Profile) {
+        self.inner.profiled(profile);
+    }
 }
 
 /// Gives `mean_field` sites of the guide the standard variables that `reparam` asks for; `auto` is as written.
@@ -227,6 +281,14 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     add("clip", json!(s.clip));
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));
+    add(
+        "convolution",
+        json!(match s.convolution {
+            Method::Auto => "auto",
+            Method::Direct => "direct",
+            Method::Winograd => "winograd",
+        }),
+    );
     add("draws", json!(s.draws));
     add("restarts", json!(s.restarts));
     let model = chosen.program.model.as_ref();

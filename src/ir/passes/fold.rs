@@ -317,6 +317,13 @@ fn constants(g: &mut Builder, node: &Node) -> Option<ValueId> {
         let value = crate::ops::evaluate_at(&node.op, &values)?;
         return (node.dtype == DType::Real).then(|| g.full(value, node.shape.clone()));
     }
+    // What is written as an int and used as a real is a number like any other.
+    if node.op == Op::ToReal
+        && let Some((&first, rest)) = known(g, node.operands[0]).as_deref().and_then(<[f64]>::split_first)
+        && rest.iter().all(|x| *x == first)
+    {
+        return Some(g.full(first, node.shape.clone()));
+    }
     let is_copy = matches!(
         node.op,
         Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. } | Op::Broadcast { .. } | Op::Scan(_)
@@ -420,6 +427,16 @@ mod tests {
             g.mul(x, c)
         });
         assert!(!text.contains("exp") && !text.contains("sum") && !text.contains("square"), "{text}");
+    }
+
+    #[test]
+    fn whole_numbers_are_numbers() {
+        let text = folded(|g, x| {
+            let two = g.constant(vec![2.0], Shape::from([]), DType::Int);
+            let two = g.to_real(two);
+            g.pow(x, two)
+        });
+        assert!(text.contains("square") && !text.contains("pow"), "{text}");
     }
 
     #[test]

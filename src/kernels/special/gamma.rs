@@ -24,7 +24,7 @@ pub(super) const DIGAMMA: [f64; 8] =
     [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0, 1.0 / 12.0, -3617.0 / 8160.0];
 
 /// B_2k: the series of trigamma.
-const BERNOULLI: [f64; 8] =
+pub(super) const TRIGAMMA: [f64; 8] =
     [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0, 7.0 / 6.0, -3617.0 / 510.0];
 
 /// The value of a polynomial, constant term first.
@@ -139,7 +139,7 @@ pub fn trigamma(x: f64) -> f64 {
         x += 1.0;
     }
     let z = 1.0 / (x * x);
-    shift + (1.0 / x + 0.5 * z + z / x * polynomial(z, &BERNOULLI))
+    shift + (1.0 / x + 0.5 * z + z / x * polynomial(z, &TRIGAMMA))
 }
 
 /// The third derivative of ln Gamma, all real x, NaN at 0, -1, -2, ... and at -inf; 1e-14.
@@ -163,7 +163,7 @@ pub fn tetragamma(x: f64) -> f64 {
     let z = 1.0 / (x * x);
     // Term by term the derivative of the series of trigamma.
     let mut tail = 0.0;
-    for (k, &b) in BERNOULLI.iter().enumerate().rev() {
+    for (k, &b) in TRIGAMMA.iter().enumerate().rev() {
         tail = tail * z + b * (2.0 * k as f64 + 3.0);
     }
     -(shift + (z + z / x + z * z * tail))

@@ -8,6 +8,7 @@ mod elementary;
 mod gamma;
 mod incomplete_beta;
 mod incomplete_gamma;
+pub mod lanes;
 mod normal;
 mod von_mises;
 

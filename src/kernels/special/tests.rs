@@ -52,6 +52,62 @@ fn reference_gamma_family() {
     check("lmgamma", 1e-12, 0.0, |x| lmgamma(x[0], x[1]), None);
 }
 
+/// The vector code against the same references, and against the functions for all arguments on a fine grid.
+#[test]
+fn reference_lanes() {
+    let positive =
+        |f: fn(f64) -> f64, all: fn(f64) -> f64| move |x: &[f64]| if x[0] > 0.0 { f(x[0]) } else { all(x[0]) };
+    check("lgamma", 1e-12, 1e-14, positive(lanes::lgamma, lgamma), None);
+    check("digamma", 1e-12, 1e-14, positive(lanes::digamma, digamma), None);
+    check("trigamma", 1e-12, 0.0, positive(lanes::trigamma, trigamma), None);
+    check("erf", 1e-13, 0.0, |x| lanes::erf(x[0]), None);
+    check("erfc", 1e-13, 0.0, |x| lanes::erfc(x[0]), None);
+    check("ndtr", 1e-13, 0.0, |x| lanes::ndtr(x[0]), None);
+    check("log_ndtr", 1e-13, 0.0, |x| lanes::log_ndtr(x[0]), None);
+    // (vector code, function for all arguments, relative and absolute tolerance, range of x)
+    type Case = (&'static str, fn(f64) -> f64, fn(f64) -> f64, f64, f64, [f64; 2]);
+    let cases: [Case; 8] = [
+        ("lgamma", lanes::lgamma, lgamma, 5e-15, 2e-15, [1e-9, 60.0]),
+        ("digamma", lanes::digamma, digamma, 5e-15, 5e-15, [1e-9, 60.0]),
+        ("trigamma", lanes::trigamma, trigamma, 1e-14, 0.0, [1e-9, 60.0]),
+        ("erf", lanes::erf, erf, 2e-15, 0.0, [-8.0, 8.0]),
+        ("erfc", lanes::erfc, erfc, 4e-15, 0.0, [-6.0, 26.0]),
+        ("ndtr", lanes::ndtr, ndtr, 4e-15, 0.0, [-37.0, 9.0]),
+        ("log_ndtr", lanes::log_ndtr, log_ndtr, 4e-15, 0.0, [-60.0, 30.0]),
+        ("gelu", lanes::gelu, gelu, 4e-15, 0.0, [-37.0, 9.0]),
+    ];
+    for (name, fast, slow, rtol, atol, [low, high]) in cases {
+        let mut worst: f64 = 0.0;
+        for i in 0..=20_000 {
+            let x = low + (high - low) * f64::from(i) / 20_000.0;
+            let (a, b) = (fast(x), slow(x));
+            assert!((a - b).abs() <= rtol * b.abs() + atol, "{name}({x}): {a:e} instead of {b:e}");
+            worst = worst.max(((a - b).abs() - atol).max(0.0) / b.abs().max(f64::MIN_POSITIVE));
+        }
+        println!("{name}: largest relative difference {worst:.1e} beyond {atol:.0e}");
+    }
+}
+
+#[test]
+fn lanes_have_the_same_edges() {
+    for x in [0.0, -0.0, INF, -INF, NAN, 1.0, 2.0, 1e-310, 1e-300, 1e300, f64::MAX, 1e160, -1e160, 5e-324] {
+        let pairs: [(&str, f64, f64); 8] = [
+            ("erf", lanes::erf(x), erf(x)),
+            ("erfc", lanes::erfc(x), erfc(x)),
+            ("ndtr", lanes::ndtr(x), ndtr(x)),
+            ("gelu", lanes::gelu(x), gelu(x)),
+            ("log_ndtr", lanes::log_ndtr(x), log_ndtr(x)),
+            ("lgamma", lanes::lgamma(x), lgamma(x)),
+            ("digamma", lanes::digamma(x), digamma(x)),
+            ("trigamma", lanes::trigamma(x), trigamma(x)),
+        ];
+        for (name, a, b) in pairs.into_iter().take(if x > 0.0 { 8 } else { 5 }) {
+            let close = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-14 * b.abs();
+            assert!(close, "{name}({x:e}): {a:e} instead of {b:e}");
+        }
+    }
+}
+
 #[test]
 fn reference_incomplete_gamma() {
     let p = |x: &[f64]| vec![gammainc_da(x[0], x[1]), gammainc_dx(x[0], x[1])];

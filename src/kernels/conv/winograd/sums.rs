@@ -1,0 +1,226 @@
+//! The weight gradient: sums over the tiles of the whole batch.
+use super::tiles::{Planes, Points, input_tiles, lane_of, lanes, output_tiles, rows_of, runs};
+use super::transforms::Filter;
+use super::transforms::{Axis, MAX, weight_grads};
+use super::{Tile, WeightGrads, Winograd, with_axes};
+use crate::kernels::simd::lanes::{Blocked, LANES, Lane, dispatch};
+use crate::kernels::{Scalar, threads};
+
+impl Winograd {
+    /// Tiles of a block of the weight gradient.
+    pub(super) fn weight_block(&self, products: usize) -> usize {
+        let s = &self.shape;
+        let lanes = products * (s.in_channels.div_ceil(LANES) + s.out_channels.div_ceil(LANES));
+        let [rows, columns] = self.tiles(self.output);
+        self.block(lanes, s.batch * rows * columns)
+    }
+
+    /// Lanes of one sum of products W V.
+    pub(super) fn sum_lanes(&self) -> usize {
+        self.tile.points() * self.shape.in_channels.div_ceil(LANES) * self.shape.out_channels
+    }
+
+    /// Partial sums of the weight gradient: a number that depends on the shape alone. A part has some blocks, so that the
+    /// sums cost little to add up.
+    pub(super) fn weight_parts(&self, products: usize) -> usize {
+        let [rows, columns] = self.tiles(self.output);
+        let blocks = (self.shape.batch * rows * columns).div_ceil(self.weight_block(products));
+        threads::parts(blocks.div_ceil(4), products * self.sum_lanes() * LANES)
+    }
+
+    pub(super) fn weight_task_lanes(&self, products: usize) -> usize {
+        let s = &self.shape;
+        let [[m0, r0], [m1, r1]] = self.tile.sizes();
+        let block = self.weight_block(products);
+        let blocks = s.in_channels.div_ceil(LANES) + s.out_channels.div_ceil(LANES);
+        let band = (m0 + r0 - 1) * (block.min(self.tiles(self.output)[1]) * m1 + r1 - 1);
+        products * self.tile.points() * rows_of(block) * blocks + band
+    }
+
+    /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now and one or two kernels.
+    pub fn weight_grad_scratch(&self, kernels: usize) -> usize {
+        let parts = self.weight_parts(kernels);
+        let tasks = threads::tasks(parts, self.work());
+        LANES * (parts * kernels * self.sum_lanes() + tasks * self.weight_task_lanes(kernels))
+    }
+
+    /// The gradients of sum(dy * y) in the weights: partial sums over fixed parts of the tiles, added up in order.
+    pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], grads: WeightGrads<'_, F>, scratch: &mut [F]) {
+        with_axes!(self.tile, self.weight_grad_of::<F>(x, dy, grads, scratch));
+    }
+
+    pub(super) fn weight_grad_of<F: Scalar, A: Axis, B: Axis>(
+        &self,
+        x: &[F],
+        dy: &[F],
+        grads: WeightGrads<'_, F>,
+        scratch: &mut [F],
+    ) {
+        let (mut dw, signs) = match grads {
+            WeightGrads::Shared(dw) => ([Some(dw), None], None),
+            WeightGrads::Flipout { loc, perturbation, before, after } => {
+                ([Some(loc), Some(perturbation)], Some((before, after)))
+            }
+        };
+        if dy.is_empty() {
+            dw.iter_mut().flatten().for_each(|dw| dw.fill(F::ZERO));
+            return;
+        }
+        let products = 1 + usize::from(signs.is_some());
+        let (scratch, _) = scratch.as_chunks_mut::<LANES>();
+        let (parts, sum) = (self.weight_parts(products), self.sum_lanes());
+        let (sums, scratch) = scratch.split_at_mut(parts * products * sum);
+        let per_task = self.weight_task_lanes(products);
+        let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task).max(1);
+        let part = |index: usize, sums: &mut [Lane<F>], scratch: &mut [Lane<F>]| {
+            self.weight_part::<F, A, B>(x, dy, signs, (parts, index), sums, scratch);
+        };
+        if n_tasks == 1 {
+            for (index, sums) in sums.chunks_exact_mut(products * sum).enumerate() {
+                part(index, sums, scratch);
+            }
+        } else {
+            rayon::scope(|scope| {
+                let (mut rest, mut scratch) = (&mut *sums, scratch);
+                for index in 0..n_tasks {
+                    let range = threads::part(parts, n_tasks, index);
+                    let (head, tail) = rest.split_at_mut(range.len() * products * sum);
+                    let (mine, others) = scratch.split_at_mut(per_task);
+                    (rest, scratch) = (tail, others);
+                    let part = &part;
+                    scope.spawn(move |_| {
+                        for (index, sums) in range.zip(head.chunks_exact_mut(products * sum)) {
+                            part(index, sums, mine);
+                        }
+                    });
+                }
+            });
+        }
+        for (product, dw) in dw.into_iter().flatten().enumerate() {
+            self.finish_weights::<F, A, B>(&sums[product * sum..], products * sum, dw);
+        }
+    }
+
+    /// Sums W V over one part of the tiles into `sums` [products]\[points]\[input blocks][O].
+    pub(super) fn weight_part<F: Scalar, A: Axis, B: Axis>(
+        &self,
+        x: &[F],
+        dy: &[F],
+        signs: Option<(&[F], &[F])>,
+        (parts, index): (usize, usize),
+        sums: &mut [Lane<F>],
+        scratch: &mut [Lane<F>],
+    ) {
+        let s = &self.shape;
+        let points = A::T * B::T;
+        let products = 1 + usize::from(signs.is_some());
+        let (channels, outputs) = (s.in_channels, s.out_channels);
+        let (in_blocks, out_blocks) = (channels.div_ceil(LANES), outputs.div_ceil(LANES));
+        let (in_plane, out_plane) = (s.input[0] * s.input[1], self.output[0] * self.output[1]);
+        let tiles = self.tiles(self.output);
+        let block = self.weight_block(products);
+        let rows = rows_of(block);
+        let (v, scratch) = scratch.split_at_mut(products * points * in_blocks * rows);
+        let (w, band) = scratch.split_at_mut(products * points * out_blocks * rows);
+        let all = threads::part(s.batch * tiles[0] * tiles[1], parts, index);
+        for start in all.clone().step_by(block) {
+            let end = (start + block).min(all.end);
+            for run in runs(tiles, start, end) {
+                let origin = [(run.row * A::M) as isize, (run.columns.start * B::M) as isize];
+                let padded = [origin[0] - s.padding[0][0] as isize, origin[1] - s.padding[1][0] as isize];
+                let (plain, signed) = v.split_at_mut(points * in_blocks * rows);
+                for block in 0..in_blocks {
+                    let count = (channels - block * LANES).min(LANES);
+                    let plane = run.image * channels + block * LANES;
+                    let planes = Planes { data: &x[plane * in_plane..], count, size: s.input };
+                    let at = block * rows + run.at;
+                    let signed = signs.map(|(before, _)| (&mut signed[at..], lane_of(before, plane, count)));
+                    let out = Points { data: &mut plain[at..], step: in_blocks * rows, signed };
+                    dispatch(
+                        #[inline(always)]
+                        || input_tiles::<F, A, B>(&planes, padded, run.columns.len(), band, out),
+                    );
+                }
+                let (plain, signed) = w.split_at_mut(points * out_blocks * rows);
+                for block in 0..out_blocks {
+                    let count = (outputs - block * LANES).min(LANES);
+                    let plane = run.image * outputs + block * LANES;
+                    let planes = Planes { data: &dy[plane * out_plane..], count, size: self.output };
+                    let at = block * rows + run.at;
+                    let signed = signs.map(|(_, after)| (&mut signed[at..], lane_of(after, plane, count)));
+                    let out = Points { data: &mut plain[at..], step: out_blocks * rows, signed };
+                    dispatch(
+                        #[inline(always)]
+                        || output_tiles::<F, A, B>(&planes, origin, run.columns.len(), band, out),
+                    );
+                }
+            }
+            let shape = Blocked {
+                rows: outputs,
+                terms: end - start,
+                blocks: in_blocks,
+                steps: [rows, rows, outputs],
+                transposed: true,
+                add: start > all.start,
+            };
+            for product in 0..products {
+                for point in 0..points {
+                    let at = product * points + point;
+                    F::blocked_product(
+                        &shape,
+                        &w[at * out_blocks * rows..],
+                        &v[at * in_blocks * rows..],
+                        &mut sums[at * in_blocks * outputs..],
+                    );
+                }
+            }
+        }
+        if all.is_empty() {
+            sums.fill([F::ZERO; LANES]);
+        }
+    }
+
+    /// dw = G^T (the partial sums, `step` lanes apart, added up) G.
+    pub(super) fn finish_weights<F: Scalar, A: Axis, B: Axis>(&self, sums: &[Lane<F>], step: usize, dw: &mut [F]) {
+        let (channels, outputs) = (self.shape.in_channels, self.shape.out_channels);
+        let (in_blocks, taps) = (channels.div_ceil(LANES), A::R * B::R);
+        let work = sums.len() * LANES;
+        threads::for_each_chunk(dw, channels * taps, work, |start, dw| {
+            let first = start / (channels * taps);
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (o, dw) in dw.chunks_exact_mut(channels * taps).enumerate() {
+                        for (block, dw) in dw.chunks_mut(LANES * taps).enumerate() {
+                            let at = block * outputs + first + o;
+                            let mut total = [[[F::ZERO; LANES]; MAX]; MAX];
+                            for sums in sums.chunks(step) {
+                                for row in 0..A::T {
+                                    for k in 0..B::T {
+                                        let sum = &sums[(row * B::T + k) * in_blocks * outputs + at];
+                                        for l in 0..LANES {
+                                            total[k][row][l] += sum[l];
+                                        }
+                                    }
+                                }
+                            }
+                            let mut columns = [[[F::ZERO; LANES]; MAX]; MAX];
+                            for k in 0..B::T {
+                                columns[k] =
+                                    lanes(A::R, std::array::from_fn(|row| &total[k][row]), weight_grads::<F, A>);
+                            }
+                            for r in 0..A::R {
+                                let values = lanes(B::R, std::array::from_fn(|k| &columns[k][r]), weight_grads::<F, B>);
+                                for (l, dw) in dw.chunks_exact_mut(taps).enumerate() {
+                                    for (s, values) in values.iter().enumerate().take(B::R) {
+                                        dw[r * B::R + s] = values[l];
+                                    }
+                                }
+                            }
+                        }
+                    }
+                },
+            );
+        });
+    }
+}
