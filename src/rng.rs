@@ -186,19 +186,23 @@ impl Lane {
 /// [`philox`] side by side.
 #[inline(always)]
 fn philox_lanes(counter: [[u32; SHORT_LANES]; 4], key: [[u32; SHORT_LANES]; 2]) -> [[u32; SHORT_LANES]; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] = counter;
-    let [mut k0, mut k1] = key;
+    // Words in the lower halves of double words, as the products need them; the upper halves are never read.
+    let wide = |words: [u32; SHORT_LANES]| words.map(u64::from);
+    let [mut c0, mut c1, mut c2, mut c3] = counter.map(wide);
+    let [mut k0, mut k1] = key.map(wide);
+    let low = u64::from(u32::MAX);
     for _ in 0..10 {
+        let p0 = c0.map(|c| u64::from(M0) * (c & low));
+        let p1 = c2.map(|c| u64::from(M1) * (c & low));
         for i in 0..SHORT_LANES {
-            let p0 = u64::from(M0) * u64::from(c0[i]);
-            let p1 = u64::from(M1) * u64::from(c2[i]);
-            (c0[i], c1[i]) = ((p1 >> 32) as u32 ^ c1[i] ^ k0[i], p1 as u32);
-            (c2[i], c3[i]) = ((p0 >> 32) as u32 ^ c3[i] ^ k1[i], p0 as u32);
-            k0[i] = k0[i].wrapping_add(W0);
-            k1[i] = k1[i].wrapping_add(W1);
+            c0[i] = (p1[i] >> 32) ^ c1[i] ^ k0[i];
+            c2[i] = (p0[i] >> 32) ^ c3[i] ^ k1[i];
         }
+        (c1, c3) = (p1, p0);
+        k0 = k0.map(|k| k.wrapping_add(u64::from(W0)));
+        k1 = k1.map(|k| k.wrapping_add(u64::from(W1)));
     }
-    [c0, c1, c2, c3]
+    [c0, c1, c2, c3].map(|c| c.map(|c| c as u32))
 }
 
 /// Fills short pieces of many streams side by side: block `b` of stream `s` is that of `key.fold_in(s)`, so that the

@@ -370,6 +370,7 @@ mod tests {
         let z = g.mul(z, z);
         g.output("once", once);
         g.output("z", z);
+        // Tile by tile: as one flat program, these few numbers would be one step.
         let mut executable = Executable::<f32>::plan(passes::run(g.finish()), Options::default());
         let inputs: [(InputId, &[f32]); 2] = [(InputId::new(0), &[1.0; 12]), (InputId::new(1), &[2.0; 15])];
         executable.run(&inputs, Key::new(0));

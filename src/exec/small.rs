@@ -33,11 +33,22 @@ const MAX_TOTAL: usize = 1 << 14;
 /// Longer noise is drawn by itself.
 const MAX_NOISE: usize = 64;
 
-/// An operand: where it is, and whether it moves on with the result or is one number.
+/// An operand: where it is; with [`FIXED`] it is one number, without it moves on with the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Place {
-    at: u32,
-    moves: bool,
+struct Place(u32);
+
+/// The bit of a [`Place`] that no address has.
+const FIXED: u32 = 1 << 31;
+
+impl Place {
+    #[inline(always)]
+    fn at(self) -> usize {
+        (self.0 & !FIXED) as usize
+    }
+    #[inline(always)]
+    fn moves(self) -> bool {
+        self.0 & FIXED == 0
+    }
 }
 
 /// What an instruction does.
@@ -55,16 +66,16 @@ enum Code {
     Copy,
     /// The sum of `n` elements.
     Sum,
-    /// A strided view, by its number.
-    Load(u32),
-    /// A step of the plan, by its number.
-    Step(u32),
+    /// A strided view, by its number `n`.
+    Load,
+    /// A step of the plan, by its number `n`.
+    Step,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Instr {
     code: Code,
-    /// Elements.
+    /// Elements, or the number of a view or step.
     n: u32,
     /// Where the result goes.
     to: u32,
@@ -99,7 +110,8 @@ pub(crate) fn fits(graph: &Graph) -> bool {
 }
 
 fn narrow(address: usize) -> u32 {
-    u32::try_from(address).expect("small plans have small addresses")
+    let narrow = u32::try_from(address).ok().filter(|a| a & FIXED == 0);
+    narrow.expect("small plans have small addresses")
 }
 
 impl Small {
@@ -124,9 +136,9 @@ impl Small {
                     Kernel::Copy { dims, offset, strides } if is_even(dims, strides) => {
                         small.emit(Code::Copy, out.len(), out.start, &[place(operands[0].start + offset)]);
                     }
-                    _ => small.emit(Code::Step(narrow(i)), 0, 0, &[]),
+                    _ => small.emit(Code::Step, i, 0, &[]),
                 },
-                _ => small.emit(Code::Step(narrow(i)), 0, 0, &[]),
+                _ => small.emit(Code::Step, i, 0, &[]),
             }
         }
         small.len = plan.len.next_multiple_of(ALIGN) + temporary + SLACK;
@@ -134,8 +146,7 @@ impl Small {
     }
 
     fn emit(&mut self, code: Code, n: usize, to: usize, args: &[Place]) {
-        let nothing = Place { at: 0, moves: false };
-        let args = std::array::from_fn(|i| args.get(i).copied().unwrap_or(nothing));
+        let args = std::array::from_fn(|i| args.get(i).copied().unwrap_or(Place(0)));
         self.code.push(Instr { code, n: narrow(n), to: narrow(to), args });
     }
 
@@ -150,7 +161,7 @@ impl Small {
         // Where the value of each register is: in a place of its own, or where it has been stored.
         let mut registers = vec![place(0); program.registers];
         for &(address, register) in &program.constants {
-            registers[register] = Place { at: narrow(address), moves: false };
+            registers[register] = Place(narrow(address) | if n == 1 { 0 } else { FIXED });
         }
         for (i, instr) in program.code.iter().enumerate() {
             match instr {
@@ -170,7 +181,7 @@ impl Small {
                     };
                     match code {
                         tile::Code::Load(load) => {
-                            self.emit(Code::Load(narrow(self.loads.len())), n, at, &[]);
+                            self.emit(Code::Load, self.loads.len(), at, &[]);
                             self.loads.push(load.clone());
                         }
                         tile::Code::Unary(map, x) => {
@@ -200,7 +211,7 @@ impl Small {
 
     /// The instructions and what they are, for `emit`.
     pub fn print(&self) -> String {
-        let maps = self.code.iter().filter(|i| !matches!(i.code, Code::Step(_))).count();
+        let maps = self.code.iter().filter(|i| i.code != Code::Step).count();
         let (blocks, steps) = (self.noise[0].len(), self.code.len() - maps);
         format!("one flat program: {maps} instructions, {steps} steps beside them, {blocks} blocks of noise\n")
     }
@@ -225,7 +236,7 @@ impl Small {
                 Code::Unary1(map) => {
                     macro_rules! go {
                         ($cost:expr, |$x:ident| $body:expr) => {{
-                            let $x = memory[a.at as usize];
+                            let $x = memory[a.0 as usize];
                             memory[to] = $body;
                         }};
                     }
@@ -234,14 +245,14 @@ impl Small {
                 Code::Binary1(map) => {
                     macro_rules! go {
                         ($cost:expr, |$x:ident, $y:ident| $body:expr) => {{
-                            let ($x, $y) = (memory[a.at as usize], memory[b.at as usize]);
+                            let ($x, $y) = (memory[a.0 as usize], memory[b.0 as usize]);
                             memory[to] = $body;
                         }};
                     }
                     binary_table!(map, go, F);
                 }
                 Code::Ternary1(map) => {
-                    let (a, b, c) = (memory[a.at as usize], memory[b.at as usize], memory[c.at as usize]);
+                    let (a, b, c) = (memory[a.0 as usize], memory[b.0 as usize], memory[c.0 as usize]);
                     memory[to] = ternary(map, a, b, c);
                 }
                 Code::Unary(map) => {
@@ -302,21 +313,41 @@ impl Small {
                         memory[to + i] = ternary(map, a, b, c);
                     }
                 }
-                Code::Copy if a.moves => memory.copy_within(a.at as usize..a.at as usize + n, to),
-                Code::Copy => {
-                    let x = memory[a.at as usize];
-                    memory[to..to + n].fill(x);
-                }
-                Code::Sum => memory[to] = sum(memory, a.at as usize, n),
-                Code::Load(load) => strided(&self.loads[load as usize], memory, to, n),
-                Code::Step(step) => run_step(&steps[step as usize], memory, scratch, registers, key),
+                Code::Sum if n <= SLACK => memory[to] = sum(memory, a.at(), n),
+                _ => self.rare(instr, steps, memory, scratch, registers, key),
             }
+        }
+    }
+
+    /// What takes longer than to get here.
+    #[inline(never)]
+    fn rare<F: Scalar>(
+        &self,
+        instr: &Instr,
+        steps: &[Step],
+        memory: &mut [F],
+        scratch: &mut [F],
+        registers: &mut [F],
+        key: Key,
+    ) {
+        let Instr { code, n, to, args: [a, ..] } = *instr;
+        let (n, to) = (n as usize, to as usize);
+        match code {
+            Code::Copy if a.moves() => memory.copy_within(a.at()..a.at() + n, to),
+            Code::Copy => {
+                let x = memory[a.at()];
+                memory[to..to + n].fill(x);
+            }
+            Code::Sum => memory[to] = reduce::sum(&memory[a.at()..a.at() + n]),
+            Code::Load => strided(&self.loads[n], memory, to),
+            Code::Step => run_step(&steps[n], memory, scratch, registers, key),
+            _ => unreachable!("maps are in the loop"),
         }
     }
 }
 
 fn place(address: usize) -> Place {
-    Place { at: narrow(address), moves: true }
+    Place(narrow(address))
 }
 
 /// Whether a view's elements lie side by side in order.
@@ -325,8 +356,9 @@ fn is_even(dims: &[usize], strides: &[usize]) -> bool {
     load.dims.len() == 1 && (load.dims[0] == 1 || load.strides[0] == 1)
 }
 
-/// Copies a view to `to`; it has `n` elements, none of which lies there.
-fn strided<F: Scalar>(load: &Load, memory: &mut [F], to: usize, n: usize) {
+/// Copies a view to `to`; none of its elements lies there.
+fn strided<F: Scalar>(load: &Load, memory: &mut [F], to: usize) {
+    let n = load.dims.iter().product();
     let (low, rest) = memory.split_at_mut(to);
     let (out, high) = rest.split_at_mut(n);
     match load.start < to {
@@ -338,14 +370,14 @@ fn strided<F: Scalar>(load: &Load, memory: &mut [F], to: usize, n: usize) {
 /// Element `i` of an operand.
 #[inline(always)]
 fn element<F: Scalar>(memory: &[F], place: Place, i: usize) -> F {
-    memory[place.at as usize + if place.moves { i } else { 0 }]
+    memory[place.at() + if place.moves() { i } else { 0 }]
 }
 
 /// Elements `i..` of an operand.
 #[inline(always)]
 fn lanes<F: Scalar>(memory: &[F], place: Place, i: usize) -> [F; LANES] {
-    let at = place.at as usize;
-    if place.moves {
+    let at = place.at();
+    if place.moves() {
         *memory[at + i..].first_chunk().expect("memory goes on after the last value")
     } else {
         [memory[at]; LANES]
@@ -369,12 +401,9 @@ fn ternary<F: Scalar>(map: Ternary, a: F, b: F, c: F) -> F {
     }
 }
 
-/// The sum of `n` elements, as `reduce::sum` adds them.
+/// The sum of at most [`SLACK`] elements, as `reduce::sum` adds them.
 #[inline(always)]
 fn sum<F: Scalar>(memory: &[F], at: usize, n: usize) -> F {
-    if n > SLACK {
-        return reduce::sum(&memory[at..at + n]);
-    }
     let x: &[F; SLACK] = memory[at..].first_chunk().expect("memory goes on after the last value");
     let mut lanes = [0.0f64; SLACK];
     for (i, (lane, x)) in lanes.iter_mut().zip(x).enumerate() {

@@ -111,6 +111,8 @@ pub struct Optimizer<F> {
     len: usize,
     /// After these steps the bias corrections of Adam are 1 to the last bit.
     settled: [f64; 2],
+    /// The present step.
+    update: Update,
     /// Room for the partial sums of a sweep.
     squares: Vec<f64>,
 }
@@ -130,7 +132,8 @@ impl<F: Scalar> Optimizer<F> {
             _ => [0.0; 2],
         };
         let groups = vec![Group { range: 0..len, multiplier: 1.0 }];
-        Self { rule, groups, step: 0, moments, len, settled, squares: vec![0.0; len.div_ceil(PIECE)] }
+        let update = Update { rule, rate: 0.0, unbias: [1.0; 2] };
+        Self { rule, groups, step: 0, moments, len, settled, update, squares: vec![0.0; len.div_ceil(PIECE)] }
     }
     /// Gives ranges their own learning rates; parameters in no group keep the common one.
     ///
@@ -188,13 +191,14 @@ impl<F: Scalar> Optimizer<F> {
     /// When the slices have not the stated length.
     pub fn step(&mut self, params: &mut [F], gradient: &[F], learning_rate: f64) {
         assert_eq!((params.len(), gradient.len()), (self.len, self.len), "parameters and gradient differ in length");
-        self.begin();
-        self.sweep(0, params, gradient, 1.0, learning_rate);
+        self.begin(learning_rate);
+        self.sweep(0, params, gradient, 1.0);
     }
 
     /// Begins a step that is taken in pieces: one call of [`Self::sweep`] for every range of parameters.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, learning_rate: f64) {
         self.step += 1;
+        self.update = Update::new(self.rule, self.step, self.settled, learning_rate);
     }
 
     /// Takes the present step for `params`, which are those from `offset` on, by `scale` times `gradient`. Returns the sum
@@ -205,7 +209,7 @@ impl<F: Scalar> Optimizer<F> {
     ///
     /// # Panics
     /// When the slices differ in length or reach past the end.
-    pub fn sweep(&mut self, offset: usize, params: &mut [F], gradient: &[F], scale: f64, learning_rate: f64) -> f64 {
+    pub fn sweep(&mut self, offset: usize, params: &mut [F], gradient: &[F], scale: f64) -> f64 {
         assert_eq!(params.len(), gradient.len(), "parameters and gradient differ in length");
         assert!(offset + params.len() <= self.len, "the parameters are those of this optimizer");
         let mut squares = 0.0;
@@ -215,7 +219,7 @@ impl<F: Scalar> Optimizer<F> {
             if range.is_empty() {
                 continue;
             }
-            let update = Update::new(self.rule, self.step, self.settled, learning_rate * multiplier);
+            let update = Update { rate: self.update.rate * multiplier, ..self.update };
             let own = range.start - offset..range.end - offset;
             let mut state = self.moments.iter_mut().map(|m| &mut m[range.clone()]);
             let pieces = Pieces {
@@ -307,6 +311,7 @@ impl<F: Scalar> Pieces<'_, F> {
 }
 
 /// A rule with the numbers of one step: in double precision until they are used.
+#[derive(Clone, Copy, Debug)]
 struct Update {
     rule: Rule,
     rate: f64,
@@ -539,8 +544,8 @@ mod tests {
         assert_eq!((global_norm(&g), clip_factor(5.0, 10.0)), (5.0, 1.0));
         let mut optimizer = Optimizer::<f32>::new(Rule::sgd(), 2);
         let mut x = [0.0; 2];
-        optimizer.begin();
-        assert_eq!(optimizer.sweep(0, &mut x, &g, clip_factor(5.0, 1.0), 1.0), 25.0);
+        optimizer.begin(1.0);
+        assert_eq!(optimizer.sweep(0, &mut x, &g, clip_factor(5.0, 1.0)), 25.0);
         assert!((x[0] + 0.6).abs() < 1e-6 && (x[1] + 0.8).abs() < 1e-6);
         assert!(global_norm(&[f32::NAN, 4.0]).is_nan() && clip_factor(f64::NAN, 1.0) == 1.0);
     }
@@ -564,10 +569,10 @@ mod tests {
                 let mut x: Vec<f32> = crate::kernels::testing::values(9, n);
                 let mut squares = 0.0;
                 for g in &gradients {
-                    optimizer.begin();
+                    optimizer.begin(0.1);
                     let (low, high) = x.split_at_mut(cut);
-                    squares += optimizer.sweep(0, low, &g[..cut], 0.5, 0.1);
-                    squares += optimizer.sweep(cut, high, &g[cut..], 0.5, 0.1);
+                    squares += optimizer.sweep(0, low, &g[..cut], 0.5);
+                    squares += optimizer.sweep(cut, high, &g[cut..], 0.5);
                 }
                 (x, squares)
             };

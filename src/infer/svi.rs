@@ -28,6 +28,8 @@ const FEWEST_ELBO_DRAWS: u64 = 10;
 const FIT_TO_ESTIMATE: u64 = 20;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
+/// Up to so many parameters, their gradients are put together before the optimizer takes them.
+const FEW: usize = 1 << 12;
 /// Steps over which the ELBO that is shown is averaged.
 const SMOOTHING: f64 = 50.0;
 
@@ -216,8 +218,10 @@ impl<'p> Svi<'p> {
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
         let mut params: Vec<F> = super::start::convert(&first);
-        // Where the gradients of several particles are added.
-        let mut gradient = vec![F::ZERO; if particles > 1 { params.len() } else { 0 }];
+        // Where the gradients of several particles are added, and small ones are put together: one sweep over everything is
+        // then shorter than one for each parameter.
+        let together = particles > 1 || params.len() <= FEW;
+        let mut gradient = vec![F::ZERO; if together { params.len() } else { 0 }];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
         let total = if params.is_empty() { 0 } else { total };
         let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
@@ -249,36 +253,37 @@ impl<'p> Svi<'p> {
             let key = steps_key.fold_in(t);
             laps.lap(Phase::Params);
             let rate = settings.learning_rate * settings.schedule.factor(t, total);
-            let (elbo, norm) = if particles == 1 {
+            optimizer.begin(rate);
+            let (elbo, norm) = if gradient.is_empty() {
                 step.exe.run(&[], key.fold_in(0));
                 laps.lap(Phase::Run);
                 let elbo = step.exe.output(0)[0].to_f64();
                 // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
                 let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
                 let scale = known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
-                optimizer.begin();
                 let mut squares = 0.0;
                 for (at, slot) in self.slots.list.iter().enumerate() {
                     let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
-                    squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale, rate);
+                    squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
                 }
                 (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
             } else {
                 let share = 1.0 / particles as f64;
                 let mut elbo = 0.0;
-                gradient.fill(F::ZERO);
                 for particle in 0..particles {
                     step.exe.run(&[], key.fold_in(particle as u64));
                     laps.lap(Phase::Run);
                     elbo += step.exe.output(0)[0].to_f64() * share;
-                    add_gradient(step, self.slots, &mut gradient);
+                    match particle {
+                        0 => copy_gradient(step, self.slots, &mut gradient),
+                        _ => add_gradient(step, self.slots, &mut gradient),
+                    }
                     laps.lap(Phase::Params);
                 }
-                let norm = share * global_norm(&gradient);
-                let scale = share * settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
-                optimizer.begin();
-                optimizer.sweep(0, &mut params, &gradient, scale, rate);
-                (elbo, norm)
+                let known = settings.clip.map(|limit| (limit, share * global_norm(&gradient)));
+                let scale = share * known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
+                let squares = optimizer.sweep(0, &mut params, &gradient, scale);
+                (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
             };
             if !elbo.is_finite() || !norm.is_finite() {
                 let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
@@ -512,6 +517,12 @@ fn give_indices<F: Scalar>(step: &mut Step<F>, batch: &[usize]) {
     let Some(input) = step.graph.rows else { return };
     let place = step.exe.input_mut(input);
     place.iter_mut().zip(batch).for_each(|(to, &row)| *to = F::from_usize(row));
+}
+fn copy_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
+    for (at, slot) in slots.list.iter().enumerate() {
+        let place = &mut gradient[slot.offset..slot.offset + slot.shape.count()];
+        place.iter_mut().zip(step.exe.output(3 + at)).for_each(|(g, &d)| *g = d);
+    }
 }
 fn add_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
     for (at, slot) in slots.list.iter().enumerate() {
