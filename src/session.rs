@@ -7,7 +7,9 @@ use crate::check::minibatch::data_only;
 use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
-use crate::data::{self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source};
+use crate::data::{
+    self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source, Values,
+};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::dist::SupportKind;
 use crate::driver::Compilation;
@@ -24,6 +26,7 @@ use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Qua
 use crate::rng::Key;
 use crate::source::Span;
 use crate::syntax::ast::{Elem, ItemKind};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 mod expects;
@@ -86,10 +89,20 @@ pub struct BoundProgram<'c> {
     /// What data expressions learned.
     pub learned: Learned,
     /// What was read.
-    pub fingerprints: Vec<DataFingerprint>,
+    pub fingerprints: data::Fingerprints,
 }
 
 impl BoundProgram<'_> {
+    /// What was read, as a fit keeps it; waits for the fingerprints of large files.
+    pub fn fingerprints(&self) -> Vec<DataFingerprint> {
+        let one = |f: data::Fingerprint| DataFingerprint {
+            name: String::new(),
+            source: f.path,
+            shape: Vec::new(),
+            hash: f.sha256,
+        };
+        self.fingerprints.list().into_iter().map(one).collect()
+    }
     /// What its data take [bytes].
     fn bytes(&self) -> u64 {
         let held_out = self.held_out.as_ref().map_or(0, |(data, _)| data.bytes());
@@ -190,11 +203,7 @@ pub fn bind_with<'c>(
     if diags.has_errors() {
         return Err(Failure::Diagnostics(diags));
     }
-    let fingerprints = files
-        .fingerprints()
-        .into_iter()
-        .map(|f| DataFingerprint { name: String::new(), source: f.path, shape: Vec::new(), hash: f.sha256 })
-        .collect();
+    let fingerprints = files.fingerprints();
     Ok(BoundProgram { compilation, program, data: bound, held_out, labels, learned, fingerprints })
 }
 
@@ -209,7 +218,7 @@ fn observed_names(program: &Program) -> Vec<&str> {
 fn bound_data(program: &Program, binding: &data::Binding) -> BoundData {
     BoundData {
         sizes: program.sizes.iter().map(|s| binding.sizes.get(&s.name).map_or(1, |v| v.value)).collect(),
-        values: program.data.iter().map(|d| binding.get(&d.name).map(|b| b.data.iter().copied().collect())).collect(),
+        values: program.data.iter().map(|d| binding.get(&d.name).map(|b| b.data.clone())).collect(),
     }
 }
 
@@ -282,7 +291,7 @@ fn bind_held_out(
     let values = program
         .data
         .iter()
-        .map(|d| binding.get(&d.name).or_else(|| training.get(&d.name)).map(|b| b.data.iter().copied().collect()))
+        .map(|d| binding.get(&d.name).or_else(|| training.get(&d.name)).map(|b| b.data.clone()))
         .collect();
     let bound = BoundData { sizes, values };
     check_shapes(program, &bound, diags);
@@ -432,10 +441,23 @@ fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics)
         let event: i64 = shape[shape.len() - support.event_rank()..].iter().map(extent).product();
         let at_end = |i: usize| {
             let open = |x: f64, infinite: f64| if x.is_nan() { infinite } else { x };
-            ends.as_ref().map(|[lower, upper]| (open(lower[i], f64::NEG_INFINITY), open(upper[i], f64::INFINITY)))
+            // Ends that hold for all are single numbers.
+            let end = |ends: &Vec<f64>| if ends.len() == 1 { ends[0] } else { ends[i] };
+            ends.as_ref().map(|[lower, upper]| (open(end(lower), f64::NEG_INFINITY), open(end(upper), f64::INFINITY)))
         };
-        let bad = values.chunks(event.max(1) as usize).enumerate().position(|(i, x)| !support.check(x, at_end(i)));
-        let Some(at) = bad else { continue };
+        let for_all = ends.as_ref().is_none_or(|[lower, upper]| lower.len() == 1 && upper.len() == 1);
+        let whole = !o.dist.is_discrete() || program.data[id].ty.elem != Elem::Real;
+        // Supports of single numbers are intervals, of all numbers or of ints: the least and the greatest value decide.
+        if support.event_rank() == 0
+            && for_all
+            && whole
+            && values.within(|low, high| [low, high].iter().all(|&x| support.check(&[x], at_end(0))))
+        {
+            continue;
+        }
+        let Some((at, found)) = outside(values, event.max(1) as usize, |i, x| support.check(x, at_end(i))) else {
+            continue;
+        };
         let words = match at_end(at) {
             Some((lower, upper)) if o.dist.is_discrete() && lower.is_finite() && upper.is_finite() => {
                 format!("in {lower}..{}", upper + 1.0)
@@ -446,8 +468,8 @@ fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics)
             _ => support.words().to_string(),
         };
         let what = match support.event_rank() {
-            0 => format!("`{}` is {} in row {at}", o.name, values[at]),
-            _ => format!("`{}` is {:?} in row {at}", o.name, &values[at * event as usize..][..event as usize]),
+            0 => format!("`{}` is {} in row {at}", o.name, found[0]),
+            _ => format!("`{}` is {:?} in row {at}", o.name, found),
         };
         diags.push(
             Diagnostic::new(Code::E0905, format!("{what}, `{}` gives values that are {words}", o.dist.name()))
@@ -457,8 +479,25 @@ fn check_supports(program: &Program, bound: &BoundData, diags: &mut Diagnostics)
         );
     }
 }
-/// The ends of the support of an observed datum, element by element: NaN where they are not known before a fit. `None`
-/// where there are none.
+/// The first event of `size` elements for which `holds` is false, with its position.
+fn outside(values: &Values, size: usize, holds: impl Fn(usize, &[f64]) -> bool) -> Option<(usize, Vec<f64>)> {
+    let mut found = None;
+    let mut look = |from: usize, block: &[f64]| {
+        let first = from / size;
+        match block.chunks(size).enumerate().position(|(i, x)| !holds(first + i, x)) {
+            None => ControlFlow::Continue(()),
+            Some(at) => {
+                found = Some((first + at, block[at * size..].iter().copied().take(size).collect()));
+                ControlFlow::Break(())
+            }
+        }
+    };
+    // Events lie within rows, unless one draw is the whole array.
+    let _ = if values.unit() % size == 0 { values.blocks(&mut look) } else { look(0, &values.to_vec()) };
+    found
+}
+/// The ends of the support of an observed datum: one number, or one for each element; NaN where they are not known before
+/// a fit. `None` where there are none.
 fn observed_ends(program: &Program, bound: &BoundData, o: &Observation) -> Option<[Vec<f64>; 2]> {
     if !o.dist.support().needs_bounds() || !matches!(program.exprs[o.value].kind, ExprKind::Data(_)) {
         return None;
@@ -483,7 +522,8 @@ fn observed_ends(program: &Program, bound: &BoundData, o: &Observation) -> Optio
     let shape = lo.shape(&program.ty(o.value).shape);
     let (lower, upper) = lo.dist(&dist, Mode::Live).bounds(&mut lo.g)?;
     for end in [lower, upper] {
-        let end = lo.g.broadcast_to(end, shape.clone());
+        let one = lo.g.shape(end).count() == 1;
+        let end = if one { end } else { lo.g.broadcast_to(end, shape.clone()) };
         lo.g.output("end", end);
     }
     let inputs = std::mem::take(&mut lo.inputs);
@@ -648,8 +688,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         .data
         .iter_enumerated()
         .filter(|(_, d)| d.ty.elem == Elem::Int)
-        .filter_map(|(id, d)| bound.data.values[id].as_ref().map(|v| (d, v.iter().fold(0.0f64, |a, x| a.max(x.abs())))))
-        .find(|(_, m)| *m > MAX_F32_INT);
+        .filter_map(|(id, d)| Some((d, bound.data.values[id].as_ref()?)))
+        .filter(|(_, values)| !values.within(|low, high| low >= -MAX_F32_INT && high <= MAX_F32_INT))
+        .find_map(|(d, values)| Some((d, values.find(|x| x.abs() > MAX_F32_INT)?.1.abs())));
     let precision = match infer.svi.precision {
         PrecisionChoice::F64 => Precision::F64,
         PrecisionChoice::F32 => {

@@ -136,7 +136,7 @@ impl<'p> Checker<'p> {
                 mixed[e] = true;
                 continue;
             }
-            if let Err(what) = self.rows_kept(e, size) {
+            if let Err(what) = rows_kept(&self.program, e, size) {
                 mixed[e] = true;
                 let expr = &self.program.exprs[e];
                 let d = Diagnostic::new(Code::E0704, format!("{what} mixes the rows of `{name}`"))
@@ -204,73 +204,70 @@ impl<'p> Checker<'p> {
             }
         }
     }
+}
 
-    /// Whether row `i` of `e` needs only row `i` of what it is computed from; otherwise what to call the operation.
-    fn rows_kept(&self, e: ExprId, size: SizeId) -> Result<(), String> {
-        let program = &self.program;
-        let described = |e: ExprId| match &program.exprs[e].kind {
-            ExprKind::Call { def, .. } => format!("`{}`", def.name),
-            _ => "this index".to_string(),
-        };
-        let out = row_axis(program, e, size).map_err(|()| described(e))?;
-        let operands = program.operands(e);
-        let axes: Vec<Option<usize>> = operands
-            .iter()
-            .map(|&o| row_axis(program, o, size).map_err(|()| described(e)))
-            .collect::<Result<_, _>>()?;
-        if axes.iter().all(Option::is_none) {
-            return match (&program.exprs[e].kind, out) {
-                // `range(N)`: positions of rows, not rows. A number repeated is the same for every row.
-                (ExprKind::Call { def, .. }, Some(_)) if !matches!(def.name, "fill" | "zeros" | "ones") => {
-                    Err(described(e))
-                }
-                _ => Ok(()),
-            };
-        }
-        let rank = |e: ExprId| program.ty(e).shape.len();
-        let kept = match &program.exprs[e].kind {
-            ExprKind::Call { def, attrs, .. } => match def.rows {
-                Rows::Elementwise => {
-                    operands.iter().zip(&axes).all(|(&o, axis)| axis.is_none_or(|a| out == Some(a + rank(e) - rank(o))))
-                }
-                Rows::ReducesAxes => axes[0].is_some_and(|a| !attrs.ints.contains(&(a as i64))),
-                Rows::Leading => {
-                    let per_row = !matches!(def.name, "dense" | "layer_norm") || rank(operands[0]) >= 2;
-                    per_row && axes[0] == Some(0) && axes[1..].iter().all(Option::is_none) && out == Some(0)
-                }
-                Rows::MatMul => {
-                    let (a, b) = (operands[0], operands[1]);
-                    match (axes[0], axes[1]) {
-                        (Some(x), None) => x + 1 < rank(a) && out.is_some(),
-                        (None, Some(y)) => rank(b) >= 2 && y + 2 != rank(b) && out.is_some(),
-                        (Some(x), Some(y)) => x == y && x + 2 < rank(a) && y + 2 < rank(b),
-                        (None, None) => true,
-                    }
-                }
-                Rows::Mixes => match def.name {
-                    // Rows stay rows when the first dimension is untouched.
-                    "reshape" => axes[0] == Some(0) && out == Some(0),
-                    "transpose" | "stack" => out.is_some(),
-                    _ => false,
-                },
-            },
-            ExprKind::Index { base, indices } => {
-                let base_axis = row_axis(program, *base, size).map_err(|()| "this index".to_string())?;
-                let mut dim = 0;
-                let mut whole = true;
-                for ix in indices {
-                    if matches!(ix, Ix::New) {
-                        continue;
-                    }
-                    if base_axis == Some(dim) && !matches!(ix, Ix::All) {
-                        whole = false;
-                    }
-                    dim += 1;
-                }
-                whole && (base_axis.is_none() || out.is_some())
+/// Whether row `i` of `e` needs only row `i` of what it is computed from; otherwise what to call the operation.
+pub fn rows_kept(program: &Program, e: ExprId, size: SizeId) -> Result<(), String> {
+    let described = |e: ExprId| match &program.exprs[e].kind {
+        ExprKind::Call { def, .. } => format!("`{}`", def.name),
+        _ => "this index".to_string(),
+    };
+    let out = row_axis(program, e, size).map_err(|()| described(e))?;
+    let operands = program.operands(e);
+    let axes: Vec<Option<usize>> =
+        operands.iter().map(|&o| row_axis(program, o, size).map_err(|()| described(e))).collect::<Result<_, _>>()?;
+    if axes.iter().all(Option::is_none) {
+        return match (&program.exprs[e].kind, out) {
+            // `range(N)`: positions of rows, not rows. A number repeated is the same for every row.
+            (ExprKind::Call { def, .. }, Some(_)) if !matches!(def.name, "fill" | "zeros" | "ones") => {
+                Err(described(e))
             }
-            _ => true,
+            _ => Ok(()),
         };
-        if kept { Ok(()) } else { Err(described(e)) }
     }
+    let rank = |e: ExprId| program.ty(e).shape.len();
+    let kept = match &program.exprs[e].kind {
+        ExprKind::Call { def, attrs, .. } => match def.rows {
+            Rows::Elementwise => {
+                operands.iter().zip(&axes).all(|(&o, axis)| axis.is_none_or(|a| out == Some(a + rank(e) - rank(o))))
+            }
+            Rows::ReducesAxes => axes[0].is_some_and(|a| !attrs.ints.contains(&(a as i64))),
+            Rows::Leading => {
+                let per_row = !matches!(def.name, "dense" | "layer_norm") || rank(operands[0]) >= 2;
+                per_row && axes[0] == Some(0) && axes[1..].iter().all(Option::is_none) && out == Some(0)
+            }
+            Rows::MatMul => {
+                let (a, b) = (operands[0], operands[1]);
+                match (axes[0], axes[1]) {
+                    (Some(x), None) => x + 1 < rank(a) && out.is_some(),
+                    (None, Some(y)) => rank(b) >= 2 && y + 2 != rank(b) && out.is_some(),
+                    (Some(x), Some(y)) => x == y && x + 2 < rank(a) && y + 2 < rank(b),
+                    (None, None) => true,
+                }
+            }
+            Rows::Mixes => match def.name {
+                // Rows stay rows when the first dimension is untouched.
+                "reshape" => axes[0] == Some(0) && out == Some(0),
+                "transpose" | "stack" => out.is_some(),
+                _ => false,
+            },
+        },
+        ExprKind::Index { base, indices } => {
+            let base_axis = row_axis(program, *base, size).map_err(|()| "this index".to_string())?;
+            let mut dim = 0;
+            let mut whole = true;
+            for ix in indices {
+                if matches!(ix, Ix::New) {
+                    continue;
+                }
+                if base_axis == Some(dim) && !matches!(ix, Ix::All) {
+                    whole = false;
+                }
+                dim += 1;
+            }
+            whole && (base_axis.is_none() || out.is_some())
+        }
+        _ => true,
+    };
+    if kept { Ok(()) } else { Err(described(e)) }
 }

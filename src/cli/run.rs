@@ -35,7 +35,7 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     let bound = session::bind(&compilation, &mut Files::new(), &args.data.data)
         .map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
     if args.verbose {
-        for file in &bound.fingerprints {
+        for file in bound.fingerprints() {
             shell.note(&format!("read `{}` (sha256 {})", file.source, file.hash.get(..12).unwrap_or(&file.hash)));
         }
         shell.note(&format!("{} threads", threads::count()));

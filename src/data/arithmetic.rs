@@ -5,6 +5,7 @@
 
 use super::call::{cannot, check_size, numbers};
 use super::error::Fallible;
+use super::lazy::{LazyArray, Pair, RowMap};
 use super::value::{Array, Elem, MAX_EXACT_INT, Numbers, TextArray, Value, print_elem, print_shape};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
@@ -17,47 +18,107 @@ pub fn binary(op: BinaryOp, a: Value, a_span: Span, b: Value, b_span: Span, span
     if let (BinaryOp::Eq | BinaryOp::Ne, Some(result)) = (op, compare_text(&a, &b)) {
         return Ok(Value::Array(if op == BinaryOp::Ne { flip(result) } else { result }));
     }
+    if let Some(result) = lazily(op, &a, &b) {
+        return Ok(Value::Lazy(result));
+    }
     let user = format!("`{}`", op.symbol());
     let a = numbers(a, a_span, &user)?;
     let b = numbers(b, b_span, &user)?;
     if op == BinaryOp::MatMul {
         return matmul(&a, &b, span);
     }
-    let int = |e| matches!(e, Elem::Int | Elem::Bool);
-    let both_int = int(a.elem) && int(b.elem);
-    let kept = if both_int { Elem::Int } else { Elem::Real };
-    let (elem, f): (Elem, fn(f64, f64) -> f64) = match op {
-        BinaryOp::Add => (kept, |x, y| x + y),
-        BinaryOp::Sub => (kept, |x, y| x - y),
-        BinaryOp::Mul => (kept, |x, y| x * y),
-        BinaryOp::Div => (Elem::Real, |x, y| x / y),
-        BinaryOp::Rem => (kept, |x, y| x - y * (x / y).floor()),
-        BinaryOp::Pow if both_int && b.data.iter().all(|&v| v >= 0.0) => (Elem::Int, f64::powf),
-        BinaryOp::Pow => (Elem::Real, f64::powf),
-        BinaryOp::Eq => (Elem::Bool, |x, y| truth(x == y)),
-        BinaryOp::Ne => (Elem::Bool, |x, y| truth(x != y)),
-        BinaryOp::Lt => (Elem::Bool, |x, y| truth(x < y)),
-        BinaryOp::Le => (Elem::Bool, |x, y| truth(x <= y)),
-        BinaryOp::Gt => (Elem::Bool, |x, y| truth(x > y)),
-        BinaryOp::Ge => (Elem::Bool, |x, y| truth(x >= y)),
-        BinaryOp::And | BinaryOp::Or => {
-            for (side, place) in [(&a, a_span), (&b, b_span)] {
-                if side.elem != Elem::Bool {
-                    let message = format!("{user} needs bool, but this is {}", print_elem(side.elem));
-                    return Err(Box::new(Diagnostic::new(Code::E0904, message).label(place, "not a truth value")));
-                }
+    if let BinaryOp::And | BinaryOp::Or = op {
+        for (side, place) in [(&a, a_span), (&b, b_span)] {
+            if side.elem != Elem::Bool {
+                let message = format!("{user} needs bool, but this is {}", print_elem(side.elem));
+                return Err(Box::new(Diagnostic::new(Code::E0904, message).label(place, "not a truth value")));
             }
-            let f = if op == BinaryOp::And { |x: f64, y: f64| x * y } else { |x: f64, y: f64| x.max(y) };
-            (Elem::Bool, f)
         }
-        BinaryOp::MatMul => unreachable!("handled above"),
-    };
-    let result = elementwise(a, a_span, b, b_span, span, elem, f)?;
+    }
+    let (elem, f) = operator(op, a.elem, b.elem, || b.data.iter().all(|&v| v >= 0.0));
+    let result = elementwise(a, a_span, b, b_span, span, elem, |x, y| f.apply(x, y))?;
     if elem == Elem::Int && result.data.iter().any(|v| v.abs() >= MAX_EXACT_INT || v.is_infinite()) {
         let message = format!("{user} of these ints gives one of 2^53 or more, too large to be exact");
         return Err(Box::new(cannot(span, message, "too large").help("make one side real, for example `2.0`")));
     }
     Ok(Value::Array(result))
+}
+
+/// The element type and the function of an elementwise operator on these element types; `exponents` says whether all
+/// numbers on the right are from 0 on.
+fn operator(op: BinaryOp, a: Elem, b: Elem, exponents: impl Fn() -> bool) -> (Elem, Pair) {
+    let int = |e| matches!(e, Elem::Int | Elem::Bool);
+    let both_int = int(a) && int(b);
+    let kept = if both_int { Elem::Int } else { Elem::Real };
+    let truth_of = |f| (Elem::Bool, Pair::Other(f));
+    match op {
+        BinaryOp::Add => (kept, Pair::Add),
+        BinaryOp::Sub => (kept, Pair::Sub),
+        BinaryOp::Mul => (kept, Pair::Mul),
+        BinaryOp::Div => (Elem::Real, Pair::Div),
+        BinaryOp::Rem => (kept, Pair::Other(|x, y| x - y * (x / y).floor())),
+        BinaryOp::Pow if both_int && exponents() => (Elem::Int, Pair::Other(f64::powf)),
+        BinaryOp::Pow => (Elem::Real, Pair::Other(f64::powf)),
+        BinaryOp::Eq => truth_of(|x, y| truth(x == y)),
+        BinaryOp::Ne => truth_of(|x, y| truth(x != y)),
+        BinaryOp::Lt => truth_of(|x, y| truth(x < y)),
+        BinaryOp::Le => truth_of(|x, y| truth(x <= y)),
+        BinaryOp::Gt => truth_of(|x, y| truth(x > y)),
+        BinaryOp::Ge => truth_of(|x, y| truth(x >= y)),
+        BinaryOp::And => truth_of(|x, y| x * y),
+        BinaryOp::Or => truth_of(f64::max),
+        BinaryOp::MatMul => unreachable!("no elementwise operator"),
+    }
+}
+
+/// `a op b` row by row, where one side is in a file and the other is a number or fits one row; `None` otherwise, and where
+/// the whole must be looked at to find a mistake.
+fn lazily(op: BinaryOp, a: &Value, b: &Value) -> Option<LazyArray> {
+    if matches!(op, BinaryOp::MatMul | BinaryOp::And | BinaryOp::Or) {
+        return None;
+    }
+    let (lazy, other, swapped) = sides(a, b)?;
+    let (a_elem, b_elem) = if swapped { (other.elem, lazy.elem) } else { (lazy.elem, other.elem) };
+    let exponents = || if swapped { lazy.within(|low, _| low >= 0.0) } else { other.data.iter().all(|&v| v >= 0.0) };
+    let (elem, op) = operator(op, a_elem, b_elem, exponents);
+    let result = beside(lazy, &other, op, swapped, elem)?;
+    let exact = |low: f64, high: f64| low > -MAX_EXACT_INT && high < MAX_EXACT_INT;
+    (elem != Elem::Int || result.within(exact)).then_some(result)
+}
+
+/// The side that is in a file, the other one, and whether that other one stands on the left.
+fn sides<'v>(a: &'v Value, b: &'v Value) -> Option<(&'v LazyArray, Array, bool)> {
+    let small = |value: &Value| match value {
+        Value::Array(_) | Value::Labels(_) => value.clone().into_array().ok(),
+        _ => None,
+    };
+    match (a, b) {
+        (Value::Lazy(lazy), other) => Some((lazy, small(other)?, false)),
+        (other, Value::Lazy(lazy)) => Some((lazy, small(other)?, true)),
+        _ => None,
+    }
+}
+
+/// `lazy op other` for every element, where `other` is a number or stretches to the shape of a row.
+fn beside(lazy: &LazyArray, other: &Array, op: Pair, swapped: bool, elem: Elem) -> Option<LazyArray> {
+    let row = lazy.shape()[1..].to_vec();
+    if let Some(value) = other.as_scalar() {
+        return Some(lazy.map(RowMap::With { op, value, swapped }, &row, elem));
+    }
+    // A leading dimension of size 1 says that all rows have the same.
+    let data = match other.shape() {
+        [1, rest @ ..] if rest.len() == row.len() => other.data.clone().index_axis_move(ndarray::Axis(0), 0),
+        shape if shape.len() <= row.len() => other.data.clone(),
+        _ => return None,
+    };
+    let values = data.broadcast(IxDyn(&row))?.iter().copied().collect();
+    Some(lazy.map(RowMap::WithRow { op, values, swapped }, &row, elem))
+}
+
+/// As [`elementwise`], row by row where one side is in a file and the other is a number or fits one row.
+pub(crate) fn elementwise_lazily(a: &Value, b: &Value, elem: Elem, f: fn(f64, f64) -> f64) -> Option<LazyArray> {
+    let (lazy, other, swapped) = sides(a, b)?;
+    beside(lazy, &other, Pair::Other(f), swapped, elem)
 }
 
 /// `f(a, b)` for every element, with broadcasting.
@@ -128,6 +189,10 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// `-value`
 pub fn negate(value: Value, span: Span) -> Fallible<Value> {
+    if let Value::Lazy(lazy) = &value {
+        let elem = if lazy.elem == Elem::Real { Elem::Real } else { Elem::Int };
+        return Ok(Value::Lazy(lazy.map(RowMap::Each(|x| -x), &lazy.shape()[1..], elem)));
+    }
     let mut array = numbers(value, span, "`-`")?;
     array.data.mapv_inplace(|x| -x);
     if array.elem == Elem::Bool {
@@ -139,6 +204,11 @@ pub fn negate(value: Value, span: Span) -> Fallible<Value> {
 
 /// `not value`
 pub fn not(value: Value, span: Span) -> Fallible<Value> {
+    if let Value::Lazy(lazy) = &value
+        && lazy.elem == Elem::Bool
+    {
+        return Ok(Value::Lazy(lazy.map(RowMap::Each(|x| 1.0 - x), &lazy.shape()[1..], Elem::Bool)));
+    }
     let array = numbers(value, span, "`not`")?;
     if array.elem != Elem::Bool {
         let message = format!("`not` needs bool, but this is {}", print_elem(array.elem));

@@ -8,10 +8,12 @@ use super::error::Fallible;
 use super::eval::{Evaluator, no_value};
 use super::range::Range;
 use super::size::{DimSpec, SizeOrigin, SizeTable, SizeValue};
-use super::value::{Array, Elem, Labels, Numbers, Value, print_elem, print_number, print_shape};
+use super::value::{Array, Elem, Labels, Value, place, print_elem, print_number, print_shape};
+use super::values::Values;
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::source::Span;
 use crate::syntax::ast::{Dim, Expr, ExprKind, Ident, Type};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A datum as the program declares it, and where its value comes from.
@@ -94,7 +96,7 @@ pub struct Bound {
     /// Its name.
     pub name: String,
     /// Its values, row-major; ints and bools (0, 1) are exact.
-    pub data: Numbers,
+    pub data: Values,
     /// Its element type, as declared.
     pub elem: Elem,
     /// The names of its columns (second axis), where it was made of columns of a table.
@@ -143,7 +145,7 @@ pub fn bind<'a>(
     for (size, _) in needed {
         evaluator.declare_size(size);
     }
-    let mut arrays: Vec<Option<Array>> = requests.iter().map(|_| None).collect();
+    let mut arrays: Vec<Option<Value>> = requests.iter().map(|_| None).collect();
     let mut waiting: Vec<usize> = (0..requests.len()).collect();
     let mut last_round = false;
     while !waiting.is_empty() {
@@ -201,14 +203,16 @@ pub fn bind<'a>(
         .zip(arrays)
         .filter_map(|(request, array)| {
             let array = array?;
-            Some(Bound { name: request.name.clone(), data: array.data, elem: request.elem, columns: array.columns })
+            let columns = columns(&array).cloned();
+            let data = Values::of(&array).expect("numbers");
+            Some(Bound { name: request.name.clone(), data, elem: request.elem, columns })
         })
         .collect();
     Binding { data, sizes: evaluator.sizes.clone() }
 }
 
 /// Whether a datum that should have given `size` its value could not be bound.
-fn binds_broken(requests: &[BindRequest<'_>], arrays: &[Option<Array>], size: &str) -> bool {
+fn binds_broken(requests: &[BindRequest<'_>], arrays: &[Option<Value>], size: &str) -> bool {
     requests.iter().zip(arrays).any(|(request, array)| {
         array.is_none()
             && !matches!(request.source, Source::Absent)
@@ -217,7 +221,7 @@ fn binds_broken(requests: &[BindRequest<'_>], arrays: &[Option<Array>], size: &s
 }
 
 /// Whether an end of the range of `request` is, or has its size from, data that are absent or already reported.
-fn range_needs_broken(requests: &[BindRequest<'_>], arrays: &[Option<Array>], request: &BindRequest<'_>) -> bool {
+fn range_needs_broken(requests: &[BindRequest<'_>], arrays: &[Option<Value>], request: &BindRequest<'_>) -> bool {
     let mut broken = false;
     let ends = request.range.iter().flat_map(|r| [r.start, r.end]).flatten();
     for end in ends {
@@ -230,7 +234,7 @@ fn range_needs_broken(requests: &[BindRequest<'_>], arrays: &[Option<Array>], re
 }
 
 /// The value of one datum with its shape and elements checked, `None` when it is absent.
-fn bind_one<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>) -> Fallible<Option<Array>> {
+fn bind_one<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>) -> Fallible<Option<Value>> {
     let (value, origin) = match &request.source {
         Source::Absent => return Ok(None),
         Source::Required => {
@@ -245,7 +249,7 @@ fn bind_one<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>) -> Fal
     let array = as_numbers(request, value, origin)?;
     let array = as_elem(request, array, origin)?;
     shape(evaluator, request, &array, origin)?;
-    evaluator.set(&request.name, Value::Array(array.clone()));
+    evaluator.set(&request.name, array.clone());
     Ok(Some(array))
 }
 
@@ -265,9 +269,21 @@ fn blame(request: &BindRequest<'_>, d: Diagnostic, origin: Span, label: impl Int
     })
 }
 
-fn as_numbers(request: &BindRequest<'_>, value: Value, origin: Span) -> Fallible<Array> {
+/// The names of the columns of numbers, where they have names.
+fn columns(value: &Value) -> Option<&Arc<[String]>> {
+    match value {
+        Value::Array(array) => array.columns.as_ref(),
+        _ => None,
+    }
+}
+
+/// The value as an array, in memory or in its file.
+fn as_numbers(request: &BindRequest<'_>, value: Value, origin: Span) -> Fallible<Value> {
+    if let Value::Lazy(lazy) = value {
+        return Ok(Value::Lazy(lazy));
+    }
     let name = &request.name;
-    value.into_array().map_err(|other| {
+    value.into_array().map(Value::Array).map_err(|other| {
         let other = *other;
         let what = other.describe();
         let message = format!("`{name}` is declared {}, but its value is {what}", print_elem(request.elem));
@@ -287,32 +303,47 @@ fn as_numbers(request: &BindRequest<'_>, value: Value, origin: Span) -> Fallible
     })
 }
 
-/// Checks missing values and the element type.
-fn as_elem(request: &BindRequest<'_>, mut array: Array, origin: Span) -> Fallible<Array> {
+/// Checks missing values and the element type. An array in a file is read at most once for that.
+fn as_elem(request: &BindRequest<'_>, value: Value, origin: Span) -> Fallible<Value> {
     let name = &request.name;
-    let nan = array.data.iter().filter(|v| v.is_nan()).count();
-    if let Some(i) = array.data.iter().position(|v| v.is_nan()) {
-        let message = format!("`{name}` has a missing or undefined number: {}", array.place(i));
+    let values = Values::of(&value).expect("numbers");
+    let (shape, elem) = (values.shape().to_vec(), value.elem().unwrap_or(Elem::Real));
+    let place = |i: usize| match &value {
+        Value::Array(array) => array.place(i),
+        _ => place(&shape, i, None, None),
+    };
+    if !values.within(|_, _| true)
+        && let Some((i, _)) = values.find(f64::is_nan)
+    {
+        let mut nan = 0;
+        let _ = values.blocks(&mut |_, block| {
+            nan += block.iter().filter(|v| v.is_nan()).count();
+            ControlFlow::Continue(())
+        });
+        let message = format!("`{name}` has a missing or undefined number: {}", place(i));
         let mut d = Diagnostic::new(Code::E0906, message);
         if nan > 1 {
-            d = d.note(format!("{nan} of {} values are missing", array.data.len()));
+            d = d.note(format!("{nan} of {} values are missing", values.len()));
         }
         d = d.help("drop rows with missing values by `.drop_missing()` on the table, or mend the file");
         return Err(blame(request, d, origin, "not all of these are numbers"));
     }
+    let lazy = matches!(value, Value::Lazy(_));
     let wrong = match request.elem {
         Elem::Real => None,
-        Elem::Int => array.data.iter().position(|v| v.fract() != 0.0 || v.is_infinite()),
-        Elem::Bool => array.data.iter().position(|&v| v != 0.0 && v != 1.0),
+        // What is int by its type needs no look.
+        Elem::Int if lazy && elem != Elem::Real => None,
+        Elem::Int => values.find(|v| v.fract() != 0.0 || v.is_infinite()),
+        Elem::Bool if lazy && elem != Elem::Real && values.within(|low, high| low >= 0.0 && high <= 1.0) => None,
+        Elem::Bool => values.find(|v| v != 0.0 && v != 1.0),
     };
-    if let Some(i) = wrong {
-        let value = array.data.iter().nth(i).copied().unwrap_or(f64::NAN);
+    if let Some((i, found)) = wrong {
         let needed = if request.elem == Elem::Int { "a whole number" } else { "0, 1, true or false" };
         let message = format!(
             "`{name}` is declared {}, but {} is {}, not {needed}",
             print_elem(request.elem),
-            array.place(i),
-            print_number(value, array.elem)
+            place(i),
+            print_number(found, elem)
         );
         let mut d = Diagnostic::new(Code::E0904, message);
         if request.elem == Elem::Int {
@@ -320,14 +351,17 @@ fn as_elem(request: &BindRequest<'_>, mut array: Array, origin: Span) -> Fallibl
         }
         return Err(blame(request, d, origin, format!("not all of these are {needed}")));
     }
-    array.elem = request.elem;
-    Ok(array)
+    Ok(match value {
+        Value::Array(array) => Value::Array(Array { elem: request.elem, ..array }),
+        Value::Lazy(lazy) => Value::Lazy(lazy.with_elem(request.elem)),
+        other => other,
+    })
 }
 
 /// Checks rank, literal sizes and named sizes; gives sizes their value.
-fn shape(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array, origin: Span) -> Fallible<()> {
+fn shape(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Value, origin: Span) -> Fallible<()> {
     let name = &request.name;
-    let found = array.shape().to_vec();
+    let found = array.shape().unwrap_or_default().to_vec();
     let declared = format!("[{}]", request.dims.iter().map(DimSpec::text).collect::<Vec<_>>().join(", "));
     let declared = if request.dims.is_empty() { "a scalar".to_string() } else { declared };
     let fits = found.len() == request.dims.len()
@@ -350,7 +384,7 @@ fn shape(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array
     for (axis, (dim, &n)) in request.dims.iter().zip(&found).enumerate() {
         let DimSpec::Named(size) = dim else { continue };
         let labels = || {
-            let names = array.columns.as_ref().filter(|_| axis == 1)?;
+            let names = columns(array).filter(|_| axis == 1)?;
             Some(Arc::new(Labels::from_names(names.to_vec())))
         };
         match evaluator.size(size, request.span)? {
@@ -430,9 +464,9 @@ fn missing_axis(dims: &[DimSpec<'_>], found: &[usize]) -> Option<String> {
 }
 
 /// The dimensions that are arithmetic over sizes.
-fn computed_dims(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Array) -> Vec<Diagnostic> {
+fn computed_dims(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array: &Value) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    for (axis, (dim, &n)) in request.dims.iter().zip(array.shape()).enumerate() {
+    for (axis, (dim, &n)) in request.dims.iter().zip(array.shape().unwrap_or_default()).enumerate() {
         let DimSpec::Computed { text, names, value } = dim else { continue };
         let name = &request.name;
         for size in names {
@@ -460,7 +494,7 @@ fn computed_dims(evaluator: &mut Evaluator<'_>, request: &BindRequest<'_>, array
 }
 
 /// The declared range.
-fn range<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>, array: &Array) -> Option<Diagnostic> {
+fn range<'a>(evaluator: &mut Evaluator<'a>, request: &BindRequest<'a>, array: &Value) -> Option<Diagnostic> {
     let spec = request.range?;
     let mut end = |expr: Option<&'a Expr>| -> Fallible<Option<Array>> {
         let Some(expr) = expr else { return Ok(None) };

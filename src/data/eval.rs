@@ -431,7 +431,7 @@ impl<'a> Evaluator<'a> {
             return part(&value, name, *at, base);
         }
         let shape: Vec<usize> = match &value {
-            Value::Array(_) | Value::Text(_) => value.shape().unwrap_or_default().to_vec(),
+            Value::Array(_) | Value::Lazy(_) | Value::Text(_) => value.shape().unwrap_or_default().to_vec(),
             Value::Table(table) => vec![table.n_rows()],
             Value::Tuple(items) => vec![items.len()],
             other => {

@@ -1,14 +1,26 @@
-//! Opens files, each once: reads the bytes, unpacks gzip, picks the reader, remembers the result.
+//! Opens files, each once: reads or maps the bytes, unpacks gzip, picks the reader, remembers the result.
+//!
+//! Large arrays of npy and idx files stay where they are: in the file, which is mapped, or
+//! in the unpacked bytes. Everything else is read and becomes arrays at once.
 
 use super::error::DataError;
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, Fingerprints, Hasher};
+use super::lazy::LazyArray;
+use super::stored::{Bytes, Layout, Stored};
 use super::value::Value;
 use super::{csv, idx, json, npy, npz, safetensors};
 use crate::diag::Code;
 use crate::nearest::nearest;
-use std::collections::{BTreeMap, HashMap};
+use map::FileMap;
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+pub mod map;
+
+/// Arrays of at least this many bytes stay in their files: smaller ones cost less as a whole.
+const LAZY_FROM: usize = 1 << 20;
 
 /// The file formats that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,16 +70,29 @@ impl Format {
 }
 
 /// The files of a session. Each is read and parsed once.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Files {
+    /// Arrays of npy and idx files with at least this many bytes stay where they are.
+    lazy_from: usize,
     cache: HashMap<(PathBuf, Format), Result<Value, DataError>>,
-    fingerprints: BTreeMap<PathBuf, Fingerprint>,
+    fingerprints: Fingerprints,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { lazy_from: LAZY_FROM, cache: HashMap::new(), fingerprints: Fingerprints::default() }
+    }
 }
 
 impl Files {
     /// No file read yet.
     pub fn new() -> Self {
         Self::default()
+    }
+    /// The same, with arrays of npy and idx files left in their files if these have `bytes` bytes or more. Results and
+    /// messages do not depend on it.
+    pub fn lazy_from(self, bytes: usize) -> Self {
+        Self { lazy_from: bytes, ..self }
     }
     /// The content of the file at `path`; errors name the file as `path` is written.
     pub fn read(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
@@ -79,16 +104,38 @@ impl Files {
         self.cache.insert(key, value.clone());
         value
     }
-    /// The fingerprints of all files read so far, by path.
-    pub fn fingerprints(&self) -> Vec<Fingerprint> {
-        self.fingerprints.values().cloned().collect()
+    /// The fingerprints of all files read so far, those of mapped files as soon as they are known.
+    pub fn fingerprints(&self) -> Fingerprints {
+        self.fingerprints.clone()
     }
 
     fn load(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
         let name = path.display().to_string();
-        let bytes = open(path)?;
-        self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name.clone(), &bytes));
+        let can_stay = matches!(format, Format::Npy | Format::Idx);
+        let bytes = match open(path, self.lazy_from.max(1), can_stay)? {
+            Opened::Read(bytes) => {
+                self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name.clone(), &bytes));
+                Bytes::Owned(bytes)
+            }
+            Opened::Mapped(map, file) => {
+                self.fingerprints.insert_later(path.to_path_buf(), {
+                    let name = name.clone();
+                    move || hash(name, file)
+                });
+                Bytes::Map(map)
+            }
+        };
         let bytes = unpack(&name, bytes)?;
+        let layout = match format {
+            Format::Npy => npy::layout(&name, &bytes)?,
+            Format::Idx => Some(idx::layout(&name, &bytes)?),
+            _ => None,
+        };
+        if let Some(layout) = layout
+            && bytes.len() >= self.lazy_from
+        {
+            return stay(&name, layout, bytes);
+        }
         match format {
             Format::Csv => csv::parse(&name, &bytes, csv::separator(path)),
             Format::Json => json::parse(&name, &bytes),
@@ -100,17 +147,55 @@ impl Files {
     }
 }
 
-/// The bytes of the file at `path`.
-fn open(path: &Path) -> Result<Vec<u8>, DataError> {
+/// A file that was opened.
+enum Opened {
+    /// Its content.
+    Read(Vec<u8>),
+    /// Its content where it lies, and the file, to be read once more for its fingerprint.
+    Mapped(FileMap, File),
+}
+
+/// The bytes of the file at `path`: mapped where `can_stay` and it has at least `lazy_from` bytes.
+fn open(path: &Path, lazy_from: usize, can_stay: bool) -> Result<Opened, DataError> {
     let name = path.display();
     if path.is_dir() {
         return Err(DataError::new(Code::E0902, format!("`{name}` is a folder, not a file")));
     }
-    std::fs::read(path).map_err(|e| match e.kind() {
+    let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => not_found(path),
         std::io::ErrorKind::PermissionDenied => DataError::new(Code::E0902, format!("no permission to read `{name}`")),
         _ => DataError::new(Code::E0902, format!("cannot read `{name}`: {e}")),
-    })
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if can_stay && about.is_file() && about.len() >= lazy_from as u64 {
+        // What cannot be mapped, on some network folders, is read.
+        if let Ok(map) = FileMap::new(&file) {
+            return Ok(Opened::Mapped(map, file));
+        }
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Opened::Read(bytes))
+}
+
+/// The array of a file, left where it is; one without rows is read.
+fn stay(name: &str, layout: Layout, bytes: Bytes) -> Result<Value, DataError> {
+    if layout.shape.is_empty() || layout.count() == 0 {
+        return layout.array(name, &bytes).map(Value::Array);
+    }
+    Ok(Value::Lazy(LazyArray::new(Stored::new(name, layout, bytes)?)))
+}
+
+/// The fingerprint of an open file, which is read from its beginning.
+fn hash(name: String, mut file: File) -> Fingerprint {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 1 << 18];
+    // A file that can be mapped but not read has the fingerprint of what could be read.
+    while let Ok(n @ 1..) = file.read(&mut buffer) {
+        hasher.add(&buffer[..n]);
+    }
+    hasher.fingerprint(name)
 }
 
 /// The error for a missing file, with the file that was probably meant.
@@ -145,7 +230,7 @@ fn not_found(path: &Path) -> DataError {
 }
 
 /// `bytes`, unpacked if they are gzip.
-fn unpack(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
+fn unpack(name: &str, bytes: Bytes) -> Result<Bytes, DataError> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         if name.ends_with(".gz") {
             let found = if bytes.is_empty() { "it is empty" } else { "it does not begin like a gzip file" };
@@ -154,8 +239,8 @@ fn unpack(name: &str, bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
         return Ok(bytes);
     }
     let mut out = Vec::new();
-    match flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut out) {
-        Ok(_) => Ok(out),
+    match flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut out) {
+        Ok(_) => Ok(Bytes::Owned(out)),
         Err(e) => Err(DataError::new(
             Code::E0902,
             format!("`{name}` cannot be unpacked: it is truncated or damaged after {} unpacked bytes", out.len()),
@@ -184,8 +269,9 @@ mod tests {
         let first = files.read(Format::Csv, &path).unwrap();
         std::fs::write(&path, "a\n2\n").unwrap();
         assert_eq!(files.read(Format::Csv, &path).unwrap(), first);
-        assert_eq!(files.fingerprints().len(), 1);
-        assert_eq!(files.fingerprints()[0].sha256, crate::data::fingerprint::sha256(b"a\n1\n"));
+        let all = files.fingerprints().list();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].sha256, crate::data::fingerprint::sha256(b"a\n1\n"));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 /// A file and the hash of its bytes as they lie on disk.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,7 +27,73 @@ impl Fingerprint {
 
 /// SHA-256 of `content` as 64 hexadecimal digits (FIPS 180-4).
 pub fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(content))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes the fingerprint of content that comes in parts.
+#[derive(Default)]
+pub struct Hasher {
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Hasher {
+    /// One more part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.hash.update(part);
+        self.bytes += part.len() as u64;
+    }
+    /// The fingerprint of all parts, read from `path`.
+    pub fn fingerprint(self, path: impl Into<String>) -> Fingerprint {
+        Fingerprint { path: path.into(), bytes: self.bytes, sha256: hexadecimal(&self.hash.finalize()) }
+    }
+}
+
+/// The fingerprints of several files by path; those of large ones are found on threads of their own. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprints {
+    by_path: BTreeMap<PathBuf, Arc<Mutex<Pending>>>,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Known(Fingerprint),
+    Later(JoinHandle<Fingerprint>),
+    /// The thread has failed, which only a defect of the program can bring about.
+    Lost,
+}
+
+impl Fingerprints {
+    /// Adds a file.
+    pub fn insert(&mut self, path: PathBuf, fingerprint: Fingerprint) {
+        self.by_path.insert(path, Arc::new(Mutex::new(Pending::Known(fingerprint))));
+    }
+    /// Adds a file whose fingerprint `find` finds, on a thread that begins now.
+    pub fn insert_later(&mut self, path: PathBuf, find: impl FnOnce() -> Fingerprint + Send + 'static) {
+        self.by_path.insert(path, Arc::new(Mutex::new(Pending::Later(std::thread::spawn(find)))));
+    }
+    /// All of them, in the order of their paths; waits for those that are not found yet.
+    pub fn list(&self) -> Vec<Fingerprint> {
+        self.by_path.values().filter_map(|pending| find(pending)).collect()
+    }
+}
+
+fn find(pending: &Mutex<Pending>) -> Option<Fingerprint> {
+    let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Pending::Later(_) = *pending
+        && let Pending::Later(thread) = std::mem::replace(&mut *pending, Pending::Lost)
+        && let Ok(found) = thread.join()
+    {
+        *pending = Pending::Known(found);
+    }
+    match &*pending {
+        Pending::Known(known) => Some(known.clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::arithmetic;
 use super::call::{Argument, Call, Function, cannot, numbers};
 use super::error::Fallible;
+use super::lazy::RowMap;
 use super::prepare;
 use super::reduce;
 use super::value::{Array, Elem, TextArray, Value, print_shape};
@@ -110,9 +111,14 @@ fn elementwise(name: &str) -> Option<(Unary, bool)> {
 
 fn each(call: &mut Call<'_, '_>) -> Fallible<Value> {
     let (f, keeps_int) = elementwise(call.function.name).expect("the table names an elementwise function");
-    let (mut x, _) = call.array(0)?;
+    let kept = |elem| if keeps_int && elem != Elem::Real { Elem::Int } else { Elem::Real };
+    let arg = call.take(0);
+    if let Value::Lazy(x) = &arg.value {
+        return Ok(Value::Lazy(x.map(RowMap::Each(f), &x.shape()[1..], kept(x.elem))));
+    }
+    let mut x = call.numbers(arg.value, arg.span)?;
     x.data.mapv_inplace(f);
-    x.elem = if keeps_int && x.elem != Elem::Real { Elem::Int } else { Elem::Real };
+    x.elem = kept(x.elem);
     x.spelling = None;
     Ok(Value::Array(x))
 }
@@ -132,10 +138,14 @@ fn pairwise(name: &str) -> Option<(Pair, bool)> {
 
 fn pair(call: &mut Call<'_, '_>) -> Fallible<Value> {
     let (f, keeps_int) = pairwise(call.function.name).expect("the table names a function of two numbers");
-    let (a, a_span) = call.array(0)?;
-    let (b, b_span) = call.array(1)?;
-    let ints = a.elem != Elem::Real && b.elem != Elem::Real;
-    let elem = if keeps_int && ints { Elem::Int } else { Elem::Real };
+    let (a, b) = (call.take(0), call.take(1));
+    let (a_span, b_span) = (a.span, b.span);
+    let int = |value: &Value| value.elem().is_some_and(|elem| elem != Elem::Real);
+    let elem = if keeps_int && int(&a.value) && int(&b.value) { Elem::Int } else { Elem::Real };
+    if let Some(result) = arithmetic::elementwise_lazily(&a.value, &b.value, elem, f) {
+        return Ok(Value::Lazy(result));
+    }
+    let (a, b) = (call.numbers(a.value, a_span)?, call.numbers(b.value, b_span)?);
     arithmetic::elementwise(a, a_span, b, b_span, call.span, elem, f).map(Value::Array)
 }
 
@@ -189,8 +199,14 @@ fn eye(call: &mut Call<'_, '_>) -> Fallible<Value> {
 }
 
 fn reshape(call: &mut Call<'_, '_>) -> Fallible<Value> {
-    let (x, span) = call.array(0)?;
+    let arg = call.take(0);
     let shape = call.shape(1)?;
+    if let (Value::Lazy(x), Some((&rows, row))) = (&arg.value, shape.split_first())
+        && (rows, row.iter().product::<usize>()) == (x.n_rows(), x.unit())
+    {
+        return Ok(Value::Lazy(x.reshaped(row)));
+    }
+    let (x, span) = (call.numbers(arg.value, arg.span)?, arg.span);
     if shape.iter().product::<usize>() != x.data.len() {
         let message =
             format!("an array of shape {} cannot be reshaped to {}", print_shape(x.shape()), print_shape(&shape));
@@ -212,7 +228,11 @@ fn with_shape(x: Array, shape: &[usize]) -> Array {
 
 /// All but the first dimension as one, as for batches.
 fn flatten(call: &mut Call<'_, '_>) -> Fallible<Value> {
-    let (x, _) = call.array(0)?;
+    let arg = call.take(0);
+    if let Value::Lazy(x) = &arg.value {
+        return Ok(Value::Lazy(x.reshaped(&[x.unit()])));
+    }
+    let x = call.numbers(arg.value, arg.span)?;
     let Some((&rows, rest)) = x.shape().split_first() else {
         return Err(call.fail("`flatten` needs an array, but got a scalar", "no dimension"));
     };
@@ -400,10 +420,11 @@ fn sort(call: &mut Call<'_, '_>) -> Fallible<Value> {
         let message = format!("`sort` needs a vector, but the shape is {}", print_shape(x.shape()));
         return Err(Box::new(Diagnostic::new(Code::E0903, message).label(span, "no vector")));
     }
-    reduce::no_nan(&x, span, "sort")?;
     let mut values: Vec<f64> = x.data.iter().copied().collect();
+    let elem = x.elem;
+    reduce::no_nan(&Value::Array(x), span, "sort")?;
     values.sort_by(f64::total_cmp);
-    Ok(Value::Array(Array::vector(values, x.elem)))
+    Ok(Value::Array(Array::vector(values, elem)))
 }
 
 /// `where(c, a, b)`: `a` where `c` holds, else `b`.

@@ -5,13 +5,19 @@
 //! (LeCun, Cortes, Burges, "The MNIST database of handwritten digits").
 
 use super::error::DataError;
-use super::value::{Array, Elem, Value};
+use super::stored::{Element, Kind, Layout};
+use super::value::Value;
 use crate::diag::Code;
 
 /// The array in `bytes`; `name` is the file as messages show it.
 ///
 /// Errors: another magic number, an unknown element type, fewer or more bytes than the dimensions ask for.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Value, DataError> {
+    layout(name, bytes)?.array(name, bytes).map(Value::Array)
+}
+
+/// Where the numbers lie in `bytes`, which hold all of them; the errors are those of [`parse`].
+pub fn layout(name: &str, bytes: &[u8]) -> Result<Layout, DataError> {
     let broken = |what: String| DataError::new(Code::E0902, format!("`{name}` {what}"));
     let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
         return Err(broken(format!("is no idx file: it has {} bytes, fewer than the magic number", bytes.len())));
@@ -22,12 +28,13 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Value, DataError> {
             magic[0], magic[1]
         )));
     }
-    let (width, elem) = match magic[2] {
-        0x08 | 0x09 => (1, Elem::Int),
-        0x0b => (2, Elem::Int),
-        0x0c => (4, Elem::Int),
-        0x0d => (4, Elem::Real),
-        0x0e => (8, Elem::Real),
+    let (width, kind) = match magic[2] {
+        0x08 => (1, Kind::Unsigned),
+        0x09 => (1, Kind::Int),
+        0x0b => (2, Kind::Int),
+        0x0c => (4, Kind::Int),
+        0x0d => (4, Kind::Float),
+        0x0e => (8, Kind::Float),
         other => {
             return Err(broken(format!("has the element type {other:#04x}, and idx knows 08, 09, 0b, 0c, 0d and 0e")));
         }
@@ -49,27 +56,13 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Value, DataError> {
             "{verb}: {sizes} elements of {width} bytes need {expected} bytes after the header, and there are {found}"
         )));
     }
-    let values = match magic[2] {
-        0x08 => content.iter().map(|&b| f64::from(b)).collect(),
-        0x09 => content.iter().map(|&b| f64::from(b as i8)).collect(),
-        0x0b => numbers(content, |b: [u8; 2]| f64::from(i16::from_be_bytes(b))),
-        0x0c => numbers(content, |b: [u8; 4]| f64::from(i32::from_be_bytes(b))),
-        0x0d => numbers(content, |b: [u8; 4]| f64::from(f32::from_be_bytes(b))),
-        _ => numbers(content, f64::from_be_bytes),
-    };
-    Array::from_shape(&shape, values, elem)
-        .map(Value::Array)
-        .ok_or_else(|| broken("has dimensions larger than memory can hold".into()))
-}
-
-/// The numbers of `W` bytes each.
-pub(super) fn numbers<const W: usize>(content: &[u8], read: impl Fn([u8; W]) -> f64) -> Vec<f64> {
-    content.as_chunks::<W>().0.iter().map(|&chunk| read(chunk)).collect()
+    Ok(Layout { element: Element { kind, width, big_endian: true }, shape, at: 4 + 4 * rank })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::value::{Array, Elem};
     use proptest::prelude::*;
 
     fn file(kind: u8, sizes: &[u32], content: &[u8]) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod fingerprint;
 pub mod functions;
 pub mod idx;
 pub mod json;
+pub mod lazy;
 pub mod learned;
 pub mod npy;
 pub mod npz;
@@ -27,17 +28,21 @@ pub mod reduce;
 pub mod safetensors;
 pub mod select;
 pub mod size;
+pub mod stored;
 pub mod value;
+pub mod values;
 
 pub use bind::{BindRequest, Binding, Bound, RangeSpec, Source, bind};
 pub use error::{DataError, Fallible};
 pub use eval::Evaluator;
 pub use files::Files;
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, Fingerprints};
+pub use lazy::LazyArray;
 pub use learned::Learned;
 pub use overrides::{DataArgument, Given};
 pub use size::{DimSpec, SizeOrigin, SizeTable, SizeValue};
 pub use value::{Array, Elem, Labels, Numbers, Table, TextArray, Value};
+pub use values::Values;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 //! C or Fortran order.
 
 use super::error::DataError;
-use super::value::{Array, Elem, MAX_EXACT_INT, TextArray, Value};
+use super::stored::{Element, Kind, Layout, inexact};
+use super::value::{Array, TextArray, Value};
 use crate::diag::Code;
 use ndarray::{ArcArray, ArrayBase, IxDyn, OwnedArcRepr, ShapeBuilder};
 use std::sync::Arc;
@@ -16,63 +17,86 @@ use std::sync::Arc;
 /// Errors: another magic number or version, a header that cannot be read, fewer or more bytes than the shape asks for,
 /// an integer beyond 2^53, and element types that are no numbers (complex, dates, Python objects).
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Value, DataError> {
-    let broken = |what: String| DataError::new(Code::E0902, format!("`{name}` {what}"));
-    let Some(rest) = bytes.strip_prefix(b"\x93NUMPY") else {
-        return Err(broken("is no npy file: it does not begin with `\\x93NUMPY`".into()));
-    };
-    let truncated = || broken("is truncated: it ends within its header".into());
-    let (&[major, _minor], rest) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
-    let (length, rest) = match major {
-        1 => rest.split_first_chunk::<2>().map(|(n, r)| (usize::from(u16::from_le_bytes(*n)), r)),
-        2 | 3 => rest.split_first_chunk::<4>().map(|(n, r)| (u32::from_le_bytes(*n) as usize, r)),
-        other => return Err(broken(format!("has npy version {other}, and versions 1 to 3 are known"))),
+    let Npy { dtype, order, layout } = Npy::read(name, bytes)?;
+    let too_large = || DataError::new(Code::E0902, format!("`{name}` has a shape larger than memory can hold"));
+    let (shape, content) = (&layout.shape, &bytes[layout.at..]);
+    match (dtype, order) {
+        (Dtype::Text(text), _) => {
+            let data = arrange(shape, order, text.entries(content, layout.count())).ok_or_else(too_large)?;
+            Ok(Value::Text(TextArray { data, origin: None }))
+        }
+        (Dtype::Number(_), Order::C) => layout.array(name, bytes).map(Value::Array),
+        (Dtype::Number(element), Order::Fortran) => {
+            let values = element.numbers(content);
+            if let Some(i) = layout.inexact(&values) {
+                return Err(inexact(name, i));
+            }
+            Ok(Value::Array(Array::new(arrange(shape, order, values).ok_or_else(too_large)?, element.elem())))
+        }
     }
-    .ok_or_else(truncated)?;
-    if rest.len() < length {
-        return Err(truncated());
+}
+
+/// Where the numbers lie in `bytes`, which hold all of them; `None` for text and for arrays in Fortran order, whose rows
+/// do not lie together. The errors are those of [`parse`].
+pub fn layout(name: &str, bytes: &[u8]) -> Result<Option<Layout>, DataError> {
+    let npy = Npy::read(name, bytes)?;
+    Ok((matches!(npy.dtype, Dtype::Number(_)) && npy.order == Order::C).then_some(npy.layout))
+}
+
+/// What the beginning of a file says of the rest.
+struct Npy {
+    dtype: Dtype,
+    order: Order,
+    /// Of the elements; those of text count as bytes of their width.
+    layout: Layout,
+}
+
+impl Npy {
+    fn read(name: &str, bytes: &[u8]) -> Result<Npy, DataError> {
+        let broken = |what: String| DataError::new(Code::E0902, format!("`{name}` {what}"));
+        let Some(rest) = bytes.strip_prefix(b"\x93NUMPY") else {
+            return Err(broken("is no npy file: it does not begin with `\\x93NUMPY`".into()));
+        };
+        let truncated = || broken("is truncated: it ends within its header".into());
+        let (&[major, _minor], rest) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
+        let (length, rest) = match major {
+            1 => rest.split_first_chunk::<2>().map(|(n, r)| (usize::from(u16::from_le_bytes(*n)), r)),
+            2 | 3 => rest.split_first_chunk::<4>().map(|(n, r)| (u32::from_le_bytes(*n) as usize, r)),
+            other => return Err(broken(format!("has npy version {other}, and versions 1 to 3 are known"))),
+        }
+        .ok_or_else(truncated)?;
+        if rest.len() < length {
+            return Err(truncated());
+        }
+        let (header, content) = rest.split_at(length);
+        let header = Header::parse(&String::from_utf8_lossy(header)).ok_or_else(|| {
+            broken("has a header that cannot be read: it needs `descr`, `fortran_order` and `shape`".into())
+        })?;
+        let dtype = Dtype::parse(&header.descr).ok_or_else(|| {
+            DataError::new(Code::E0911, format!("`{name}` holds elements of the NumPy type `{}`", header.descr))
+                .help("store floats, ints, bools or text, for example with `x.astype(\"float64\")`")
+        })?;
+        let width = dtype.width();
+        let count = header.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let expected = count.and_then(|n| n.checked_mul(width));
+        let (Some(count), Some(expected)) = (count, expected) else {
+            return Err(broken("has a shape larger than memory can hold".into()));
+        };
+        if expected != content.len() {
+            let verb = if content.len() > expected { "is too long" } else { "is truncated" };
+            return Err(broken(format!(
+                "{verb}: {count} elements of {width} bytes need {expected} bytes after the header, and there are {}",
+                content.len()
+            )));
+        }
+        let element = match dtype {
+            Dtype::Number(element) => element,
+            Dtype::Text(_) => Element { kind: Kind::Unsigned, width, big_endian: false },
+        };
+        let layout = Layout { element, shape: header.shape, at: bytes.len() - content.len() };
+        let order = if header.fortran_order { Order::Fortran } else { Order::C };
+        Ok(Npy { dtype, order, layout })
     }
-    let (header, content) = rest.split_at(length);
-    let header = Header::parse(&String::from_utf8_lossy(header)).ok_or_else(|| {
-        broken("has a header that cannot be read: it needs `descr`, `fortran_order` and `shape`".into())
-    })?;
-    let dtype = Dtype::parse(&header.descr).ok_or_else(|| {
-        DataError::new(Code::E0911, format!("`{name}` holds elements of the NumPy type `{}`", header.descr))
-            .help("store floats, ints, bools or text, for example with `x.astype(\"float64\")`")
-    })?;
-    let count = header.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let expected = count.and_then(|n| n.checked_mul(dtype.width));
-    let (Some(count), Some(expected)) = (count, expected) else {
-        return Err(broken("has a shape larger than memory can hold".into()));
-    };
-    if expected != content.len() {
-        let verb = if content.len() > expected { "is too long" } else { "is truncated" };
-        return Err(broken(format!(
-            "{verb}: {count} elements of {} bytes need {expected} bytes after the header, and there are {}",
-            dtype.width,
-            content.len()
-        )));
-    }
-    let too_large = || broken("has a shape larger than memory can hold".into());
-    let order = if header.fortran_order { Order::Fortran } else { Order::C };
-    if let Kind::Bytes | Kind::Unicode = dtype.kind {
-        let data = arrange(&header.shape, order, dtype.text(content, count)).ok_or_else(too_large)?;
-        return Ok(Value::Text(TextArray { data, origin: None }));
-    }
-    let values = dtype.numbers(content);
-    let elem = match dtype.kind {
-        Kind::Float => Elem::Real,
-        Kind::Bool => Elem::Bool,
-        _ => Elem::Int,
-    };
-    if elem == Elem::Int
-        && let Some(i) = values.iter().position(|v| v.abs() >= MAX_EXACT_INT)
-    {
-        return Err(DataError::new(
-            Code::E0904,
-            format!("element {i} of `{name}` is an integer of 2^53 or more, too large to be exact"),
-        ));
-    }
-    Ok(Value::Array(Array::new(arrange(&header.shape, order, values).ok_or_else(too_large)?, elem)))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -147,19 +171,17 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     text[1..].split_once(quote)
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Float,
-    Int,
-    Unsigned,
-    Bool,
-    Bytes,
-    Unicode,
+/// An element type.
+enum Dtype {
+    Number(Element),
+    Text(TextType),
 }
 
-/// An element type.
-struct Dtype {
-    kind: Kind,
+/// Text of a fixed width.
+struct TextType {
+    /// Four bytes a character, else UTF-8.
+    unicode: bool,
+    /// In bytes.
     width: usize,
     big_endian: bool,
 }
@@ -171,84 +193,57 @@ impl Dtype {
             c @ ('<' | '>' | '|' | '=') => (c, &descr[1..]),
             _ => ('=', descr),
         };
+        let big_endian = order == '>';
+        let number = |kind, width| Some(Dtype::Number(Element { kind, width, big_endian }));
         if code == "?" {
-            return Some(Dtype { kind: Kind::Bool, width: 1, big_endian: false });
+            return number(Kind::Bool, 1);
         }
-        let kind = match code.chars().next()? {
-            'f' => Kind::Float,
-            'i' => Kind::Int,
-            'u' => Kind::Unsigned,
-            'b' => Kind::Bool,
-            'S' => Kind::Bytes,
-            'U' => Kind::Unicode,
-            _ => return None,
-        };
-        let width: usize = code[1..].parse().ok()?;
-        let known = match kind {
-            Kind::Float => matches!(width, 2 | 4 | 8),
-            Kind::Int | Kind::Unsigned => matches!(width, 1 | 2 | 4 | 8),
-            Kind::Bool => width == 1,
-            Kind::Bytes | Kind::Unicode => true,
-        };
-        let width = if kind == Kind::Unicode { width.checked_mul(4)? } else { width };
-        known.then_some(Dtype { kind, width, big_endian: order == '>' })
-    }
-
-    fn numbers(&self, content: &[u8]) -> Vec<f64> {
-        let chunks = content.chunks_exact(self.width.max(1));
-        let bits = |chunk: &[u8]| {
-            let fold = |bits: u64, &byte: &u8| bits << 8 | u64::from(byte);
-            if self.big_endian { chunk.iter().fold(0, fold) } else { chunk.iter().rev().fold(0, fold) }
-        };
-        match (self.kind, self.width) {
-            (Kind::Float, 2) => chunks.map(|c| half(bits(c) as u16)).collect(),
-            (Kind::Float, 4) => chunks.map(|c| f64::from(f32::from_bits(bits(c) as u32))).collect(),
-            (Kind::Float, _) => chunks.map(|c| f64::from_bits(bits(c))).collect(),
-            (Kind::Bool, _) => chunks.map(|c| f64::from(u8::from(c[0] != 0))).collect(),
-            (Kind::Int, width) => {
-                let unused = 64 - 8 * width as u32;
-                chunks.map(|c| ((bits(c) << unused) as i64 >> unused) as f64).collect()
-            }
-            _ => chunks.map(|c| bits(c) as f64).collect(),
+        let letter = code.chars().next()?;
+        let width: usize = code.get(letter.len_utf8()..)?.parse().ok()?;
+        match (letter, width) {
+            ('f', 2 | 4 | 8) => number(Kind::Float, width),
+            ('i', 1 | 2 | 4 | 8) => number(Kind::Int, width),
+            ('u', 1 | 2 | 4 | 8) => number(Kind::Unsigned, width),
+            ('b', 1) => number(Kind::Bool, 1),
+            ('S', _) => Some(Dtype::Text(TextType { unicode: false, width, big_endian })),
+            ('U', _) => Some(Dtype::Text(TextType { unicode: true, width: width.checked_mul(4)?, big_endian })),
+            _ => None,
         }
     }
+    /// In bytes.
+    fn width(&self) -> usize {
+        match self {
+            Dtype::Number(element) => element.width,
+            Dtype::Text(text) => text.width,
+        }
+    }
+}
 
-    fn text(&self, content: &[u8], count: usize) -> Vec<Option<Arc<str>>> {
+impl TextType {
+    fn entries(&self, content: &[u8], count: usize) -> Vec<Option<Arc<str>>> {
         if self.width == 0 {
             return vec![Some("".into()); count];
         }
         let chars = |chunk: &[u8]| -> String {
-            match self.kind {
-                Kind::Unicode => chunk
+            match self.unicode {
+                true => chunk
                     .as_chunks::<4>()
                     .0
                     .iter()
                     .map(|&c| if self.big_endian { u32::from_be_bytes(c) } else { u32::from_le_bytes(c) })
                     .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
                     .collect(),
-                _ => String::from_utf8_lossy(chunk).into_owned(),
+                false => String::from_utf8_lossy(chunk).into_owned(),
             }
         };
         content.chunks_exact(self.width).map(|c| Some(chars(c).trim_end_matches('\0').into())).collect()
     }
 }
 
-/// An IEEE 754 half-precision number.
-pub(super) fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f64::from(bits & 0x3ff);
-    match exponent {
-        0 => sign * fraction * 2f64.powi(-24),
-        31 if fraction == 0.0 => sign * f64::INFINITY,
-        31 => f64::NAN,
-        _ => sign * (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::data::value::Elem;
     use proptest::prelude::*;
 
     /// An npy file of version 1.

@@ -2,40 +2,47 @@
 
 use super::call::{Argument, Call};
 use super::error::Fallible;
+use super::lazy::{Pair, RowMap};
 use super::learned::LearnedValue;
-use super::reduce::{mean, no_nan, variance};
-use super::value::{Array, Elem, Labels, TextArray, Value, place, print_shape};
+use super::reduce::{Moments, no_nan};
+use super::value::{Array, Elem, Labels, TextArray, Value, place, print_number, print_shape};
+use super::values::Values;
 use crate::diag::{Code, Diagnostic};
 use crate::nearest::nearest;
-use ndarray::{ArcArray, Axis, IxDyn};
+use ndarray::{ArcArray, IxDyn};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// `standardize(x)`: every column minus its mean, by its standard deviation with n - 1; learned in training.
 ///
 /// Errors: fewer than two rows, a missing value, a constant column, other columns than in training.
 pub(crate) fn standardize(call: &mut Call<'_, '_>) -> Fallible<Value> {
-    let (x, span) = call.array(0)?;
+    let arg = call.take(0);
+    let span = arg.span;
+    let x = match arg.value {
+        Value::Lazy(lazy) => Value::Lazy(lazy),
+        other => Value::Array(call.numbers(other, span)?),
+    };
     no_nan(&x, span, "standardize")?;
-    let Some((&rows, row_shape)) = x.shape().split_first() else {
+    let Some((&rows, row_shape)) = x.shape().unwrap_or_default().split_first() else {
         return Err(call.fail("`standardize` needs an array, but got a scalar", "a scalar has no rows"));
     };
     let row_shape = row_shape.to_vec();
+    let now_columns = if let Value::Array(x) = &x { x.columns.clone() } else { None };
     let learned = call.evaluator.learn("standardize", call.span, || {
         if rows < 2 {
             let message = format!("`standardize` needs at least two rows, but there are {rows}");
-            return Err(Box::new(Diagnostic::new(Code::E0912, message).label(span, print_shape(x.shape()))));
+            let shape = print_shape(x.shape().unwrap_or_default());
+            return Err(Box::new(Diagnostic::new(Code::E0912, message).label(span, shape)));
         }
-        let (mut means, mut sds) = (Vec::new(), Vec::new());
-        for (j, lane) in x.data.lanes(Axis(0)).into_iter().enumerate() {
-            if lane.iter().all(|&v| v == lane[0]) {
-                return Err(Box::new(constant(&x, j, lane[0]).label(span, "this is standardized")));
-            }
-            means.push(mean(lane));
-            sds.push(variance(lane).sqrt());
+        let moments = Moments::of(&Values::of(&x).expect("numbers"), &[0], true);
+        if let Some(j) = (0..moments.min.len()).find(|&j| moments.min[j] == moments.max[j]) {
+            return Err(Box::new(constant(&x, j, moments.min[j]).label(span, "this is standardized")));
         }
-        let columns = x.columns.as_ref().map(|c| c.to_vec());
-        Ok(LearnedValue::Standardize { shape: row_shape.clone(), mean: means, sd: sds, columns })
+        let columns = now_columns.as_ref().map(|c| c.to_vec());
+        let sd = moments.variance.iter().map(|v| v.sqrt()).collect();
+        Ok(LearnedValue::Standardize { shape: row_shape.clone(), mean: moments.mean, sd, columns })
     })?;
     let LearnedValue::Standardize { shape, mean, sd, columns } = learned else {
         return Err(call.fail("what `standardize` learned in training is damaged", "needed here"));
@@ -48,7 +55,7 @@ pub(crate) fn standardize(call: &mut Call<'_, '_>) -> Fallible<Value> {
         );
         return Err(Box::new(Diagnostic::new(Code::E0903, message).label(span, "another shape than in training")));
     }
-    if let (Some(before), Some(now)) = (&columns, &x.columns)
+    if let (Some(before), Some(now)) = (&columns, &now_columns)
         && let Some(j) = (0..before.len()).find(|&j| now.get(j) != Some(&before[j]))
     {
         let now = now.get(j).map_or("none", String::as_str);
@@ -57,6 +64,18 @@ pub(crate) fn standardize(call: &mut Call<'_, '_>) -> Fallible<Value> {
         return Err(Box::new(d.help("take the columns by name, in the order of the training data: `.columns(…)`")));
     }
     let damaged = || call.fail("what `standardize` learned in training is damaged", "needed here");
+    let unit: usize = shape.iter().product();
+    if (mean.len(), sd.len()) != (unit, unit) {
+        return Err(damaged());
+    }
+    let x = match x {
+        Value::Lazy(x) => {
+            let with = |op, values: Vec<f64>| RowMap::WithRow { op, values: values.into(), swapped: false };
+            let centred = x.map(with(Pair::Sub, mean), &shape, Elem::Real);
+            return Ok(Value::Lazy(centred.map(with(Pair::Div, sd), &shape, Elem::Real)));
+        }
+        x => x.into_array().expect("numbers"),
+    };
     let mean = ArcArray::from_shape_vec(IxDyn(&shape), mean).map_err(|_| damaged())?;
     let sd = ArcArray::from_shape_vec(IxDyn(&shape), sd).map_err(|_| damaged())?;
     let data = (x.data - &mean) / &sd;
@@ -64,17 +83,22 @@ pub(crate) fn standardize(call: &mut Call<'_, '_>) -> Fallible<Value> {
 }
 
 /// The error for column `j` of `x`, all of whose entries are `value`.
-fn constant(x: &Array, j: usize, value: f64) -> Diagnostic {
-    let named = x.columns.as_ref().and_then(|c| c.get(j)).or(x.origin.as_ref().and_then(|o| o.column.as_ref()));
+fn constant(x: &Value, j: usize, value: f64) -> Diagnostic {
+    let (columns, origin) = match x {
+        Value::Array(x) => (x.columns.as_ref(), x.origin.as_ref()),
+        _ => (None, None),
+    };
+    let rank = x.shape().unwrap_or_default().len();
+    let named = columns.and_then(|c| c.get(j)).or(origin.and_then(|o| o.column.as_ref()));
     let column = match named {
         Some(name) => format!("column `{name}`"),
-        None if x.shape().len() > 1 => format!("column {j}"),
+        None if rank > 1 => format!("column {j}"),
         None => "the vector".to_string(),
     };
-    let file = x.origin.as_ref().map_or(String::new(), |o| format!(" of `{}`", o.file));
+    let file = origin.map_or(String::new(), |o| format!(" of `{}`", o.file));
     let d = Diagnostic::new(Code::E0913, format!("{column}{file} is {value} in every row and cannot be standardized"));
     match named {
-        Some(name) if x.shape().len() > 1 => d.help(format!("leave it out: `.except(\"{name}\")`")),
+        Some(name) if rank > 1 => d.help(format!("leave it out: `.except(\"{name}\")`")),
         _ => d.help("leave it out"),
     }
 }
@@ -87,8 +111,12 @@ pub(crate) fn levels(call: &mut Call<'_, '_>) -> Fallible<Value> {
     let found = match &arg.value {
         Value::Labels(labels) => return Ok(Value::Labels(labels.clone())),
         Value::Array(array) => {
-            no_nan(array, arg.span, "levels")?;
-            levels_of_numbers(array)
+            no_nan(&arg.value, arg.span, "levels")?;
+            levels_of_numbers(&Values::whole(array.data.clone()), |v| array.label(v))
+        }
+        Value::Lazy(lazy) => {
+            no_nan(&arg.value, arg.span, "levels")?;
+            levels_of_numbers(&Values::Lazy(lazy.clone()), |v| print_number(v, lazy.elem))
         }
         Value::Text(text) => levels_of_text(text, &arg)?,
         other => return Err(no_labels(call, other, &arg)),
@@ -103,11 +131,15 @@ pub(crate) fn levels(call: &mut Call<'_, '_>) -> Fallible<Value> {
     }
 }
 
-fn levels_of_numbers(array: &Array) -> Labels {
-    let mut numbers: Vec<f64> = array.data.iter().copied().collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.dedup();
-    Labels { names: numbers.iter().map(|&v| array.label(v)).collect(), numbers: Some(numbers) }
+fn levels_of_numbers(values: &Values, label: impl Fn(f64) -> String) -> Labels {
+    let mut numbers: Vec<f64> = Vec::new();
+    let _ = values.blocks(&mut |_, block| {
+        numbers.extend_from_slice(block);
+        numbers.sort_by(f64::total_cmp);
+        numbers.dedup();
+        ControlFlow::Continue(())
+    });
+    Labels { names: numbers.iter().map(|&v| label(v)).collect(), numbers: Some(numbers) }
 }
 
 fn levels_of_text(text: &TextArray, arg: &Argument) -> Fallible<Labels> {
@@ -160,6 +192,10 @@ fn encode(call: &Call<'_, '_>, arg: &Argument, labels: &Labels) -> Fallible<Arra
                 .help("take the labels from all data: `levels` of the whole column"),
         })
     };
+    if let Value::Lazy(lazy) = &arg.value {
+        let whole = Argument { value: Value::Array(lazy.to_array()), ..arg.clone() };
+        return encode(call, &whole, labels);
+    }
     let (shape, values, origin) = match &arg.value {
         Value::Text(text) => {
             let index: BTreeMap<&str, usize> = labels.names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
@@ -175,7 +211,7 @@ fn encode(call: &Call<'_, '_>, arg: &Argument, labels: &Labels) -> Fallible<Arra
             (text.shape().to_vec(), values, text.origin.clone())
         }
         Value::Array(array) => {
-            no_nan(array, arg.span, "codes")?;
+            no_nan(&arg.value, arg.span, "codes")?;
             let mut known: BTreeMap<u64, usize> = BTreeMap::new();
             let mut values = Vec::with_capacity(array.data.len());
             for (i, &v) in array.data.iter().enumerate() {
@@ -205,14 +241,21 @@ fn encode(call: &Call<'_, '_>, arg: &Argument, labels: &Labels) -> Fallible<Arra
 /// Errors: a number outside `0..K`.
 pub(crate) fn one_hot(call: &mut Call<'_, '_>) -> Fallible<Value> {
     let arg = call.take(0);
-    let (codes, size) = match (arg.value.clone(), call.labels(1)) {
-        (Value::Text(_) | Value::Str(_), Ok(labels)) => (encode(call, &arg, &labels)?, labels.len()),
-        (value, Ok(labels)) => (call.numbers(value, arg.span)?, labels.len()),
-        (value, Err(size)) => {
-            let n = super::call::count(size.value, size.span, "the size given to `one_hot`")?;
-            (call.numbers(value, arg.span)?, n)
-        }
+    let (value, size) = match (arg.value.clone(), call.labels(1)) {
+        (Value::Text(_) | Value::Str(_), Ok(labels)) => (encode(call, &arg, &labels)?.into(), labels.len()),
+        (value, Ok(labels)) => (value, labels.len()),
+        (value, Err(size)) => (value, super::call::count(size.value, size.span, "the size given to `one_hot`")?),
     };
+    if let Value::Lazy(codes) = &value
+        && codes.elem != Elem::Real
+        && codes.within(|low, high| low >= 0.0 && high < size as f64)
+    {
+        let mut shape = codes.shape().to_vec();
+        shape.push(size);
+        super::call::check_size(&shape, call.span)?;
+        return Ok(Value::Lazy(codes.map(RowMap::OneHot(size), &shape[1..], Elem::Int)));
+    }
+    let codes = call.numbers(value, arg.span)?;
     let mut shape = codes.shape().to_vec();
     shape.push(size);
     super::call::check_size(&shape, call.span)?;

@@ -1,8 +1,7 @@
 //! Reads safetensors files: tensors by name.
 
 use super::error::DataError;
-use super::idx::numbers;
-use super::npy::half;
+use super::stored::{Element, Kind, inexact};
 use super::value::{Array, Elem, MAX_EXACT_INT, Record, Value};
 use crate::diag::Code;
 use ::safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -25,34 +24,38 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Value, DataError> {
 
 fn convert(name: &str, view: &TensorView<'_>) -> Result<Value, DataError> {
     let content = view.data();
-    let (values, elem) = match view.dtype() {
-        Dtype::F64 => (numbers(content, f64::from_le_bytes), Elem::Real),
-        Dtype::F32 => (numbers(content, |b| f64::from(f32::from_le_bytes(b))), Elem::Real),
-        Dtype::F16 => (numbers(content, |b| half(u16::from_le_bytes(b))), Elem::Real),
-        Dtype::BF16 => {
-            (numbers(content, |b| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))), Elem::Real)
-        }
-        Dtype::I64 => (numbers(content, |b| i64::from_le_bytes(b) as f64), Elem::Int),
-        Dtype::U64 => (numbers(content, |b| u64::from_le_bytes(b) as f64), Elem::Int),
-        Dtype::I32 => (numbers(content, |b| f64::from(i32::from_le_bytes(b))), Elem::Int),
-        Dtype::U32 => (numbers(content, |b| f64::from(u32::from_le_bytes(b))), Elem::Int),
-        Dtype::I16 => (numbers(content, |b| f64::from(i16::from_le_bytes(b))), Elem::Int),
-        Dtype::U16 => (numbers(content, |b| f64::from(u16::from_le_bytes(b))), Elem::Int),
-        Dtype::I8 => (numbers(content, |b| f64::from(i8::from_le_bytes(b))), Elem::Int),
-        Dtype::U8 => (numbers(content, |b: [u8; 1]| f64::from(b[0])), Elem::Int),
-        Dtype::BOOL => (numbers(content, |b: [u8; 1]| f64::from(u8::from(b[0] != 0))), Elem::Bool),
+    let number = |kind, width| Some(Element { kind, width, big_endian: false });
+    let element = match view.dtype() {
+        Dtype::F64 => number(Kind::Float, 8),
+        Dtype::F32 => number(Kind::Float, 4),
+        Dtype::F16 => number(Kind::Float, 2),
+        Dtype::I64 => number(Kind::Int, 8),
+        Dtype::U64 => number(Kind::Unsigned, 8),
+        Dtype::I32 => number(Kind::Int, 4),
+        Dtype::U32 => number(Kind::Unsigned, 4),
+        Dtype::I16 => number(Kind::Int, 2),
+        Dtype::U16 => number(Kind::Unsigned, 2),
+        Dtype::I8 => number(Kind::Int, 1),
+        Dtype::U8 => number(Kind::Unsigned, 1),
+        Dtype::BOOL => number(Kind::Bool, 1),
+        Dtype::BF16 => None,
         other => {
             return Err(DataError::new(Code::E0911, format!("`{name}` holds elements of the type {other:?}"))
                 .help("store floats, ints or bools"));
         }
     };
+    let (values, elem) = match element {
+        Some(element) => (element.numbers(content), element.elem()),
+        // The upper half of an f32.
+        None => {
+            let number = |&b: &[u8; 2]| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16));
+            (content.as_chunks::<2>().0.iter().map(number).collect(), Elem::Real)
+        }
+    };
     if elem == Elem::Int
         && let Some(i) = values.iter().position(|v: &f64| v.abs() >= MAX_EXACT_INT)
     {
-        return Err(DataError::new(
-            Code::E0904,
-            format!("element {i} of `{name}` is an integer of 2^53 or more, too large to be exact"),
-        ));
+        return Err(inexact(name, i));
     }
     Array::from_shape(view.shape(), values, elem)
         .map(Value::Array)

@@ -2,6 +2,7 @@
 
 use super::call::cannot;
 use super::error::Fallible;
+use super::lazy::{LazyArray, RowMap};
 use super::value::{Array, Origin, TextArray, Value};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
@@ -43,6 +44,10 @@ pub fn select(value: Value, selectors: &[Selector], span: Span) -> Fallible<Valu
             });
             Ok(Value::Array(Array { data, elem: array.elem, origin, columns, spelling: array.spelling }))
         }
+        Value::Lazy(lazy) => match lazily(&lazy, selectors, span)? {
+            Some(value) => Ok(value),
+            None => select(Value::Array(lazy.to_array()), selectors, span),
+        },
         Value::Text(text) => {
             let origin = text.origin.and_then(|o| rows_of(&o, selectors));
             let data = apply(text.data, selectors, span)?;
@@ -65,6 +70,38 @@ pub fn select(value: Value, selectors: &[Selector], span: Span) -> Fallible<Valu
         },
         other => Err(Box::new(cannot(span, format!("{} cannot be indexed", other.describe()), "not an array"))),
     }
+}
+
+/// The selection where it chooses rows, and elements within each row alike; `None` otherwise.
+fn lazily(lazy: &LazyArray, selectors: &[Selector], span: Span) -> Fallible<Option<Value>> {
+    let Some((first, rest)) = selectors.split_first() else { return Ok(Some(Value::Lazy(lazy.clone()))) };
+    let rows = match first {
+        Selector::One(row) => {
+            let row = lazy.slice(*row..*row + 1).to_array();
+            let whole = std::iter::once(Selector::One(0)).chain(rest.iter().cloned());
+            return select(Value::Array(row), &whole.collect::<Vec<_>>(), span).map(Some);
+        }
+        Selector::Range(range) if *range == (0..lazy.n_rows()) => lazy.clone(),
+        Selector::Range(range) => lazy.slice(range.clone()),
+        Selector::Gather { index, shape } if shape.len() == 1 => {
+            // Several int vectors index in pairs.
+            if rest.iter().any(|s| matches!(s, Selector::Gather { .. })) {
+                return Ok(None);
+            }
+            lazy.select(index)
+        }
+        _ => return Ok(None),
+    };
+    let row = &lazy.shape()[1..];
+    let unit = lazy.unit();
+    // What the selection does to the positions within a row it does to every row.
+    let places = ArcArray::from_shape_vec(IxDyn(row), (0..unit).collect()).expect("as many positions as elements");
+    let places = apply(places, rest, span)?;
+    let same = places.len() == unit && places.iter().copied().eq(0..unit);
+    Ok(Some(Value::Lazy(match same {
+        true => rows.reshaped(places.shape()),
+        false => rows.map(RowMap::Pick(places.iter().copied().collect()), places.shape(), rows.elem),
+    })))
 }
 
 /// The origin of the selected rows, as long as the first axis still counts rows.

@@ -8,6 +8,8 @@ use crate::syntax::parse_module;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
+mod in_files;
+
 fn parse(text: &str) -> Module {
     let mut sources = Sources::default();
     let file = sources.add("t.bayes", None, text);
@@ -42,7 +44,7 @@ struct Outcome {
 impl Outcome {
     fn values(&self, name: &str) -> Vec<f64> {
         assert!(self.messages.is_empty(), "{:#?}", self.messages);
-        self.binding.get(name).expect("bound").data.iter().copied().collect()
+        self.binding.get(name).expect("bound").data.to_vec()
     }
     fn size(&self, name: &str) -> usize {
         self.binding.sizes[name].value
@@ -478,7 +480,7 @@ fn held_out_digits_bind_new_sizes() {
     let binding = bind(&mut evaluator, &requests, &[], &mut out);
     assert!(out.is_empty());
     assert_eq!(binding.sizes["N"].value, 360);
-    assert_eq!(files.fingerprints().len(), 2);
+    assert_eq!(files.fingerprints().list().len(), 2);
 }
 
 proptest! {

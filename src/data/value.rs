@@ -1,6 +1,7 @@
 //! The values of data expressions: concrete arrays, tables, text, labels.
 
 use super::error::DataError;
+use super::lazy::LazyArray;
 use crate::diag::Code;
 use crate::nearest::nearest;
 pub use crate::syntax::ast::Elem;
@@ -20,6 +21,8 @@ pub const MAX_EXACT_INT: f64 = 9_007_199_254_740_992.0;
 pub enum Value {
     /// Numbers or truth values.
     Array(Array),
+    /// The same, still in their file: becomes an [`Array`] where a function has no way of taking it row by row.
+    Lazy(LazyArray),
     /// A column or array of text.
     Text(TextArray),
     /// Named columns.
@@ -434,6 +437,7 @@ impl Value {
         match self {
             Value::Array(a) if a.shape().is_empty() => format!("{} scalar", article(print_elem(a.elem))),
             Value::Array(a) => format!("{} array of shape {}", article(print_elem(a.elem)), print_shape(a.shape())),
+            Value::Lazy(a) => format!("{} array of shape {}", article(print_elem(a.elem)), print_shape(a.shape())),
             Value::Text(t) => format!("text of shape {}", print_shape(t.shape())),
             Value::Table(t) => format!("a table of {} rows and {} columns", t.n_rows(), t.columns.len()),
             Value::Record(r) => format!("the content of `{}`", r.file),
@@ -446,14 +450,25 @@ impl Value {
     pub fn into_array(self) -> Result<Array, Box<Value>> {
         match self {
             Value::Array(a) => Ok(a),
+            Value::Lazy(a) => Ok(a.to_array()),
             Value::Labels(l) => Ok(Array::scalar(l.len() as f64, Elem::Int)),
             other => Err(Box::new(other)),
+        }
+    }
+    /// The element type, for numbers.
+    pub fn elem(&self) -> Option<Elem> {
+        match self {
+            Value::Array(a) => Some(a.elem),
+            Value::Lazy(a) => Some(a.elem),
+            Value::Labels(_) => Some(Elem::Int),
+            _ => None,
         }
     }
     /// The shape, for arrays of numbers and text.
     pub fn shape(&self) -> Option<&[usize]> {
         match self {
             Value::Array(a) => Some(a.shape()),
+            Value::Lazy(a) => Some(a.shape()),
             Value::Text(t) => Some(t.shape()),
             _ => None,
         }

@@ -1,119 +1,250 @@
 //! Data as the graphs of a run take them: whole arrays, and rows of prepared ones.
+//!
+//! Nothing is copied beforehand: whole arrays are written into the inputs of a graph, rows into those of a step, both from
+//! where the data lie and in the precision of the graph. What a program computes from data alone is computed once on all
+//! rows where these are in memory. Where they are in a file, it is computed for the rows of each step, if it is a value of
+//! each row by itself.
 
+use crate::check::size::Size;
 use crate::check::typed::{DataId, ExprId, ExprKind, Program};
+use crate::data::Values;
+use crate::data::values::Reader;
 use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::index::IndexVec;
+use crate::ir::InputId;
 use crate::kernels::Scalar;
-use crate::lower::{DataInput, Lowering, SiteSource, SizeValues, Slots, rows::Prepared};
+use crate::lower::{DataInput, Lowering, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
 use crate::rng::Key;
 use std::collections::HashMap;
 
-/// The values of all data, row-major, and of all sizes.
+/// The values of all data, and of all sizes.
 #[derive(Clone, Debug, Default)]
 pub struct BoundData {
     /// The sizes.
     pub sizes: SizeValues,
     /// The data; `None` for one that was not given.
-    pub values: IndexVec<DataId, Option<Vec<f64>>>,
+    pub values: IndexVec<DataId, Option<Values>>,
 }
 
 impl BoundData {
-    /// What is kept [bytes].
+    /// What is kept in memory [bytes]: nothing of what stays in its file. Numbers that several data share count for each.
     pub fn bytes(&self) -> usize {
-        self.values.iter().flatten().map(Vec::len).sum::<usize>() * size_of::<f64>()
+        self.values.iter().flatten().map(Values::bytes).sum()
     }
 }
 
-/// Data in the precision of a run.
-#[derive(Debug)]
+/// Data for the graphs of a run in one precision.
 pub struct Store<F> {
-    /// Whole arrays by datum.
-    whole: IndexVec<DataId, Option<Vec<F>>>,
-    /// Prepared arrays, rows first, with the number of elements of one row (of the whole, when there are no rows).
-    prepared: HashMap<ExprId, (Vec<F>, usize)>,
+    bound: BoundData,
+    prepared: Option<Prepared>,
+    /// Prepared expressions without rows: a mean over all rows, say.
+    fixed: HashMap<ExprId, Values>,
+    /// Prepared expressions with rows, where their rows can be read.
+    readers: HashMap<ExprId, Reader<F>>,
+    /// Prepared expressions whose rows are computed from rows of the data when they are asked for.
+    computed: Vec<ExprId>,
+    /// Computes them, by the number of rows.
+    by_count: HashMap<usize, OfRows>,
 }
 
-fn convert<F: Scalar>(x: &[f64]) -> Vec<F> {
-    x.iter().map(|&v| F::from_f64(v)).collect()
+/// The graph of what is computed from some rows of the data.
+struct OfRows {
+    /// Its outputs are those of [`Store::computed`], rows first.
+    exe: Executable<f64>,
+    /// Its inputs for rows of data.
+    inputs: Vec<(InputId, Reader<f64>)>,
+    /// The memory of `exe`.
+    bytes: usize,
 }
 
 impl<F: Scalar> Store<F> {
-    /// The data of `bound`, and the prepared expressions computed from them on all rows.
+    /// The data of `bound`, and the prepared expressions computed from them.
     pub fn new(program: &Program, bound: &BoundData, prepared: Option<&Prepared>) -> Self {
-        let whole = bound.values.iter().map(|v| v.as_deref().map(convert)).collect();
-        let mut store = Store { whole, prepared: HashMap::new() };
+        let mut store = Store {
+            bound: bound.clone(),
+            prepared: prepared.cloned(),
+            fixed: HashMap::new(),
+            readers: HashMap::new(),
+            computed: Vec::new(),
+            by_count: HashMap::new(),
+        };
         let Some(prepared) = prepared else { return store };
-        let full = bound.sizes[prepared.size];
-        for (e, values) in evaluate(program, bound, prepared) {
-            let unit = if prepared.row_axis(program, e).is_some() { values.len() / full.max(1) } else { values.len() };
-            store.prepared.insert(e, (convert(&values), unit));
+        let mut at_once = Vec::new();
+        for &e in &prepared.exprs {
+            match way(program, bound, prepared, e) {
+                Way::Rows(values) => drop(store.readers.insert(e, values.reader())),
+                Way::ByRows => store.computed.push(e),
+                Way::AtOnce => at_once.push(e),
+            }
+        }
+        for (e, values) in evaluate(program, bound, prepared, &at_once) {
+            match prepared.row_axis(program, e) {
+                Some(_) => drop(store.readers.insert(e, values.reader())),
+                None => drop(store.fixed.insert(e, values)),
+            }
         }
         store
     }
 
-    /// What is kept [bytes].
-    pub fn bytes(&self) -> usize {
-        let whole = self.whole.iter().flatten().map(Vec::len);
-        let prepared = self.prepared.values().map(|(values, _)| values.len());
-        whole.chain(prepared).sum::<usize>() * size_of::<F>()
+    /// What is kept in memory beside the data themselves [bytes].
+    pub fn bytes(&self, program: &Program) -> usize {
+        let prepared = self.prepared.as_ref().map_or(0, |prepared| prepared_bytes(program, &self.bound, prepared));
+        prepared + self.by_count.values().map(|of_rows| of_rows.bytes).sum::<usize>()
+    }
+    /// Makes ready for giving `rows` rows at once, which otherwise happens when they are given for the first time.
+    pub fn expect_rows(&mut self, program: &Program, rows: usize) {
+        if rows > 0 && !self.computed.is_empty() {
+            self.of_rows(program, rows);
+        }
     }
 
     /// Writes the inputs that stay the same over all steps.
     pub fn give_whole(&self, program: &Program, inputs: &[DataInput], exe: &mut Executable<F>) {
         for d in inputs.iter().filter(|d| !d.rows) {
-            if let Some((values, _)) = self.prepared.get(&d.expr) {
-                exe.set_data(d.input, values);
-            } else if let ExprKind::Data(id) = program.exprs[d.expr].kind
-                && let Some(values) = &self.whole[id]
-            {
-                exe.set_data(d.input, values);
+            let values = match program.exprs[d.expr].kind {
+                ExprKind::Data(id) => self.fixed.get(&d.expr).or(self.bound.values[id].as_ref()),
+                _ => self.fixed.get(&d.expr),
+            };
+            if let Some(values) = values {
+                values.fill(exe.input_mut(d.input));
             }
         }
     }
     /// Writes the rows `rows` of the inputs that have rows.
-    pub fn give_rows(&self, inputs: &[DataInput], rows: &[usize], exe: &mut Executable<F>) {
+    pub fn give_rows(&mut self, program: &Program, inputs: &[DataInput], rows: &[usize], exe: &mut Executable<F>) {
+        let wanted = |e: &ExprId| inputs.iter().any(|d| d.rows && d.expr == *e);
+        if self.computed.iter().any(wanted) {
+            self.compute(program, rows);
+        }
         for d in inputs.iter().filter(|d| d.rows) {
-            let (values, unit) = &self.prepared[&d.expr];
             let place = exe.input_mut(d.input);
             if place.is_empty() {
                 continue;
             }
-            for (to, &row) in place.chunks_exact_mut(*unit).zip(rows) {
-                to.copy_from_slice(&values[row * unit..(row + 1) * unit]);
+            match self.readers.get_mut(&d.expr) {
+                Some(reader) => reader.read(rows, place),
+                None => {
+                    let output = self.computed.iter().position(|&e| e == d.expr).expect("prepared");
+                    let values = self.by_count[&rows.len()].exe.output(output);
+                    place.iter_mut().zip(values).for_each(|(to, &x)| *to = F::from_f64(x));
+                }
             }
         }
     }
-}
-
-/// The values of prepared expressions on all rows, rows first.
-fn evaluate(program: &Program, bound: &BoundData, prepared: &Prepared) -> Vec<(ExprId, Vec<f64>)> {
-    let mut done = Vec::new();
-    let mut rest = Vec::new();
-    for &e in &prepared.exprs {
-        match &program.exprs[e].kind {
-            // A datum is there already, rows first.
-            ExprKind::Data(id) => done.push((e, bound.values[*id].clone().unwrap_or_default())),
-            _ => rest.push(e),
+    /// Says that these rows are given next, so that a slow disk works while a step runs.
+    pub fn want_rows(&self, inputs: &[DataInput], rows: &[usize]) {
+        for d in inputs.iter().filter(|d| d.rows) {
+            if let Some(reader) = self.readers.get(&d.expr) {
+                reader.want(rows);
+            }
         }
     }
-    if rest.is_empty() {
-        return done;
+    /// Computes the rows `rows` of all of `computed`.
+    fn compute(&mut self, program: &Program, rows: &[usize]) {
+        let of_rows = self.of_rows(program, rows.len());
+        for (input, reader) in &mut of_rows.inputs {
+            let place = of_rows.exe.input_mut(*input);
+            if !place.is_empty() {
+                reader.read(rows, place);
+            }
+        }
+        of_rows.exe.run(&[], Key::new(0));
     }
-    let slots = Slots::default();
-    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
-    for &e in &rest {
+    fn of_rows(&mut self, program: &Program, rows: usize) -> &mut OfRows {
+        let prepared = self.prepared.as_ref().expect("only prepared expressions are computed");
+        let (bound, computed) = (&self.bound, &self.computed);
+        self.by_count.entry(rows).or_insert_with(|| OfRows::new(program, bound, prepared, computed, rows))
+    }
+}
+
+/// How the rows of a prepared expression are found.
+enum Way<'b> {
+    /// They are those of a datum.
+    Rows(&'b Values),
+    /// They are computed from rows of data when they are asked for.
+    ByRows,
+    /// All are computed beforehand.
+    AtOnce,
+}
+
+fn way<'b>(program: &Program, bound: &'b BoundData, prepared: &Prepared, e: ExprId) -> Way<'b> {
+    let in_file = |id: DataId| matches!(bound.values[id], Some(Values::Lazy(_)));
+    if let Some(values) = prepared.same_rows(program, e).and_then(|id| bound.values[id].as_ref()) {
+        Way::Rows(values)
+    } else if prepared.row_axis(program, e).is_some()
+        && Prepared::data_of(program, e).into_iter().any(in_file)
+        && prepared.by_rows(program, e)
+    {
+        Way::ByRows
+    } else {
+        Way::AtOnce
+    }
+}
+
+/// What a [`Store`] keeps of the prepared expressions that are computed beforehand [bytes].
+pub fn prepared_bytes(program: &Program, bound: &BoundData, prepared: &Prepared) -> usize {
+    let number = |s: &Size| s.evaluate(&|id| Some(bound.sizes[id])).and_then(|n| usize::try_from(n).ok());
+    let count = |e: ExprId| -> usize { program.ty(e).shape.iter().map(|s| number(s).unwrap_or(0)).product() };
+    let at_once = |e: &&ExprId| matches!(way(program, bound, prepared, **e), Way::AtOnce);
+    prepared.exprs.iter().filter(at_once).map(|&e| count(e)).sum::<usize>() * size_of::<f64>()
+}
+
+impl OfRows {
+    fn new(program: &Program, bound: &BoundData, prepared: &Prepared, computed: &[ExprId], rows: usize) -> Self {
+        let data = Prepared::data(program, prepared.size);
+        let (slots, sizes) = (Slots::default(), prepared.step_sizes(&bound.sizes, rows));
+        let some = Rows { prepared: &data, full_sizes: &bound.sizes };
+        let mut lo = Lowering::new(program, &slots, sizes, Some(some), SiteSource::Prior);
+        output_rows_first(&mut lo, prepared, computed);
+        let inputs = std::mem::take(&mut lo.inputs);
+        let plan = Executable::<f64>::prepare(&lo.g.finish(), Options::default());
+        let bytes = plan.needs(0).bytes;
+        let mut exe = plan.build();
+        let store = Store::<f64>::new(program, bound, Some(&data));
+        store.give_whole(program, &inputs, &mut exe);
+        let reader = |d: &DataInput| match program.exprs[d.expr].kind {
+            ExprKind::Data(id) => Some((d.input, bound.values[id].as_ref()?.reader())),
+            _ => None,
+        };
+        let inputs = inputs.iter().filter(|d| d.rows).filter_map(reader).collect();
+        Self { exe, inputs, bytes }
+    }
+}
+
+/// Makes `exprs` the outputs of a graph, their rows first.
+fn output_rows_first(lo: &mut Lowering<'_>, prepared: &Prepared, exprs: &[ExprId]) {
+    for &e in exprs {
         let v = lo.expr(e);
-        let v = match prepared.row_axis(program, e) {
+        let v = match prepared.row_axis(lo.program, e) {
             Some(axis) => crate::lower::to_front(&mut lo.g, v, axis),
             None => v,
         };
         lo.g.output(format!("{e}"), v);
     }
+}
+
+/// The values of `exprs` on all rows, rows first.
+fn evaluate(program: &Program, bound: &BoundData, prepared: &Prepared, exprs: &[ExprId]) -> Vec<(ExprId, Values)> {
+    if exprs.is_empty() {
+        return Vec::new();
+    }
+    let slots = Slots::default();
+    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, SiteSource::Prior);
+    output_rows_first(&mut lo, prepared, exprs);
     let inputs = std::mem::take(&mut lo.inputs);
     let graph = lo.g.finish();
     let mut exe = Executable::<f64>::compile(&graph);
-    Store::<f64> { whole: bound.values.clone(), prepared: HashMap::new() }.give_whole(program, &inputs, &mut exe);
+    Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
     exe.run(&[], Key::new(0));
-    done.extend(rest.iter().enumerate().map(|(i, &e)| (e, exe.output(i).to_vec())));
-    done
+    let rows = bound.sizes[prepared.size];
+    let value = |(i, &e): (usize, &ExprId)| {
+        let values = exe.output(i).to_vec();
+        let shape = match prepared.row_axis(program, e) {
+            Some(_) => vec![rows, values.len() / rows.max(1)],
+            None => vec![values.len()],
+        };
+        (e, Values::in_memory(&shape, values))
+    };
+    exprs.iter().enumerate().map(value).collect()
 }

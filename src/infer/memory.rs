@@ -1,6 +1,6 @@
 //! What a run needs at most, counted before it begins.
 //!
-//! Counted are the data (as they were read and in the precision of the run), parameters with gradient and optimizer
+//! Counted are the data that are in memory (not those that stay in their files), parameters with gradient and optimizer
 //! state, the plans of the steps, and draws with the copy that is written, or the plan of scores on held-out data.
 //! Not counted are the program itself (some ten megabytes) and what reading a file needs for a moment.
 

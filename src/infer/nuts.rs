@@ -119,8 +119,7 @@ impl Nuts<'_> {
         let mut memory = self.memory.clone();
         let draws = n_chains * self.settings.draws;
         memory.always.push(("chains", (draws * (graph.dim() * 8 + size_of::<Transition>())) as u64));
-        // Every chain that runs has its plan and, for a moment, its data.
-        memory.fit.push(("data", (n_workers * self.bound.bytes()) as u64));
+        // Every chain that runs has its plan, with the data written into it.
         memory.count(Executable::<f64>::prepare(&graph.graph, Options::default()).needs(5), n_workers)?;
         observer.planned(&memory);
         laps.lap(Phase::Plan);

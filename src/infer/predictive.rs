@@ -4,21 +4,23 @@
 //! Latent sites with rows of their own are drawn anew for the new rows: by the guide where it is amortized, otherwise
 //! from their prior given the global sites. An observation that the amortized guide has seen is not predicted by such
 //! draws but reconstructed: its log likelihood is found by importance sampling, with weights p(x | z) p(z) / q(z | x).
+//! Where the program takes minibatches of the rebound size, its rows are known not to mix and are scored block by block.
 
-use super::data::{BoundData, Store};
+use super::data::{BoundData, Store, prepared_bytes};
 use super::draws::Posterior;
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::plan::Options;
-use crate::exec::{Executable, Prepared};
+use crate::exec::{self, Executable};
 use crate::ir::{DType, InputId, ValueId};
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
-use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
+use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, Slots, rows::Prepared};
 use crate::ops::Op;
 use crate::report::fit::Metrics;
 use crate::report::metrics::{ClassScores, MarginalScores, NumberKind, NumberScores};
 use crate::rng::Key;
+use std::ops::Range;
 
 /// What is scored.
 pub struct Predictive<'p> {
@@ -36,36 +38,90 @@ pub struct Predictive<'p> {
     pub convolution: Method,
 }
 
-/// Scores that are planned.
-pub struct Scoring<F> {
-    plan: Prepared<F>,
+/// Rows that are scored at once, at least, where rows can be scored apart: memory is that of one block.
+const BLOCK: usize = 256;
+
+enum Scores {
+    Classes(Box<ClassScores>),
+    Numbers(Box<NumberScores>),
+}
+
+/// An observation in a graph of scores.
+struct Scored {
+    /// By position.
+    observation: usize,
+    /// The datum.
+    data: DataId,
+    /// The output with probabilities, or with the log density, after which comes a draw.
+    output: usize,
+    what: What,
+}
+
+/// What is scored of an observation.
+enum What {
+    /// The probabilities of so many classes.
+    Classes(usize),
+    /// Numbers of a kind.
+    Numbers(NumberKind),
+}
+
+/// The graph that scores some rows.
+struct Plan<F> {
+    plan: exec::Prepared<F>,
     inputs: Vec<DataInput>,
+    /// The input for the indices of the rows, if something asks for them.
+    indices: Option<InputId>,
     /// The input of each trainable parameter.
     slots: Vec<InputId>,
     /// The input of each site whose draws are given.
     given: Vec<(SiteId, InputId)>,
-    /// Name, scores and observed values.
-    all: Vec<(String, Scores, Vec<f64>)>,
-    marginal: Option<(MarginalScores, usize)>,
-    reconstructed: Option<Reconstructed>,
+    scored: Vec<Scored>,
+    /// The output of the log weights of rows, where an amortized guide has seen them.
+    weights: Option<usize>,
+}
+
+/// Scores that are planned.
+pub struct Scoring<F> {
+    /// The rows of a block with what is prepared for them; `None` where all rows are scored at once.
+    block: Option<Block>,
+    /// Scores one block.
+    plan: Plan<F>,
+    /// The numbers observed in one block, for each of `Plan::scored`.
+    observed: Vec<usize>,
+    /// What is kept for the rows of all blocks [bytes].
+    prepared: usize,
 }
 
 impl<F: Scalar> Scoring<F> {
-    /// What is needed for `draws` draws of all rows at once [bytes].
+    /// What is needed for `draws` draws of the rows that are scored at once [bytes].
     pub fn bytes(&self, draws: usize) -> u64 {
-        let of = |(_, scores, observed): &(String, Scores, Vec<f64>)| match scores {
-            Scores::Classes { .. } => observed.len(),
+        let of = |(s, observed): (&Scored, &usize)| match s.what {
+            // The class, the sums of the probabilities and of the entropies.
+            What::Classes(classes) => observed * (2 + classes),
             // The draws of each row are sorted in the end.
-            Scores::Numbers { .. } => observed.len() * (1 + draws),
+            What::Numbers(_) => observed * (1 + draws),
         };
-        let numbers: usize = self.all.iter().map(of).sum();
-        (self.plan.needs(0).bytes + numbers * size_of::<f64>()) as u64
+        let numbers: usize = self.plan.scored.iter().zip(&self.observed).map(of).sum();
+        (self.plan.plan.needs(0).bytes + numbers * size_of::<f64>() + self.prepared) as u64
     }
 }
 
-enum Scores {
-    Classes { scores: Box<ClassScores>, output: usize },
-    Numbers { scores: Box<NumberScores>, log_prob: usize, draw: usize },
+/// How rows are cut into blocks.
+struct Block {
+    /// What the rows are those of.
+    size: SizeId,
+    /// The rows of a block; the last one may have fewer.
+    rows: usize,
+    prepared: Prepared,
+}
+
+/// The scores so far.
+struct Running<'s, F> {
+    store: Store<F>,
+    scores: Vec<Scores>,
+    marginal: Option<MarginalScores>,
+    sites: &'s mut dyn Posterior<F>,
+    key: Key,
 }
 
 /// Observations that an amortized guide has seen, with the local sites that it draws for them.
@@ -172,34 +228,66 @@ impl<'p> Predictive<'p> {
             .collect()
     }
 
+    /// The size whose rows are scored block by block, with the rows of a block: the rebound one, where the program
+    /// subsamples it, so that its rows are known not to mix, and where everything that is scored has its rows. `None` where
+    /// all rows are scored at once.
+    fn block(&self) -> Option<Block> {
+        let &[size] = self.resampled.as_slice() else { return None };
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let batch = self.program.infers.iter().filter_map(|i| i.svi.minibatch).find(|b| b.size == size)?;
+        let rows = batch.rows.max(BLOCK);
+        let first = |e: ExprId| self.program.ty(e).shape.first().and_then(|s| s.as_name());
+        let by_rows = model
+            .observations
+            .iter()
+            .all(|o| matches!(self.program.exprs[o.value].kind, ExprKind::Data(_)) && first(o.value) == Some(size));
+        let global = model.sites.iter().all(|s| !s.ty.shape.iter().any(|d| d.mentions(size)));
+        let several = by_rows && global && self.bound.sizes[size] > rows;
+        several.then(|| Block { size, rows, prepared: Prepared::new(self.program, size) })
+    }
+
     /// Plans the scores, without taking memory.
     pub fn prepare<F: Scalar>(&self) -> Scoring<F> {
+        let block = self.block();
+        let plan = self.plan(block.as_ref().map(|b| (&b.prepared, b.rows)));
+        let count = |s: &Scored| match (&self.bound.values[s.data], &block) {
+            (Some(values), Some(block)) => block.rows * values.unit(),
+            (Some(values), None) => values.len(),
+            (None, _) => 0,
+        };
+        let observed = plan.scored.iter().map(count).collect();
+        let prepared = block.as_ref().map_or(0, |b| prepared_bytes(self.program, self.bound, &b.prepared));
+        Scoring { block, plan, observed, prepared }
+    }
+
+    /// Plans the graph that scores some rows (all where there is no [`Prepared`]).
+    fn plan<F: Scalar>(&self, rows: Option<(&Prepared, usize)>) -> Plan<F> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
-        let mut lo = Lowering::new(self.program, self.slots, self.bound.sizes.clone(), None, source);
+        let (sizes, some) = match rows {
+            Some((prepared, n)) => {
+                let some = Rows { prepared, full_sizes: &self.bound.sizes };
+                (prepared.step_sizes(&self.bound.sizes, n), Some(some))
+            }
+            None => (self.bound.sizes.clone(), None),
+        };
+        let mut lo = Lowering::new(self.program, self.slots, sizes, some, source);
         // Labels of new rows are not known: they are drawn, or summed out below.
         lo.discrete_forward = true;
         lo.settled = true;
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
-        let mut all: Vec<(String, Scores, Vec<f64>)> = Vec::new();
-        for o in &model.observations {
+        let mut scored = Vec::new();
+        for (at, o) in model.observations.iter().enumerate() {
+            let Some(data) = o.data else { continue };
             let dist = lo.dist(&o.dist, Mode::Live);
-            let observed = match o.data {
-                Some(id) => self.bound.values[id].clone().unwrap_or_default(),
-                None => continue,
-            };
             let shape = lo.shape(&self.program.ty(o.value).shape);
             let output = lo.g.graph().outputs.len();
             if let Some(probs) = dist.probs(&mut lo.g) {
                 let classes = *lo.g.shape(probs).last().expect("probabilities have classes");
                 let probs = lo.g.broadcast_to(probs, shape.concat(&[classes]));
                 lo.g.output(format!("probs of {}", o.name), probs);
-                all.push((
-                    o.name.clone(),
-                    Scores::Classes { scores: Box::new(ClassScores::new(classes)), output },
-                    observed,
-                ));
+                scored.push(Scored { observation: at, data, output, what: What::Classes(classes) });
                 continue;
             }
             let x = lo.expr(o.value);
@@ -219,20 +307,14 @@ impl<'p> Predictive<'p> {
             let draw = dist.sample(&mut lo.g, &shape);
             lo.g.output(format!("draw of {}", o.name), draw);
             let kind = if dist.dtype() == DType::Real { NumberKind::Real } else { NumberKind::Count };
-            let scores =
-                Scores::Numbers { scores: Box::new(NumberScores::new(kind)), log_prob: output, draw: output + 1 };
-            all.push((o.name.clone(), scores, observed));
+            scored.push(Scored { observation: at, data, output, what: What::Numbers(kind) });
         }
-        let reconstructed = self.reconstructed();
-        let mut marginal = None;
-        if let Some(r) = &reconstructed
-            && let Some(size) = r.by_rows
-        {
-            let weights = self.log_weights(&mut lo, r);
+        let weights = self.reconstructed().filter(|r| r.by_rows.is_some()).map(|r| {
+            let weights = self.log_weights(&mut lo, &r);
             let output = lo.g.graph().outputs.len();
             lo.g.output("log weights", weights);
-            marginal = Some((MarginalScores::new(self.bound.sizes[size]), output));
-        }
+            output
+        });
         let given: Vec<(SiteId, ValueId)> = model
             .sites
             .indices()
@@ -241,6 +323,7 @@ impl<'p> Predictive<'p> {
                 matches!(lo.g.graph().nodes[v].op, Op::Input(_)).then_some((id, v))
             })
             .collect();
+        let indices = lo.row_index;
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
         let options = Options { convolution: self.convolution, ..Options::default() };
@@ -250,7 +333,8 @@ impl<'p> Predictive<'p> {
         };
         let slots = slots.into_iter().map(input_of).collect();
         let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
-        Scoring { plan: Executable::prepare(&graph, options), inputs, slots, given, all, marginal, reconstructed }
+        let indices = indices.map(input_of);
+        Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, scored, weights }
     }
 
     /// Scores every observation over the draws of `sites`.
@@ -262,64 +346,48 @@ impl<'p> Predictive<'p> {
         key: Key,
     ) -> Vec<(String, Metrics)> {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
-        let Scoring { plan, inputs, slots, given, mut all, mut marginal, reconstructed } = scoring;
-        let mut exe = plan.build();
-        Store::<F>::new(self.program, self.bound, None).give_whole(self.program, &inputs, &mut exe);
-        for (slot, input) in self.slots.list.iter().zip(slots) {
-            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
-        for (_, scores, observed) in &mut all {
-            match scores {
-                Scores::Classes { scores, .. } => {
-                    let classes: Vec<usize> = observed.iter().map(|&x| x as usize).collect();
-                    scores.begin(&classes);
-                }
-                Scores::Numbers { scores, .. } => scores.begin(observed.as_slice()),
-            }
-        }
-        let draws = sites.draws();
-        let mut buffer: Vec<F> = Vec::new();
-        for i in 0..draws {
-            for &(id, input) in &given {
-                sites.read(i, &model.sites[id].name, &mut buffer);
-                exe.set_data(input, &buffer);
-            }
-            exe.run(&[], key.fold_in(i as u64));
-            if let Some((scores, output)) = &mut marginal {
-                scores.add_draw(exe.output(*output));
-            }
-            for (_, scores, _) in &mut all {
-                match scores {
-                    Scores::Classes { scores, output } => scores.add_draw(exe.output(*output)),
-                    Scores::Numbers { scores, log_prob, draw } => {
-                        scores.add_draw(exe.output(*log_prob), exe.output(*draw))
-                    }
+        let Scoring { block, plan, .. } = scoring;
+        let new = |s: &Scored| match s.what {
+            What::Classes(classes) => Scores::Classes(Box::new(ClassScores::new(classes))),
+            What::Numbers(kind) => Scores::Numbers(Box::new(NumberScores::new(kind))),
+        };
+        let scores = plan.scored.iter().map(new).collect();
+        let names: Vec<String> = plan.scored.iter().map(|s| model.observations[s.observation].name.clone()).collect();
+        let reconstructed = self.reconstructed();
+        let by_rows = reconstructed.as_ref().and_then(|r| r.by_rows);
+        let marginal = by_rows.map(|size| MarginalScores::new(self.bound.sizes[size]));
+        let store = Store::new(self.program, self.bound, block.as_ref().map(|b| &b.prepared));
+        let mut running = Running { store, scores, marginal, sites, key };
+        match &block {
+            None => self.score_blocks(plan, params, std::iter::once((0, None)), &mut running),
+            Some(Block { size, rows, prepared }) => {
+                let all = self.bound.sizes[*size];
+                let whole = all / rows;
+                let blocks = (0..whole).map(|at| (at, Some(at * rows..(at + 1) * rows)));
+                self.score_blocks(plan, params, blocks, &mut running);
+                if all % rows > 0 {
+                    let rest = self.plan(Some((prepared, all % rows)));
+                    let block = (whole, Some(whole * rows..all));
+                    self.score_blocks(rest, params, std::iter::once(block), &mut running);
                 }
             }
         }
-        let seen: Vec<String> =
-            reconstructed.iter().flat_map(|r| &r.observations).map(|&at| model.observations[at].name.clone()).collect();
-        let mut list: Vec<(String, Metrics)> = all
+        let Running { scores, marginal, .. } = running;
+        let mut list: Vec<(String, Metrics)> = names
             .into_iter()
-            .map(|(name, scores, _)| {
-                let metrics = match scores {
-                    Scores::Classes { mut scores, .. } => {
-                        scores.end();
-                        scores.metrics()
-                    }
-                    Scores::Numbers { mut scores, .. } => {
-                        scores.end();
-                        scores.metrics()
-                    }
-                };
-                (name, metrics)
+            .zip(&scores)
+            .map(|(name, scores)| match scores {
+                Scores::Classes(scores) => (name, scores.metrics()),
+                Scores::Numbers(scores) => (name, scores.metrics()),
             })
             .collect();
+        let seen: Vec<String> =
+            reconstructed.iter().flat_map(|r| &r.observations).map(|&at| model.observations[at].name.clone()).collect();
         // The draws have seen these observations: the density at such a draw says nothing about how likely they are.
         for (_, metrics) in list.iter_mut().filter(|(name, _)| seen.contains(name)) {
             metrics.values.retain(|(name, _)| name != "nll");
         }
-        if let (Some((scores, _)), Some(r)) = (marginal, &reconstructed) {
+        if let (Some(scores), Some(r)) = (marginal, &reconstructed) {
             let nll = ("nll".to_string(), scores.nll());
             let one = |(name, _): &&mut (String, Metrics)| seen.len() == 1 && *name == seen[0];
             match list.iter_mut().find(one) {
@@ -332,6 +400,74 @@ impl<'p> Predictive<'p> {
             }
         }
         list
+    }
+
+    /// Scores blocks of rows, each with its number (all rows at once where there are none), by one graph.
+    fn score_blocks<F: Scalar + Into<f64>>(
+        &self,
+        plan: Plan<F>,
+        params: &[F],
+        blocks: impl Iterator<Item = (usize, Option<Range<usize>>)>,
+        running: &mut Running<'_, F>,
+    ) {
+        let model = self.program.model.as_ref().expect("fitted programs have a model");
+        let Plan { plan, inputs, indices, slots, given, scored, weights } = plan;
+        let Running { store, scores, marginal, sites, key } = running;
+        let mut exe = plan.build();
+        store.give_whole(self.program, &inputs, &mut exe);
+        for (slot, input) in self.slots.list.iter().zip(slots) {
+            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
+        }
+        let mut buffer: Vec<F> = Vec::new();
+        for (at, rows) in blocks {
+            let rows: Option<Vec<usize>> = rows.map(Iterator::collect);
+            if let Some(rows) = &rows {
+                store.give_rows(self.program, &inputs, rows, &mut exe);
+                if let Some(input) = indices {
+                    exe.input_mut(input).iter_mut().zip(rows).for_each(|(to, &row)| *to = F::from_usize(row));
+                }
+            }
+            for (scores, s) in scores.iter_mut().zip(&scored) {
+                let observed = self.observed(s.data, rows.as_deref());
+                match scores {
+                    Scores::Classes(scores) => scores.begin(&observed.iter().map(|&x| x as usize).collect::<Vec<_>>()),
+                    Scores::Numbers(scores) => scores.begin(&observed),
+                }
+            }
+            for i in 0..sites.draws() {
+                for &(id, input) in &given {
+                    sites.read(i, &model.sites[id].name, &mut buffer);
+                    exe.set_data(input, &buffer);
+                }
+                let key = key.fold_in(i as u64);
+                // What is drawn for a row differs from block to block.
+                exe.run(&[], if at == 0 { key } else { key.fold_in(at as u64) });
+                if let (Some(scores), Some(output)) = (marginal.as_mut(), weights) {
+                    scores.add_draw(exe.output(output));
+                }
+                for (scores, s) in scores.iter_mut().zip(&scored) {
+                    match scores {
+                        Scores::Classes(scores) => scores.add_draw(exe.output(s.output)),
+                        Scores::Numbers(scores) => scores.add_draw(exe.output(s.output), exe.output(s.output + 1)),
+                    }
+                }
+            }
+            for scores in scores.iter_mut() {
+                match scores {
+                    Scores::Classes(scores) => scores.end(),
+                    Scores::Numbers(scores) => scores.end(),
+                }
+            }
+        }
+    }
+
+    /// The observed values of a datum: of the rows of a block, or all.
+    fn observed(&self, data: DataId, rows: Option<&[usize]>) -> Vec<f64> {
+        let Some(values) = &self.bound.values[data] else { return Vec::new() };
+        let Some(rows) = rows else { return values.to_vec() };
+        let mut observed = vec![0.0; rows.len() * values.unit()];
+        values.reader().read(rows, &mut observed);
+        observed
     }
     /// ln p(x | z) + ln p(z) - ln q(z | x) of every row [rows].
     fn log_weights(&self, lo: &mut Lowering<'p>, r: &Reconstructed) -> ValueId {

@@ -188,11 +188,15 @@ impl<'p> Svi<'p> {
             0 => Key::new(settings.seed),
             n => Key::new(settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
         };
-        let store = Store::<F>::new(self.program, self.bound, self.prepared);
-        laps.lap(Phase::Data);
         let rows = self.rows();
+        let mut store = Store::<F>::new(self.program, self.bound, self.prepared);
+        if let Some((_, whole, rest)) = rows {
+            store.expect_rows(self.program, whole);
+            store.expect_rows(self.program, rest);
+        }
+        laps.lap(Phase::Data);
         let total = self.total_steps();
-        let mut memory = self.memory(store.bytes(), total, size_of::<F>());
+        let mut memory = self.memory(store.bytes(self.program), total, size_of::<F>());
         let anneal = settings.anneal_kl > 0;
         let particles = settings.particles.unwrap_or(1);
         let spec = self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal);
@@ -230,14 +234,16 @@ impl<'p> Svi<'p> {
         laps.before_steps();
         let began = observer.clock();
         for t in 0..total {
-            let batch = order.next();
+            order.advance();
+            let batch = order.batch();
             let step = match (&mut short, rows) {
                 (Some(short), Some((_, full, _))) if batch.len() < full => short,
                 _ => &mut whole,
             };
             items += batch.len() as u64;
-            store.give_rows(&step.graph.inputs, batch, &mut step.exe);
+            store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
             give_indices(step, batch);
+            store.want_rows(&step.graph.inputs, order.peek());
             if let Some(weight) = step.graph.weight {
                 let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
                 step.exe.set_data(weight, &[F::from_f64(w)]);
@@ -315,7 +321,7 @@ impl<'p> Svi<'p> {
         [Some(whole), short].iter().flatten().for_each(|step| laps.take(&step.exe));
         laps.lap(Phase::Plan);
         let (elbo, pareto_k) =
-            self.final_elbo(&params, &store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
+            self.final_elbo(&params, &mut store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
         laps.lap(Phase::Elbo);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
@@ -329,7 +335,7 @@ impl<'p> Svi<'p> {
     fn final_elbo<F: Scalar>(
         &self,
         params: &[F],
-        store: &Store<F>,
+        store: &mut Store<F>,
         key: Key,
         steps: u64,
     ) -> Result<(Elbo, Option<f64>), RunError> {
@@ -355,7 +361,7 @@ impl<'p> Svi<'p> {
     fn estimate<F: Scalar>(
         &self,
         params: &[F],
-        store: &Store<F>,
+        store: &mut Store<F>,
         key: Key,
         kl: KlChoice,
         draws: u64,
@@ -376,35 +382,38 @@ impl<'p> Svi<'p> {
         if let Some(short) = &mut short {
             give_params(short, self.slots, params);
         }
-        let mut values = Vec::with_capacity(draws as usize);
-        for i in 0..draws {
-            let key = key.fold_in(i);
-            let Some((all, full, _)) = rows else {
+        let Some((all, full, _)) = rows else {
+            let mut values = Vec::with_capacity(draws as usize);
+            for i in 0..draws {
+                let key = key.fold_in(i);
                 whole.exe.run(&[], key);
                 let value = whole.exe.output(0)[0].to_f64();
                 if strict && !value.is_finite() {
                     return Err(self.blame(&mut whole, &[key], None, value, 0.0));
                 }
                 values.push(value);
-                continue;
-            };
-            // The same key draws the same global sites for every part of the data.
-            let mut sum = 0.0;
-            let indices: Vec<usize> = (0..all).collect();
-            for (at, batch) in indices.chunks(full).enumerate() {
-                let step = if batch.len() < full { short.as_mut().expect("made for the rest") } else { &mut whole };
-                store.give_rows(&step.graph.inputs, batch, &mut step.exe);
-                give_indices(step, batch);
+            }
+            return Ok(values);
+        };
+        // The data are read once, in order. The same key draws the same global sites for every part of them.
+        let mut values = vec![0.0; draws as usize];
+        let indices: Vec<usize> = (0..all).collect();
+        for (at, batch) in indices.chunks(full).enumerate() {
+            let step = if batch.len() < full { short.as_mut().expect("made for the rest") } else { &mut whole };
+            store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
+            give_indices(step, batch);
+            for (i, sum) in values.iter_mut().enumerate() {
+                let key = key.fold_in(i as u64);
                 step.exe.run(&[], key);
                 if at == 0 {
-                    sum += step.exe.output(1)[0].to_f64();
+                    *sum += step.exe.output(1)[0].to_f64();
                 }
-                sum += step.exe.output(2)[0].to_f64();
+                *sum += step.exe.output(2)[0].to_f64();
                 if strict && !sum.is_finite() {
+                    let sum = *sum;
                     return Err(self.blame(step, &[key], None, sum, 0.0));
                 }
             }
-            values.push(sum);
         }
         Ok(values)
     }
@@ -450,7 +459,11 @@ impl<'p> Svi<'p> {
 /// The order in which rows are seen: every epoch a new permutation, its last part as short as it is.
 struct Order {
     rows: Vec<usize>,
-    batch: usize,
+    /// The rows of a step.
+    size: usize,
+    /// Where the rows of this step begin.
+    from: usize,
+    /// Where they end.
     at: usize,
     key: Key,
     epochs_done: usize,
@@ -458,8 +471,8 @@ struct Order {
 
 impl Order {
     fn new(rows: Option<(usize, usize, usize)>, key: Key) -> Self {
-        let (all, batch) = rows.map_or((0, 0), |(all, rows, _)| (all, rows));
-        let mut order = Self { rows: (0..all).collect(), batch, at: 0, key, epochs_done: 0 };
+        let (all, size) = rows.map_or((0, 0), |(all, rows, _)| (all, rows));
+        let mut order = Self { rows: (0..all).collect(), size, from: 0, at: 0, key, epochs_done: 0 };
         order.shuffle();
         order
     }
@@ -469,21 +482,29 @@ impl Order {
         self.rows.extend(0..n);
         self.rows.shuffle(&mut Philox::from_key(self.key.fold_in(self.epochs_done as u64)));
     }
-    fn next(&mut self) -> &[usize] {
+    /// Goes to the next step.
+    fn advance(&mut self) {
         if self.rows.is_empty() {
             self.epochs_done += 1;
-            return &[];
+            return;
         }
         if self.at == self.rows.len() {
             self.at = 0;
             self.shuffle();
         }
-        let from = self.at;
-        self.at = (from + self.batch).min(self.rows.len());
+        self.from = self.at;
+        self.at = (self.from + self.size).min(self.rows.len());
         if self.at == self.rows.len() {
             self.epochs_done += 1;
         }
-        &self.rows[from..self.at]
+    }
+    /// The rows of this step.
+    fn batch(&self) -> &[usize] {
+        &self.rows[self.from..self.at]
+    }
+    /// The rows of the step after this one, none at the end of an epoch.
+    fn peek(&self) -> &[usize] {
+        &self.rows[self.at..(self.at + self.size).min(self.rows.len())]
     }
 }
 
@@ -529,7 +550,8 @@ mod tests {
             for epoch in 1..=5 {
                 let mut seen = Vec::new();
                 while seen.len() < all {
-                    let rows = order.next();
+                    order.advance();
+                    let rows = order.batch();
                     assert_eq!(rows.len(), batch.min(all - seen.len()), "only the last part is short");
                     seen.extend_from_slice(rows);
                     assert_eq!(order.epochs_done, if seen.len() < all { epoch - 1 } else { epoch });
@@ -541,7 +563,12 @@ mod tests {
                 orders.push(seen);
             }
             let mut again = Order::new(Some((all, batch, all % batch)), Key::new(3));
-            let first: Vec<usize> = (0..all.div_ceil(batch)).flat_map(|_| again.next().to_vec()).collect();
+            let first: Vec<usize> = (0..all.div_ceil(batch))
+                .flat_map(|_| {
+                    again.advance();
+                    again.batch().to_vec()
+                })
+                .collect();
             assert_eq!(first, orders[0], "the key decides");
         }
     }
@@ -549,7 +576,10 @@ mod tests {
     #[test]
     fn without_rows_every_step_is_an_epoch() {
         let mut order = Order::new(None, Key::new(0));
-        assert!(order.next().is_empty() && order.next().is_empty());
+        for _ in 0..2 {
+            order.advance();
+            assert!(order.batch().is_empty() && order.peek().is_empty());
+        }
         assert_eq!(order.epochs_done, 2);
     }
 }

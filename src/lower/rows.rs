@@ -5,7 +5,8 @@
 //! graph takes their rows as inputs. The checker has proved that nothing else mixes rows.
 
 use super::{DataInput, Lowering, SizeValues, dtype_of};
-use crate::check::minibatch::data_only;
+use crate::builtins::Rows as RowRule;
+use crate::check::minibatch::{data_only, rows_kept};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::index::{Idx, IndexVec};
@@ -57,6 +58,62 @@ impl Prepared {
             program.exprs.indices().map(|id| fixed[id] && on_rows[id] && used_by_random[id]).collect();
         let exprs = program.exprs.indices().filter(|&id| is_prepared[id]).collect();
         Self { size, is_prepared, exprs }
+    }
+    /// The data with rows of the size, each prepared by itself: for graphs of what is computed from some of their rows.
+    pub fn data(program: &Program, size: SizeId) -> Self {
+        let has_rows = |e: &Expr| matches!(e.kind, ExprKind::Data(_)) && e.ty.shape.iter().any(|s| s.mentions(size));
+        let is_prepared: IndexVec<ExprId, bool> = program.exprs.iter().map(has_rows).collect();
+        let exprs = program.exprs.indices().filter(|&id| is_prepared[id]).collect();
+        Self { size, is_prepared, exprs }
+    }
+    /// The datum of which `e` is another shape, row for row; `None` when it is anything else.
+    pub fn same_rows(&self, program: &Program, e: ExprId) -> Option<DataId> {
+        if self.row_axis(program, e) != Some(0) {
+            return None;
+        }
+        match &program.exprs[e].kind {
+            ExprKind::Data(id) => Some(*id),
+            ExprKind::Call { def, args, .. } if matches!(def.name, "flatten" | "reshape") => {
+                self.same_rows(program, args[0])
+            }
+            ExprKind::Index { base, indices } if indices.iter().all(|ix| matches!(ix, Ix::All | Ix::New)) => {
+                self.same_rows(program, *base)
+            }
+            _ => None,
+        }
+    }
+    /// Whether any rows of `e` can be computed from those rows of the data alone, with the same bits: no operation on the
+    /// way mixes rows or sums in an order that could depend on their number.
+    pub fn by_rows(&self, program: &Program, e: ExprId) -> bool {
+        if !program.ty(e).shape.iter().any(|s| s.mentions(self.size)) {
+            // A value without rows must not have been made of rows.
+            return !matches!(program.exprs[e].kind, ExprKind::Scan { .. })
+                && program.operands(e).iter().all(|&o| self.by_rows(program, o) && !self.has_rows(program, o));
+        }
+        let simple = match &program.exprs[e].kind {
+            ExprKind::Data(_) => return self.row_axis(program, e) == Some(0),
+            ExprKind::Call { def, .. } => match def.rows {
+                RowRule::Elementwise | RowRule::ReducesAxes => true,
+                RowRule::Leading => matches!(def.name, "flatten" | "one_hot" | "softmax" | "log_softmax"),
+                RowRule::MatMul => false,
+                RowRule::Mixes => def.name == "reshape",
+            },
+            ExprKind::Index { .. } => true,
+            _ => false,
+        };
+        simple
+            && rows_kept(program, e, self.size).is_ok()
+            && program.operands(e).iter().all(|&o| self.by_rows(program, o))
+    }
+    fn has_rows(&self, program: &Program, e: ExprId) -> bool {
+        program.ty(e).shape.iter().any(|s| s.mentions(self.size))
+    }
+    /// The data that `e` is computed from.
+    pub fn data_of(program: &Program, e: ExprId) -> Vec<DataId> {
+        match program.exprs[e].kind {
+            ExprKind::Data(id) => vec![id],
+            _ => program.operands(e).into_iter().flat_map(|o| Self::data_of(program, o)).collect(),
+        }
     }
     /// The dimension of the rows in the value of `e`; `None` when it has none (the mean over all rows).
     pub fn row_axis(&self, program: &Program, e: ExprId) -> Option<usize> {

@@ -129,7 +129,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         items_per_sec: None,
     };
     fit.settings = settings_json(settings, &choices, model);
-    fit.data = bound.fingerprints.clone();
+    fit.data = bound.fingerprints();
     fit.sampler = Some(report(&result));
     judge(&mut fit, &result, settings, choices.iter().any(|c| !c.noncentered));
     laps.lap(Phase::Summary);

@@ -124,7 +124,7 @@ where
     fit.trace = result.trace;
     fit.quantities = quantities;
     fit.settings = settings_json(chosen, &result.terms);
-    fit.data = bound.fingerprints.clone();
+    fit.data = bound.fingerprints();
     if let Some(profile) = laps.finish() {
         observer.profiled(profile);
     }

@@ -248,7 +248,7 @@ impl Elbo {
             exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
         }
         if let Some(rows) = rows {
-            self.store.give_rows(&graph.inputs, rows, exe);
+            self.store.give_rows(&self.program, &graph.inputs, rows, exe);
             if let Some(input) = graph.rows {
                 let indices: Vec<f64> = rows.iter().map(|&r| r as f64).collect();
                 exe.set_data(input, &indices);

@@ -17,6 +17,7 @@ mod exact;
 mod families;
 mod functions;
 mod held_out;
+mod in_files;
 mod library;
 mod loops;
 mod matrices;

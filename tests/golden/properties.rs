@@ -330,13 +330,25 @@ fn any_file_is_survived() {
         let path = folder.path().join("m.bayes");
         let c = bayesc::driver::compile("m.bayes", Some(path), &text, &Options::default(), &mut none);
         prop_assert!(!c.diags.has_errors(), "{:?}", c.diags);
-        match session::bind(&c, &mut Files::new(), &[]) {
-            Ok(bound) => prop_assert!(bound.data.values.iter().flatten().flatten().all(|x| x.is_finite())),
-            Err(session::Failure::Diagnostics(diags)) => {
-                prop_assert!(diags.iter().all(|d| d.code.is_data() && !d.message.is_empty()), "{diags:?}");
-                render_all(&diags, &c.sources, false);
+        // An array that stays in its file is refused and read as one in memory is.
+        let mut bits = Vec::new();
+        let mut messages = Vec::new();
+        for lazy_from in [0, usize::MAX] {
+            match session::bind(&c, &mut Files::new().lazy_from(lazy_from), &[]) {
+                Ok(bound) => {
+                    let all: Vec<f64> = bound.data.values.iter().flatten().flat_map(|v| v.to_vec()).collect();
+                    prop_assert!(all.iter().all(|x| x.is_finite()));
+                    bits.push(all.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+                    messages.push(None);
+                }
+                Err(session::Failure::Diagnostics(diags)) => {
+                    prop_assert!(diags.iter().all(|d| d.code.is_data() && !d.message.is_empty()), "{diags:?}");
+                    messages.push(Some(render_all(&diags, &c.sources, false)));
+                }
+                Err(other) => prop_assert!(false, "{other:?}"),
             }
-            Err(other) => prop_assert!(false, "{other:?}"),
         }
+        prop_assert_eq!(&messages[0], &messages[1]);
+        prop_assert!(bits.iter().all(|b| *b == bits[0]), "{} {:?}", name, bytes);
     });
 }
