@@ -493,7 +493,7 @@ fn outside(values: &Values, size: usize, holds: impl Fn(usize, &[f64]) -> bool) 
         }
     };
     // Events lie within rows, unless one draw is the whole array.
-    let _ = if values.unit() % size == 0 { values.blocks(&mut look) } else { look(0, &values.to_vec()) };
+    let _ = if values.unit().is_multiple_of(size) { values.blocks(&mut look) } else { look(0, &values.to_vec()) };
     found
 }
 /// The ends of the support of an observed datum: one number, or one for each element; NaN where they are not known before

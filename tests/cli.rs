@@ -440,7 +440,8 @@ fn memory_is_planned_and_may_be_limited() {
     let refused = call(&["run", &model, "--max-memory", "64KiB", "--out", &at(&folder, "no.fit")]).expect(4);
     assert!(refused.out.is_empty() && refused.err.contains("error[E1003]"), "{}", refused.err);
     assert!(
-        refused.err.contains("`--max-memory` allows 64.0 KiB") && refused.err.contains("w: real"),
+        refused.err.contains("`--max-memory` allows 64.0 KiB")
+            && refused.err.contains("of shape [40, 30] takes 9.4 KiB"),
         "{}",
         refused.err
     );

@@ -515,7 +515,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         _ => return Err(form()),
     };
     let bytes = number * unit;
-    if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(form()) }
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(form()) }
 }
 
 fn parse_threads(text: &str) -> Result<usize, String> {

@@ -96,8 +96,8 @@ impl Element {
             let (blocks, rest) = bytes.as_chunks::<{ 4 * LANES }>();
             for block in blocks {
                 let block = block.as_chunks::<4>().0;
-                for lane in 0..LANES {
-                    add(lane, f32::from_le_bytes(block[lane]));
+                for (lane, &bytes) in block.iter().enumerate() {
+                    add(lane, f32::from_le_bytes(bytes));
                 }
             }
             rest.as_chunks::<4>().0.iter().for_each(|&c| add(0, f32::from_le_bytes(c)));

@@ -365,7 +365,7 @@ impl<'p> Predictive<'p> {
                 let whole = all / rows;
                 let blocks = (0..whole).map(|at| (at, Some(at * rows..(at + 1) * rows)));
                 self.score_blocks(plan, params, blocks, &mut running);
-                if all % rows > 0 {
+                if !all.is_multiple_of(*rows) {
                     let rest = self.plan(Some((prepared, all % rows)));
                     let block = (whole, Some(whole * rows..all));
                     self.score_blocks(rest, params, std::iter::once(block), &mut running);

@@ -172,7 +172,7 @@ mod tests {
     impl Signs for Table {
         fn fill<F: Scalar>(&self, row: usize, start: usize, out: &mut [F]) {
             for (i, out) in out.iter_mut().enumerate() {
-                *out = if (row * 7 + (start + i) * self.0) % 3 == 0 { -F::ONE } else { F::ONE };
+                *out = if (row * 7 + (start + i) * self.0).is_multiple_of(3) { -F::ONE } else { F::ONE };
             }
         }
     }

@@ -19,6 +19,8 @@ const SMALL_SHARE: f64 = 0.005;
 /// Rows of operations and of lines in the tables, at most.
 const MOST_ROWS: usize = 24;
 
+/// Columns of the page.
+const WIDTH: usize = 80;
 /// What comes before the first step, in order.
 const START_UP: [Phase; 6] = [Phase::Parse, Phase::Check, Phase::Data, Phase::Lower, Phase::Plan, Phase::Start];
 /// What the other phases are called in the table, in order.
@@ -253,7 +255,16 @@ fn start_up(report: &ProfileReport, options: &TableOptions) -> Vec<String> {
     let all: f64 = report.start_up.iter().map(|(_, secs)| secs).sum();
     let parts: Vec<String> = report.start_up.iter().map(|(name, secs)| format!("{name} {}", millis(*secs))).collect();
     let title = format!("to the end of the first step: {} ms", millis(all));
-    vec![options.paint(BOLD, &title), format!("  {}", parts.join(", "))]
+    let mut lines = vec![options.paint(BOLD, &title)];
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.starts_with("  ") && line.len() + part.len() + 2 <= WIDTH => {
+                *line += &format!(", {part}")
+            }
+            _ => lines.push(format!("  {part}")),
+        }
+    }
+    lines
 }
 
 fn lines(report: &ProfileReport, options: &TableOptions) -> Vec<String> {

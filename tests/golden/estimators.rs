@@ -73,9 +73,11 @@ fn means_are_those_of_one_shared_draw() {
                     a.1
                 );
             }
-            // Rows that are independent cancel: the average over them is quieter than with one draw for all.
+            // Rows that are independent cancel: the average over them is quieter than with one draw for all. Signs cancel
+            // less where few weights are squared: a square of one of them has no sign.
             let (shared, own) = (shared.0.1, own.0.1);
-            assert!(own < 0.9 * shared, "{layer}, {name}: {own}, shared {shared}");
+            let most = if *name == "flipout" { 1.0 } else { 0.9 };
+            assert!(own < most * shared, "{layer}, {name}: {own}, shared {shared}");
         }
     }
 }

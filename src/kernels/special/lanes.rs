@@ -5,7 +5,7 @@
 
 use super::gamma::{DIGAMMA, STIRLING, TRIGAMMA};
 use crate::kernels::math::double;
-use std::f64::consts::FRAC_1_SQRT_2;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// (1 - euler), then (-1)^k (zeta(k) - 1) / k.
 const ZETA: [f64; 27] = [
@@ -67,7 +67,7 @@ const TAIL: [f64; 25] = [
 ];
 /// erf(x) / x in powers of x^2 for |x| <= 1, a Chebyshev interpolant.
 const ERF: [f64; 13] = [
-    1.128_379_167_095_512_6,
+    FRAC_2_SQRT_PI,
     -0.376_126_389_031_837_5,
     0.112_837_916_709_548_82,
     -0.026_866_170_645_077_334,
