@@ -5,8 +5,8 @@ use super::{Scalar, simd};
 
 /// Accumulators side by side.
 const LANES: usize = 8;
-/// Columns of one pass over the rows: their sums fit in half of the vector registers.
-const WIDE: usize = 32;
+/// Columns of one pass over the rows, whose sums stay in the first-level cache.
+const WIDE: usize = 64;
 
 /// out[i] = sum over k of a[i, k] x[k].
 pub fn row_products<F: Scalar>(a: Matrix<'_, F>, x: &[F], out: &mut [F]) {
@@ -15,16 +15,12 @@ pub fn row_products<F: Scalar>(a: Matrix<'_, F>, x: &[F], out: &mut [F]) {
         || {
             if a.col_stride == 1 || x.len() == 1 {
                 let row = |i: usize| &a.data[i * a.row_stride..i * a.row_stride + x.len()];
-                let mut blocks = out.chunks_exact_mut(4);
-                let mut i = 0;
-                for out in &mut blocks {
-                    let products = inner_products([row(i), row(i + 1), row(i + 2), row(i + 3)], x);
-                    out.copy_from_slice(&products);
-                    i += 4;
+                let (blocks, rest) = out.as_chunks_mut::<4>();
+                for (block, out) in blocks.iter_mut().enumerate() {
+                    *out = four_products([0, 1, 2, 3].map(|i| row(4 * block + i)), x);
                 }
-                for out in blocks.into_remainder() {
-                    [*out] = inner_products([row(i)], x);
-                    i += 1;
+                for (i, out) in rest.iter_mut().enumerate() {
+                    *out = inner_product(row(4 * blocks.len() + i), x);
                 }
             } else {
                 out.fill(F::ZERO);
@@ -45,25 +41,47 @@ pub fn row_products<F: Scalar>(a: Matrix<'_, F>, x: &[F], out: &mut [F]) {
     );
 }
 
-/// The inner products of several rows with `x`, each in lanes.
+/// The inner products of four rows with `x`. The lanes of each row are an array of its own, which compilers keep in
+/// registers; an array of arrays is not.
 #[inline(always)]
-fn inner_products<F: Scalar, const N: usize>(rows: [&[F]; N], x: &[F]) -> [F; N] {
-    let mut lanes = [[F::ZERO; LANES]; N];
-    let whole = x.len() / LANES * LANES;
-    for k in (0..whole).step_by(LANES) {
-        let x = &x[k..k + LANES];
-        for (lanes, row) in lanes.iter_mut().zip(rows) {
-            for ((l, &a), &x) in lanes.iter_mut().zip(&row[k..k + LANES]).zip(x) {
-                *l = a.mul_add(x, *l);
-            }
-        }
+fn four_products<F: Scalar>([a, b, c, d]: [&[F]; 4], x: &[F]) -> [F; 4] {
+    let (x, rest) = x.as_chunks::<LANES>();
+    let (a, rest_a) = a.as_chunks::<LANES>();
+    let (b, rest_b) = b.as_chunks::<LANES>();
+    let (c, rest_c) = c.as_chunks::<LANES>();
+    let (d, rest_d) = d.as_chunks::<LANES>();
+    let (mut p, mut q, mut r, mut s) = ([F::ZERO; LANES], [F::ZERO; LANES], [F::ZERO; LANES], [F::ZERO; LANES]);
+    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+        add_lanes(&mut p, a, x);
+        add_lanes(&mut q, b, x);
+        add_lanes(&mut r, c, x);
+        add_lanes(&mut s, d, x);
     }
-    for (lanes, row) in lanes.iter_mut().zip(rows) {
-        for ((l, &a), &x) in lanes.iter_mut().zip(&row[whole..]).zip(&x[whole..]) {
-            *l = a.mul_add(x, *l);
-        }
+    let mut out = [fold(p), fold(q), fold(r), fold(s)];
+    for ((((&x, &a), &b), &c), &d) in rest.iter().zip(rest_a).zip(rest_b).zip(rest_c).zip(rest_d) {
+        out[0] = a.mul_add(x, out[0]);
+        out[1] = b.mul_add(x, out[1]);
+        out[2] = c.mul_add(x, out[2]);
+        out[3] = d.mul_add(x, out[3]);
     }
-    lanes.map(fold)
+    out
+}
+
+#[inline(always)]
+fn inner_product<F: Scalar>(a: &[F], x: &[F]) -> F {
+    let ((a, rest_a), (x, rest)) = (a.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+    let mut lanes = [F::ZERO; LANES];
+    for (a, x) in a.iter().zip(x) {
+        add_lanes(&mut lanes, a, x);
+    }
+    rest_a.iter().zip(rest).fold(fold(lanes), |sum, (&a, &x)| a.mul_add(x, sum))
+}
+
+#[inline(always)]
+fn add_lanes<F: Scalar>(lanes: &mut [F; LANES], a: &[F; LANES], x: &[F; LANES]) {
+    for i in 0..LANES {
+        lanes[i] = a[i].mul_add(x[i], lanes[i]);
+    }
 }
 
 /// The sum of lanes, in halves.
@@ -86,72 +104,46 @@ pub fn column_products<F: Scalar>(a: Matrix<'_, F>, r: &[F], high: &mut [F], low
     simd::dispatch(
         #[inline(always)]
         || {
-            let n = high.len();
-            let mut j = 0;
-            while j < n {
-                let a = Matrix { data: &a.data[j * a.col_stride..], ..a };
-                let (high, low) = (&mut high[j..], &mut low[j..]);
-                j += if a.col_stride != 1 && a.row_stride == 1 {
-                    let column = &a.data[..r.len()];
-                    add_wide(&mut high[..1], &mut low[..1], &inner_products([column], r));
-                    1
-                } else {
-                    match n - j {
-                        WIDE.. => columns::<F, WIDE, 1>(a, r, high, low),
-                        16.. => columns::<F, 16, 1>(a, r, high, low),
-                        8.. => columns::<F, 8, 2>(a, r, high, low),
-                        4.. => columns::<F, 4, 4>(a, r, high, low),
-                        2.. => columns::<F, 2, 4>(a, r, high, low),
-                        _ => columns::<F, 1, 4>(a, r, high, low),
+            let mut sums = [F::ZERO; WIDE];
+            for (block, (high, low)) in high.chunks_mut(WIDE).zip(low.chunks_mut(WIDE)).enumerate() {
+                let sums = &mut sums[..high.len()];
+                let data = &a.data[block * WIDE * a.col_stride..];
+                if a.col_stride == 1 {
+                    sums.fill(F::ZERO);
+                    add_rows(data, a.row_stride, r, sums);
+                } else if a.row_stride == 1 {
+                    for (k, sum) in sums.iter_mut().enumerate() {
+                        *sum = inner_product(&data[k * a.col_stride..][..r.len()], r);
                     }
-                };
+                } else {
+                    for (k, sum) in sums.iter_mut().enumerate() {
+                        let column = data[k * a.col_stride..].iter().step_by(a.row_stride.max(1));
+                        *sum = column.zip(r).fold(F::ZERO, |sum, (&a, &r)| a.mul_add(r, sum));
+                    }
+                }
+                add_wide(high, low, sums);
             }
         },
     );
 }
 
-/// sums[k] += a[i, k] r
+/// sums[k] += sum over i of data[i * stride + k] r[i], four rows at a time.
 #[inline(always)]
-fn add_row<F: Scalar, const N: usize>(a: Matrix<'_, F>, i: usize, r: F, sums: &mut [F; N]) {
-    let row = &a.data[i * a.row_stride..];
-    if a.col_stride == 1 {
-        for (s, &a) in sums.iter_mut().zip(&row[..N]) {
-            *s = a.mul_add(r, *s);
-        }
-    } else {
-        for (k, s) in sums.iter_mut().enumerate() {
-            *s = row[k * a.col_stride].mul_add(r, *s);
-        }
-    }
-}
-
-/// `N` columns, every `R`-th row in accumulators of its own; returns `N`.
-#[inline(always)]
-fn columns<F: Scalar, const N: usize, const R: usize>(
-    a: Matrix<'_, F>,
-    r: &[F],
-    high: &mut [F],
-    low: &mut [F],
-) -> usize {
-    let mut sums = [[F::ZERO; N]; R];
-    let blocks = r.chunks_exact(R);
-    let rest = blocks.remainder();
-    for (block, r) in blocks.enumerate() {
-        for (q, sums) in sums.iter_mut().enumerate() {
-            add_row(a, block * R + q, r[q], sums);
+fn add_rows<F: Scalar>(data: &[F], stride: usize, r: &[F], sums: &mut [F]) {
+    let n = sums.len();
+    let row = |i: usize| &data[i * stride..i * stride + n];
+    let (blocks, rest) = r.as_chunks::<4>();
+    for (block, r) in blocks.iter().enumerate() {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| row(4 * block + i));
+        for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *sum = a.mul_add(r[0], b.mul_add(r[1], c.mul_add(r[2], d.mul_add(r[3], *sum))));
         }
     }
-    for (q, (sums, &last)) in sums.iter_mut().zip(rest).enumerate() {
-        add_row(a, r.len() - rest.len() + q, last, sums);
-    }
-    let mut total = sums[0];
-    for sums in &sums[1..] {
-        for (t, &s) in total.iter_mut().zip(sums) {
-            *t += s;
+    for (i, &r) in rest.iter().enumerate() {
+        for (sum, &a) in sums.iter_mut().zip(row(4 * blocks.len() + i)) {
+            *sum = a.mul_add(r, *sum);
         }
     }
-    add_wide(&mut high[..N], &mut low[..N], &total);
-    N
 }
 
 /// Adds `x` to sums in double precision, each kept as two numbers: `high` is the sum as an `F`, `low` what that leaves out.
