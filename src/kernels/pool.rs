@@ -21,6 +21,17 @@ pub struct Pool2dShape {
     pub dilation: [usize; 2],
 }
 
+/// Whether `x` beats the best so far, as in [`Pool2dShape::winner`].
+#[inline(always)]
+fn wins<F: Scalar>(x: F, best: F) -> bool {
+    (x > best) | (x.is_nan() & !best.is_nan())
+}
+
+#[inline(always)]
+fn pick<F: Scalar>(wins: bool, a: F, b: F) -> F {
+    if wins { a } else { b }
+}
+
 impl Pool2dShape {
     /// Height and width of the output; 0 where the window does not fit.
     pub fn output(&self) -> [usize; 2] {
@@ -98,8 +109,6 @@ impl Pool2dShape {
         simd::dispatch(
             #[inline(always)]
             || {
-                let wins = |x: F, best: F| (x > best) | (x.is_nan() & !best.is_nan());
-                let pick = |wins: bool, a: F, b: F| if wins { a } else { b };
                 for ((x, dx), dy) in
                     x.chunks_exact(2 * width).zip(dx.chunks_exact_mut(2 * width)).zip(dy.chunks_exact(cols))
                 {
