@@ -4,6 +4,9 @@
 //! average they count as zeros or not at all. One-dimensional pooling has height 1.
 use super::{Scalar, simd, threads};
 
+/// Windows that are handled at a time.
+const LANES: usize = 16;
+
 /// The shape of a pooling operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool2dShape {
@@ -99,35 +102,129 @@ impl Pool2dShape {
         self.window == [2, 2] && self.stride == [2, 2] && self.dilation == [1, 1] && self.padding == [[0, 0], [0, 0]]
     }
 
-    /// The gradient of the maximum of blocks of 2 x 2 in one plane, without branches: the same winner as [`Self::winner`].
+    /// The maxima of windows of 2 x 2 in one plane, as [`max_pool2d`].
+    fn two_by_two<F: Scalar>(&self, x: &[F], y: &mut [F]) {
+        simd::dispatch(
+            #[inline(always)]
+            || match self.output()[1] {
+                16.. => self.maxima::<F, 16>(x, y),
+                8.. => self.maxima::<F, 8>(x, y),
+                4.. => self.maxima::<F, 4>(x, y),
+                _ => self.maxima::<F, 1>(x, y),
+            },
+        );
+    }
+
+    /// The gradient of [`Self::two_by_two`].
     fn two_by_two_grad<F: Scalar>(&self, x: &[F], dy: &[F], dx: &mut [F]) {
-        let width = self.input[1];
+        let [height, width] = self.input;
         let [rows, cols] = self.output();
-        if 2 * rows < self.input[0] {
+        if 2 * rows < height {
             dx[2 * rows * width..].fill(F::ZERO);
+        }
+        if 2 * cols < width {
+            dx.chunks_exact_mut(width).for_each(|row| row[width - 1] = F::ZERO);
         }
         simd::dispatch(
             #[inline(always)]
-            || {
-                for ((x, dx), dy) in
-                    x.chunks_exact(2 * width).zip(dx.chunks_exact_mut(2 * width)).zip(dy.chunks_exact(cols))
-                {
-                    let ((a, b), (da, db)) = (x.split_at(width), dx.split_at_mut(width));
-                    if 2 * cols < width {
-                        (da[width - 1], db[width - 1]) = (F::ZERO, F::ZERO);
-                    }
-                    let (a, b) = (&a.as_chunks::<2>().0[..cols], &b.as_chunks::<2>().0[..cols]);
-                    let (da, db) = (&mut da.as_chunks_mut::<2>().0[..cols], &mut db.as_chunks_mut::<2>().0[..cols]);
-                    for q in 0..cols {
-                        let d = dy[q];
-                        let first = wins(a[q][1], a[q][0]);
-                        let above = pick(first, a[q][1], a[q][0]);
-                        let second = wins(b[q][1], b[q][0]);
-                        let below = pick(second, b[q][1], b[q][0]);
-                        let lower = wins(below, above);
-                        let (up, down) = (pick(lower, F::ZERO, d), pick(lower, d, F::ZERO));
-                        da[q] = [pick(first, F::ZERO, up), pick(first, up, F::ZERO)];
-                        db[q] = [pick(second, F::ZERO, down), pick(second, down, F::ZERO)];
+            || match cols {
+                16.. => self.winners::<F, 16>(x, dy, dx),
+                8.. => self.winners::<F, 8>(x, dy, dx),
+                4.. => self.winners::<F, 4>(x, dy, dx),
+                _ => self.winners::<F, 1>(x, dy, dx),
+            },
+        );
+    }
+
+    /// Calls `f` with the windows of a plane in groups of [`LANES`], each made of stretches of `L` windows: (row of
+    /// windows, first column) of every stretch. A stretch that would pass the end of its row is moved back, and the last one
+    /// is repeated where a group is not full, so some windows come up twice and none is left over: rows are short, and
+    /// groups of a fixed size have neither branches nor a slow end.
+    #[inline(always)]
+    fn groups<const L: usize>(&self, mut f: impl FnMut(&[[usize; 2]])) {
+        let [rows, cols] = self.output();
+        if cols < L {
+            return;
+        }
+        let per_row = cols.div_ceil(L);
+        let mut stretches = [[0; 2]; LANES];
+        let (mut row, mut stretch) = (0, 0);
+        while row < rows {
+            for at in &mut stretches[..LANES / L] {
+                if stretch == per_row && row + 1 < rows {
+                    (row, stretch) = (row + 1, 0);
+                }
+                *at = [row, (stretch * L).min(cols - L)];
+                stretch = (stretch + 1).min(per_row);
+            }
+            f(&stretches[..LANES / L]);
+            if stretch == per_row {
+                (row, stretch) = (row + 1, 0);
+            }
+        }
+    }
+
+    /// The four cells of the windows of a group.
+    #[inline(always)]
+    fn gather<F: Scalar, const L: usize>(&self, x: &[F], group: &[[usize; 2]]) -> [[F; LANES]; 4] {
+        let mut cells = [[F::ZERO; LANES]; 4];
+        for (k, &[p, q]) in group.iter().enumerate() {
+            for half in 0..2 {
+                let start = (2 * p + half) * self.input[1] + 2 * q;
+                let pairs = &x[start..start + 2 * L].as_chunks::<2>().0[..L];
+                for i in 0..L {
+                    cells[2 * half][k * L + i] = pairs[i][0];
+                    cells[2 * half + 1][k * L + i] = pairs[i][1];
+                }
+            }
+        }
+        cells
+    }
+
+    #[inline(always)]
+    fn maxima<F: Scalar, const L: usize>(&self, x: &[F], y: &mut [F]) {
+        let larger = |a: F, b: F| pick((a > b) | a.is_nan(), a, b);
+        let cols = self.output()[1];
+        self.groups::<L>(
+            #[inline(always)]
+            |group| {
+                let [a, b, c, d] = self.gather::<F, L>(x, group);
+                let best: [F; LANES] = std::array::from_fn(|i| larger(larger(a[i], b[i]), larger(c[i], d[i])));
+                for (best, &[p, q]) in best.as_chunks::<L>().0.iter().zip(group) {
+                    y[p * cols + q..][..L].copy_from_slice(best);
+                }
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn winners<F: Scalar, const L: usize>(&self, x: &[F], dy: &[F], dx: &mut [F]) {
+        let cols = self.output()[1];
+        self.groups::<L>(
+            #[inline(always)]
+            |group| {
+                let [a, b, c, d] = self.gather::<F, L>(x, group);
+                let mut sent = [F::ZERO; LANES];
+                for (sent, &[p, q]) in sent.as_chunks_mut::<L>().0.iter_mut().zip(group) {
+                    sent.copy_from_slice(&dy[p * cols + q..][..L]);
+                }
+                let mut parts = [[F::ZERO; LANES]; 4];
+                for i in 0..LANES {
+                    let (right, low_right) = (wins(b[i], a[i]), wins(d[i], c[i]));
+                    let lower = wins(pick(low_right, d[i], c[i]), pick(right, b[i], a[i]));
+                    let part = |wins: bool| pick(wins, sent[i], F::ZERO);
+                    parts[0][i] = part(!lower & !right);
+                    parts[1][i] = part(!lower & right);
+                    parts[2][i] = part(lower & !low_right);
+                    parts[3][i] = part(lower & low_right);
+                }
+                for (k, &[p, q]) in group.iter().enumerate() {
+                    for half in 0..2 {
+                        let start = (2 * p + half) * self.input[1] + 2 * q;
+                        let pairs = &mut dx[start..start + 2 * L].as_chunks_mut::<2>().0[..L];
+                        for i in 0..L {
+                            pairs[i] = [parts[2 * half][k * L + i], parts[2 * half + 1][k * L + i]];
+                        }
                     }
                 }
             },
@@ -167,20 +264,7 @@ pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
     shape.over_planes(y, rows * cols, |plane, y| {
         let x = &x[plane * height * width..(plane + 1) * height * width];
         if shape.is_two_by_two() {
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    let larger = |a: F, b: F| if a > b || a.is_nan() { a } else { b };
-                    for (p, y) in y.chunks_exact_mut(cols).enumerate() {
-                        let (above, below) = x[2 * p * width..][..2 * width].split_at(width);
-                        let (above, below) = (&above.as_chunks::<2>().0[..cols], &below.as_chunks::<2>().0[..cols]);
-                        for q in 0..cols {
-                            y[q] = larger(larger(above[q][0], above[q][1]), larger(below[q][0], below[q][1]));
-                        }
-                    }
-                },
-            );
-            return;
+            return shape.two_by_two(x, y);
         }
         for p in 0..rows {
             for q in 0..cols {
@@ -364,7 +448,7 @@ mod tests {
 
     #[test]
     fn halving_agrees_with_the_general_loop() {
-        for input in [[7, 9], [2, 2], [8, 40], [5, 33]] {
+        for input in [[7, 9], [2, 2], [8, 40], [5, 33], [9, 14], [6, 29], [3, 7], [1, 4], [4, 1]] {
             let s = Pool2dShape { input, ..HALVES };
             let (x, dy) = (awkward(s.x_len()), values::<f32>(2, s.y_len()));
             let (mut y, mut dx) = (vec![0.0; s.y_len()], vec![f32::NAN; s.x_len()]);
