@@ -87,7 +87,8 @@ fn of_moments(v: &mut Vjp, stream: u32, forward: impl Fn(&mut Builder, ValueId, 
     let [dy, dslope] = v.g.halves(v.dy);
     let [_, slope] = v.g.halves(v.y);
     let by_y = v.g.mul(dy, slope);
-    // d slope / d variance = -e / (4 sd^3). Only a second derivative asks for it, which finds noise and variance again.
+    // d slope / d variance = -e / (4 sd^3). Only a second derivative asks for it, which finds noise and variance again; the
+    // zeros that a first derivative has here absorb all of it.
     let &[x, _, square] = v.x else { unreachable!("three operands") };
     let shape = v.g.shape(dslope);
     let noise = v.g.push(Op::Noise { kind: NoiseKind::Normal, stream, shape }, &[]);
@@ -97,7 +98,7 @@ fn of_moments(v: &mut Vjp, stream: u32, forward: impl Fn(&mut Builder, ValueId, 
     let power = v.g.pow_scalar(variance, -1.5);
     let bend = v.g.mul(noise, power);
     let bend = v.g.mul_scalar(bend, -0.25);
-    let by_slope = v.g.mul(dslope, bend);
+    let by_slope = v.g.mul_absorbing(dslope, bend);
     [dy, v.g.add(by_y, by_slope)]
 }
 
