@@ -11,7 +11,7 @@
 use super::kernel::{Inputs, Kernel};
 #[cfg(test)]
 use super::tests::{Fill, Sample, sample};
-use super::vjp::Vjp;
+use super::vjp::{Vjp, absorbing_mul};
 use super::{NoiseKind, Op, Operation, ShapeError, attributes, conv::prepare, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::conv::{Conv2d, Method};
@@ -98,7 +98,7 @@ fn of_moments(v: &mut Vjp, stream: u32, forward: impl Fn(&mut Builder, ValueId, 
     let power = v.g.pow_scalar(variance, -1.5);
     let bend = v.g.mul(noise, power);
     let bend = v.g.mul_scalar(bend, -0.25);
-    let by_slope = v.g.mul_absorbing(dslope, bend);
+    let by_slope = absorbing_mul(v.g, dslope, bend);
     [dy, v.g.add(by_y, by_slope)]
 }
 
