@@ -2,8 +2,9 @@
 //! positions, channels and rows; and each operation against the plain operations that it stands for.
 
 use super::{ConvAttrs, NoiseKind, Op, RowLaw, RowNoise, TINY, evaluate};
+use crate::autodiff::gradient;
 use crate::exec::Executable;
-use crate::ir::{Builder, DType, Graph, Shape, ValueId};
+use crate::ir::{Builder, DType, Graph, InputKind, Shape, ValueId, passes};
 use crate::kernels::testing::{assert_close, values};
 use crate::rng::{Key, fill_normal, fill_sign_bits};
 
@@ -352,4 +353,23 @@ fn drawn_outputs_are_those_of_two_products() {
         let plain = Op::MatMul { ta: false, tb: false };
         check(Op::LocalReparamDense { stream: STREAM }, plain, x.into(), w.into());
     }
+}
+
+#[test]
+fn the_first_derivative_of_drawn_outputs_finds_no_variance_again() {
+    let attrs = ConvAttrs { stride: [1, 1], pad: [[1, 1]; 2], dilation: [1, 1], groups: 1 };
+    let mut g = Builder::new();
+    let sizes = [("x", [2, 3, 4, 4]), ("loc", [2, 3, 3, 3]), ("square", [2, 3, 3, 3])];
+    let inputs = sizes.map(|(name, size)| g.input(name, size.into(), DType::Real, InputKind::Param));
+    let both = g.push(Op::LocalReparamConv2d { attrs, stream: 1 }, &inputs);
+    let [y, _] = g.halves(both);
+    let y = g.square(y);
+    let total = g.sum_all(y);
+    for d in gradient(&mut g, total, &inputs).expect("it has a derivative") {
+        g.output("d", d);
+    }
+    let graph = passes::dce::run(passes::run(g.finish()));
+    let count = |like: fn(&Op) -> bool| graph.nodes.iter().filter(|n| like(&n.op)).count();
+    assert_eq!(count(|op| matches!(op, Op::Conv2d(_) | Op::Noise { .. })), 0);
+    assert_eq!(count(|op| matches!(op, Op::Conv2dInputGrad { .. } | Op::Conv2dWeightGrad { .. })), 4);
 }
