@@ -12,6 +12,13 @@ pub const MIN_PARALLEL_WORK: usize = 1 << 17;
 /// The number asked for; 0 before anybody asked.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
+/// Held by tests that set the number of threads, or count memory that depends on it.
+#[cfg(test)]
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Sets the number of threads for all later kernel calls (0: one per core).
 ///
 /// Creates rayon's global pool when it does not exist yet; once it exists, its size is the upper limit.
