@@ -11,7 +11,7 @@ use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
-use crate::kernels::Scalar;
+use crate::kernels::{Scalar, threads};
 use crate::ops::Op;
 use crate::ops::kernel::Inputs;
 use crate::rng::Key;
@@ -38,6 +38,8 @@ pub struct Executable<F> {
     ready: bool,
     /// The times of the steps, when somebody wants them.
     watch: Option<Box<Watch>>,
+    /// Whether several steps share out their work among threads.
+    shares: bool,
 }
 
 /// A plan that has not taken its memory yet.
@@ -153,6 +155,7 @@ impl<F: Scalar> Executable<F> {
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
+        let shares = small.is_none() && plan.every.iter().filter(|step| profile::is_shared(&graph, step)).count() > 1;
         Self {
             graph,
             options,
@@ -166,6 +169,7 @@ impl<F: Scalar> Executable<F> {
             complete: false,
             ready: false,
             watch: None,
+            shares,
         }
     }
 
@@ -256,6 +260,10 @@ impl<F: Scalar> Executable<F> {
             }
             self.complete = true;
         }
+        if self.shares { threads::inside(|| self.run_steps(key)) } else { self.run_steps(key) }
+    }
+
+    fn run_steps(&mut self, key: Key) {
         let Self { plan, small, arena, base, scratch, registers, ready, watch, .. } = self;
         let arena = &mut arena[*base..];
         let once = if *ready { &[] } else { &plan.once[..] };
