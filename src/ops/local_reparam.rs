@@ -4,14 +4,14 @@
 //!   y = mean + sd * e,   mean = layer(x, loc),   sd = sqrt(layer(x^2, square) + tiny)
 //!
 //! `loc` and `square` are the means and variances of independent normal weights, e standard normals. The result is
-//! [2, shape of y]: y, then sd. The patches of x are gathered once for both products. The numbers e are those of
-//! [`Op::Noise`] with the same stream and the shape of y: a derivative draws them again, which costs less memory than
-//! keeping them; sd is kept, since another product would be needed for it. The mean is not kept.
+//! [2, shape of y]: y, then its slope in the variance, e / (2 sd), which is all that the derivative needs of the noise and of
+//! the variance. The patches of x are gathered once for both products. The numbers e are those of [`Op::Noise`] with the
+//! same stream and the shape of y.
 
 use super::kernel::{Inputs, Kernel};
 #[cfg(test)]
 use super::tests::{Fill, Sample, sample};
-use super::vjp::Vjp;
+use super::vjp::{Vjp, absorbing_mul};
 use super::{NoiseKind, Op, Operation, ShapeError, attributes, conv::prepare, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::conv::{Conv2d, Method};
@@ -53,18 +53,19 @@ impl LocalReparam {
     /// Computes both halves of `out`.
     pub(super) fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], scratch: &mut [F], key: Key) {
         let key = key.fold_in(u64::from(self.stream));
-        let (y, sd) = out.split_at_mut(out.len() / 2);
+        let (y, slope) = out.split_at_mut(out.len() / 2);
         let finish = |start: usize, mean: &mut [F], variance: &mut [F]| {
             each_normal(key, start as u64, mean.len(), |at, noise| {
                 let range = at..at + noise.len();
                 let (mean, variance) = (&mut mean[range.clone()], &mut variance[range]);
-                simd::dispatch(
+                simd::dispatch_wide(
                     #[inline(always)]
                     || {
                         let tiny = F::from_f64(TINY);
-                        for ((y, sd), &e) in mean.iter_mut().zip(variance).zip(noise) {
-                            *sd = (*sd + tiny).sqrt();
+                        for ((y, variance), &e) in mean.iter_mut().zip(variance).zip(noise) {
+                            let sd = (*variance + tiny).sqrt();
                             *y = sd.mul_add(e, *y);
+                            *variance = F::HALF * e / sd;
                         }
                     },
                 );
@@ -72,35 +73,64 @@ impl LocalReparam {
         };
         let (x, loc, square) = (x.get(0), x.get(1), x.get(2));
         match &self.layer {
-            Layer::Conv(conv) => conv.forward_moments(x, loc, square, y, sd, finish, scratch),
+            Layer::Conv(conv) => conv.forward_moments(x, loc, square, y, slope, finish, scratch),
             Layer::Dense(shape) => {
-                shape.moments(x, loc, square, y, sd, scratch);
-                finish(0, y, sd);
+                shape.moments(x, loc, square, y, slope, scratch);
+                finish(0, y, slope);
             }
         }
     }
 }
 
-/// The cotangents of `mean` and `variance` for that of the result.
-fn of_moments(v: &mut Vjp, stream: u32) -> [ValueId; 2] {
-    let [dy, dsd] = v.g.halves(v.dy);
-    let [_, sd] = v.g.halves(v.y);
-    let shape = v.g.shape(dy);
+/// The cotangents of `mean` and `variance` for that of the result; `forward` is the layer.
+fn of_moments(v: &mut Vjp, stream: u32, forward: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId) -> [ValueId; 2] {
+    let [dy, dslope] = v.g.halves(v.dy);
+    let [_, slope] = v.g.halves(v.y);
+    let by_y = v.g.mul(dy, slope);
+    // d slope / d variance = -e / (4 sd^3). Only a second derivative asks for it, which finds noise and variance again; the
+    // zeros that a first derivative has here absorb all of it.
+    let &[x, _, square] = v.x else { unreachable!("three operands") };
+    let shape = v.g.shape(dslope);
     let noise = v.g.push(Op::Noise { kind: NoiseKind::Normal, stream, shape }, &[]);
-    // d sd / d variance = 1 / (2 sd)
-    let by_sd = v.g.mul(dy, noise);
-    let by_sd = v.g.add(dsd, by_sd);
-    let slope = v.g.recip(sd);
-    let slope = v.g.mul_scalar(slope, 0.5);
-    let dvariance = v.g.mul(by_sd, slope);
-    [dy, dvariance]
+    let x = v.g.square(x);
+    let variance = forward(v.g, x, square);
+    let variance = v.g.add_scalar(variance, TINY);
+    let power = v.g.pow_scalar(variance, -1.5);
+    let bend = v.g.mul(noise, power);
+    let bend = v.g.mul_scalar(bend, -0.25);
+    let by_slope = absorbing_mul(v.g, dslope, bend);
+    [dy, v.g.add(by_y, by_slope)]
 }
 
-/// `first + 2 x second`: the cotangent of x from those of both products.
-fn of_both(g: &mut Builder, x: ValueId, first: ValueId, second: ValueId) -> ValueId {
-    let twice = g.mul_scalar(x, 2.0);
-    let second = g.mul(twice, second);
-    g.add(first, second)
+/// Gives the cotangents of x, loc and square; `input(graph, dy, w)` and `weight(graph, x, dy)` are the adjoints of the layer
+/// `forward(graph, x, w)`.
+fn adjoint(
+    v: &mut Vjp,
+    stream: u32,
+    forward: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
+    input: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
+    weight: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
+) {
+    let &[x, loc, square] = v.x else { unreachable!("three operands") };
+    let [dmean, dvariance] = of_moments(v, stream, forward);
+    if v.needs(0) {
+        // d x^2 / d x = 2 x
+        let first = input(v.g, dmean, loc);
+        let second = input(v.g, dvariance, square);
+        let twice = v.g.mul_scalar(x, 2.0);
+        let second = v.g.mul(twice, second);
+        let dx = v.g.add(first, second);
+        v.give(0, dx);
+    }
+    if v.needs(1) {
+        let d = weight(v.g, x, dmean);
+        v.give(1, d);
+    }
+    if v.needs(2) {
+        let x = v.g.square(x);
+        let d = weight(v.g, x, dvariance);
+        v.give(2, d);
+    }
 }
 
 fn spatial(shape: &Shape) -> [usize; 2] {
@@ -131,23 +161,13 @@ impl Operation for LocalReparamConv2d {
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::LocalReparamConv2d { attrs, stream } = v.op);
         let (input, kernel) = (spatial(&v.shape(0)), spatial(&v.shape(1)));
-        let &[x, loc, square] = v.x else { unreachable!("three operands") };
-        let [dmean, dvariance] = of_moments(v, stream);
-        if v.needs(0) {
-            let first = v.g.conv2d_input_grad(dmean, loc, attrs, input);
-            let second = v.g.conv2d_input_grad(dvariance, square, attrs, input);
-            let dx = of_both(v.g, x, first, second);
-            v.give(0, dx);
-        }
-        if v.needs(1) {
-            let d = v.g.conv2d_weight_grad(x, dmean, attrs, kernel);
-            v.give(1, d);
-        }
-        if v.needs(2) {
-            let x = v.g.square(x);
-            let d = v.g.conv2d_weight_grad(x, dvariance, attrs, kernel);
-            v.give(2, d);
-        }
+        adjoint(
+            v,
+            stream,
+            |g, x, w| g.conv2d(x, w, attrs),
+            |g, dy, w| g.conv2d_input_grad(dy, w, attrs, input),
+            |g, x, dy| g.conv2d_weight_grad(x, dy, attrs, kernel),
+        );
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {
@@ -183,23 +203,13 @@ impl Operation for LocalReparamDense {
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::LocalReparamDense { stream } = v.op);
-        let &[x, loc, square] = v.x else { unreachable!("three operands") };
-        let [dmean, dvariance] = of_moments(v, stream);
-        if v.needs(0) {
-            let first = v.g.matmul(dmean, false, loc, true);
-            let second = v.g.matmul(dvariance, false, square, true);
-            let dx = of_both(v.g, x, first, second);
-            v.give(0, dx);
-        }
-        if v.needs(1) {
-            let d = v.g.matmul(x, true, dmean, false);
-            v.give(1, d);
-        }
-        if v.needs(2) {
-            let x = v.g.square(x);
-            let d = v.g.matmul(x, true, dvariance, false);
-            v.give(2, d);
-        }
+        adjoint(
+            v,
+            stream,
+            |g, x, w| g.matmul(x, false, w, false),
+            |g, dy, w| g.matmul(dy, false, w, true),
+            |g, x, dy| g.matmul(x, true, dy, false),
+        );
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {
