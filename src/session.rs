@@ -832,6 +832,8 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let slots =
         Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let mut memory = Memory::new(chosen.max_memory);
+    memory.always.push(("data", bound.bytes()));
     let svi = Svi {
         program,
         guide: chosen.guide,
@@ -839,7 +841,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
         settings,
         slots: &slots,
         prepared: prepared.as_ref(),
-        memory: &Memory::default(),
+        memory: &memory,
         restart: 0,
     };
     let sources = &bound.compilation.sources;

@@ -398,6 +398,9 @@ pub struct Emit {
     /// The number type: f32 or f64.
     #[arg(long, value_enum, hide_possible_values = true)]
     pub precision: Option<PrecisionArg>,
+    /// For the stage plan: the plan of a run with this limit, for example `2GiB` or `800MB`.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,

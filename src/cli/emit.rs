@@ -53,6 +53,7 @@ fn refuse_useless(args: &Emit, shell: &mut Shell) -> Result<(), Exit> {
         ("--infer", args.infer.is_some(), before_data),
         ("--guide", args.guide.is_some(), before_data),
         ("--precision", args.precision.is_some(), before_data),
+        ("--max-memory", args.max_memory.is_some(), args.stage != Stage::Plan),
     ];
     match given.into_iter().find(|(_, given, useless)| *given && *useless) {
         Some((name, ..)) => {
@@ -71,6 +72,7 @@ fn lowered(args: &Emit, shell: &mut Shell) -> Result<String, Exit> {
         guide: args.guide.clone(),
         seed: None,
         precision: args.precision.map(Into::into),
+        max_memory: args.max_memory,
         ..RunOptions::default()
     };
     let stage = match args.stage {

@@ -126,6 +126,7 @@ fn outputs<F: Scalar>(graph: &Graph, options: Options) -> Vec<Vec<F>> {
 }
 
 fn compare<F: Scalar>(graph: &Graph, tolerance: f64) {
+    let _alone = threads::alone();
     let plain = outputs::<F>(graph, Options::default().flat());
     threads::set_threads(2);
     let fused = outputs::<F>(graph, Options::default());
@@ -133,6 +134,12 @@ fn compare<F: Scalar>(graph: &Graph, tolerance: f64) {
     let alone = outputs::<F>(graph, Options::default());
     threads::set_threads(0);
     assert!(fused == alone, "the number of threads changes nothing");
+    let bytes = Executable::<F>::plan(graph.clone(), Options::default()).memory_bytes();
+    for share in [2, 6, 9] {
+        let room = Some(bytes * share / 10);
+        let again = outputs::<F>(graph, Options { room, ..Options::default() });
+        assert!(fused == again, "computing values again changes nothing");
+    }
     for ((found, expected), (name, _)) in fused.iter().zip(&plain).zip(&graph.outputs) {
         let size = expected.iter().fold(1.0f64, |m, x| m.max(x.to_f64().abs()));
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {

@@ -9,6 +9,7 @@ pub mod profile;
 mod program;
 #[cfg(test)]
 mod reference;
+mod remat;
 pub mod run;
 mod schedule;
 mod signs;
@@ -17,4 +18,5 @@ mod tile;
 
 pub use plan::Plan;
 pub use profile::{Clock, StepTime};
+pub use remat::Recomputed;
 pub use run::{Executable, Needs, NonFinite, Prepared, eval_f64};

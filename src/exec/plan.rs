@@ -12,6 +12,8 @@ use crate::index::IndexVec;
 use crate::ir::graph::{Graph, InputId, ValueId};
 use crate::kernels::conv::Method;
 use crate::ops::Op;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -27,18 +29,20 @@ pub struct Options {
     pub reuse: bool,
     /// How convolutions are computed in single precision.
     pub convolution: Method,
+    /// What the plan should need at most [bytes]: where it would need more, values are computed again instead of kept.
+    pub room: Option<usize>,
 }
 
 impl Options {
     /// The same with a place of its own for every value.
     pub(crate) fn flat(self) -> Options {
-        Options { fuse: false, reuse: false, ..self }
+        Options { fuse: false, reuse: false, room: None, ..self }
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, reuse: true, convolution: Method::Auto }
+        Options { fuse: true, reuse: true, convolution: Method::Auto, room: None }
     }
 }
 
@@ -72,12 +76,38 @@ pub struct Plan {
     pub(crate) places: IndexVec<ValueId, Option<Range<usize>>>,
 }
 
+/// Order and places, before the steps are put together.
+pub(super) struct Outline {
+    pub schedule: Schedule,
+    pub lives: IndexVec<BufferId, Life>,
+    /// Start of each buffer.
+    pub starts: IndexVec<BufferId, usize>,
+    /// The size of the arena, and of what the steps for each set of data and those for each run use of it [elements].
+    pub len: usize,
+    pub reach: [usize; 2],
+    /// The part that keeps its values from run to run [elements].
+    pub kept: usize,
+    /// Elements in use at each of the steps for each run, with those that are kept.
+    pub used: Vec<usize>,
+}
+
+impl Outline {
+    pub fn new(graph: &Graph, options: Options) -> Outline {
+        let schedule = schedule(graph, options);
+        let lives = lives(graph, &schedule, options);
+        allocate(schedule, lives)
+    }
+}
+
 impl Plan {
     /// Plans `graph`.
     pub fn new(graph: &Graph, options: Options) -> Plan {
-        let schedule = schedule(graph, options);
-        let lives = lives(graph, &schedule, options);
-        let (starts, len, kept) = allocate(&schedule, &lives);
+        Plan::of(graph, Outline::new(graph, options))
+    }
+
+    /// Puts the steps together.
+    pub(super) fn of(graph: &Graph, outline: Outline) -> Plan {
+        let Outline { schedule, starts, len, kept, .. } = outline;
         let at = |view: &View| starts[view.buffer] + view.offset..starts[view.buffer] + view.offset + view.count();
         let mut plan = Plan {
             once: Vec::new(),
@@ -164,7 +194,7 @@ impl Plan {
 
 /// How long a buffer is needed.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Life {
+pub(super) enum Life {
     /// From before the first step to after the last, over all runs.
     Kept,
     /// From one step to another of the steps for each set of data.
@@ -215,42 +245,46 @@ fn lives(graph: &Graph, schedule: &Schedule, options: Options) -> IndexVec<Buffe
     lives
 }
 
-/// Free ranges of the arena, in order, none touching another; the last one has no end.
-struct Free(Vec<Range<usize>>);
-
-impl Free {
-    fn from(start: usize) -> Self {
-        Free(std::iter::once(start..usize::MAX).collect())
-    }
-    /// The first place that is large enough.
-    fn take(&mut self, len: usize) -> usize {
-        let i = self.0.iter().position(|r| r.end - r.start >= len).expect("the last range has no end");
-        let start = self.0[i].start;
-        self.0[i].start += len;
-        if self.0[i].is_empty() {
-            self.0.remove(i);
-        }
-        start
-    }
-    fn give(&mut self, range: Range<usize>) {
-        if range.is_empty() {
-            return;
-        }
-        let i = self.0.partition_point(|r| r.start < range.start);
-        self.0.insert(i, range);
-        if i + 1 < self.0.len() && self.0[i].end == self.0[i + 1].start {
-            self.0[i].end = self.0[i + 1].end;
-            self.0.remove(i + 1);
-        }
-        if i > 0 && self.0[i - 1].end == self.0[i].start {
-            self.0[i - 1].end = self.0[i].end;
-            self.0.remove(i);
-        }
-    }
+/// Buffers that follow each other in one place: a group may store its result over an operand that dies in it.
+struct Place {
+    buffers: Vec<BufferId>,
+    /// Elements, a multiple of [`ALIGN`].
+    len: usize,
+    /// The first and the last step in which it is in use.
+    steps: [usize; 2],
 }
 
-/// Start of each buffer, size of the arena, size of its kept part.
-fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<BufferId, usize>, usize, usize) {
+/// Where the places start, from `first` on; the largest get theirs first, each the lowest that nothing else needs at the
+/// time, so that small ones fill the holes. Also says where the last one ends.
+fn arrange(places: &[Place], first: usize) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|&i| (Reverse(places[i].len), places[i].steps));
+    let mut starts = vec![first; places.len()];
+    // Those that have their place, by their starts.
+    let mut placed: Vec<usize> = Vec::new();
+    let mut end = first;
+    for i in order {
+        let Place { len, steps, .. } = places[i];
+        let mut start = first;
+        for &other in &placed {
+            let Place { steps: others, len: taken, .. } = places[other];
+            if steps[0] > others[1] || others[0] > steps[1] {
+                continue;
+            }
+            if starts[other] >= start + len {
+                break;
+            }
+            start = start.max(starts[other] + taken);
+        }
+        starts[i] = start;
+        end = end.max(start + len);
+        placed.insert(placed.partition_point(|&other| starts[other] <= start), i);
+    }
+    (starts, end)
+}
+
+/// Gives every buffer its place.
+fn allocate(schedule: Schedule, lives: IndexVec<BufferId, Life>) -> Outline {
     let padded = |b: BufferId| schedule.buffers[b].len.next_multiple_of(ALIGN);
     let mut starts: IndexVec<BufferId, usize> = schedule.buffers.iter().map(|_| 0).collect();
     let mut kept = 0;
@@ -264,9 +298,12 @@ fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<
         }
     }
     kept = kept.next_multiple_of(ALIGN);
-    let mut len = kept;
+    let mut reach = [kept; 2];
+    let mut used = Vec::with_capacity(schedule.every.len());
     for (once, drafts) in [(true, &schedule.once), (false, &schedule.every)] {
-        let mut free = Free::from(kept);
+        let mut places: Vec<Place> = Vec::new();
+        let mut place_of: HashMap<BufferId, usize> = HashMap::new();
+        let mut present = kept;
         let ends_at = |b: BufferId, step: usize| match lives[b] {
             Life::Once(_, end) => once && end == step,
             Life::Every(_, end) => !once && end == step,
@@ -277,24 +314,34 @@ fn allocate(schedule: &Schedule, lives: &IndexVec<BufferId, Life>) -> (IndexVec<
             dying.sort();
             dying.dedup();
             for buffer in schedule.writes(draft) {
-                if lives[buffer] == Life::Kept {
-                    continue;
-                }
-                match dying.iter().position(|&b| may_take_over(schedule, draft, b, buffer)) {
-                    Some(i) => starts[buffer] = starts[dying.remove(i)],
-                    None => starts[buffer] = free.take(padded(buffer)),
-                }
-                len = len.max(starts[buffer] + padded(buffer));
+                let (Life::Once(_, end) | Life::Every(_, end)) = lives[buffer] else { continue };
+                let place = match dying.iter().position(|&b| may_take_over(&schedule, draft, b, buffer)) {
+                    Some(i) => place_of[&dying.remove(i)],
+                    None => {
+                        present += padded(buffer);
+                        places.push(Place { buffers: Vec::new(), len: padded(buffer), steps: [step, end] });
+                        places.len() - 1
+                    }
+                };
+                places[place].buffers.push(buffer);
+                places[place].steps[1] = end;
+                place_of.insert(buffer, place);
                 if ends_at(buffer, step) {
                     dying.push(buffer);
                 }
             }
-            for buffer in dying {
-                free.give(starts[buffer]..starts[buffer] + padded(buffer));
+            if !once {
+                used.push(present);
             }
+            present -= dying.into_iter().map(padded).sum::<usize>();
+        }
+        let (found, end) = arrange(&places, kept);
+        reach[usize::from(!once)] = end;
+        for (place, start) in places.iter().zip(found) {
+            place.buffers.iter().for_each(|&buffer| starts[buffer] = start);
         }
     }
-    (starts, len, kept)
+    Outline { len: reach[0].max(reach[1]), reach, schedule, lives, starts, kept, used }
 }
 
 /// Whether the group may store `to` over its operand `from`: all of it is read element by element only.
@@ -310,4 +357,32 @@ fn may_take_over(schedule: &Schedule, draft: &Draft, from: BufferId, to: BufferI
                 _ => true,
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::values;
+
+    #[test]
+    fn places_in_use_together_do_not_overlap() {
+        for seed in 0..20 {
+            let numbers: Vec<usize> = values::<f64>(seed, 300).iter().map(|x| (x.abs() * 1e6) as usize).collect();
+            let place = |n: &[usize]| Place {
+                buffers: Vec::new(),
+                len: n[0] % 9 * ALIGN,
+                steps: [n[1] % 30, n[1] % 30 + n[2] % 12],
+            };
+            let places: Vec<Place> = numbers.chunks_exact(3).map(place).collect();
+            let (starts, end) = arrange(&places, ALIGN);
+            for (i, a) in places.iter().enumerate() {
+                assert!(starts[i] >= ALIGN && starts[i] + a.len <= end && starts[i].is_multiple_of(ALIGN));
+                for (j, b) in places.iter().enumerate().skip(i + 1) {
+                    let together = a.steps[0] <= b.steps[1] && b.steps[0] <= a.steps[1];
+                    let apart = starts[i] + a.len <= starts[j] || starts[j] + b.len <= starts[i];
+                    assert!(!together || apart || a.len * b.len == 0, "{i} and {j} of seed {seed}");
+                }
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::draft::Work;
 use super::plan::{Plan, Step};
 use super::tile::{Arg, Code, Instr, Program};
 use crate::ir::graph::{Graph, ValueId};
+use crate::kernels::threads::MIN_PARALLEL_WORK;
 use crate::ops::cost;
 use crate::ops::kernel::Kernel;
 use crate::source::Span;
@@ -138,6 +139,12 @@ fn cost(graph: &Graph, step: &Step) -> (f64, usize) {
         }
         Step::Tiles { program, .. } => tiles(program),
     }
+}
+
+/// Whether a step is so large that its kernels share it out among threads, where there are several.
+pub(super) fn is_shared(graph: &Graph, step: &Step) -> bool {
+    let (flops, elements) = cost(graph, step);
+    flops.max(elements as f64) >= MIN_PARALLEL_WORK as f64
 }
 
 /// Floating point operations of a fused group, and elements that it must read and write.

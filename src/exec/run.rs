@@ -6,11 +6,12 @@
 use super::looped::{space, write_constants};
 use super::plan::{ALIGN, Options, Plan, Step};
 use super::profile::{self, Clock, StepTime, Watch};
+use super::remat::{Recomputed, plan_within};
 use super::small::{self, Small};
 use crate::index::{Idx, IndexVec};
 use crate::ir::graph::{Graph, InputId, InputKind, ValueId};
 use crate::ir::passes;
-use crate::kernels::Scalar;
+use crate::kernels::{Scalar, threads};
 use crate::ops::Op;
 use crate::ops::kernel::Inputs;
 use crate::rng::Key;
@@ -37,6 +38,8 @@ pub struct Executable<F> {
     ready: bool,
     /// The times of the steps, when somebody wants them.
     watch: Option<Box<Watch>>,
+    /// Whether several steps share out their work among threads.
+    shares: bool,
 }
 
 /// A plan that has not taken its memory yet.
@@ -45,6 +48,7 @@ pub struct Prepared<F> {
     options: Options,
     plan: Plan,
     small: Option<Small>,
+    recomputed: Option<Recomputed>,
     number: PhantomData<F>,
 }
 
@@ -55,6 +59,8 @@ pub struct Needs {
     pub bytes: usize,
     /// The largest values that it stores: bytes, operation with shape, place; largest first.
     pub largest: Vec<(u64, String, Option<Span>)>,
+    /// What is computed again to save memory, if anything is.
+    pub recomputed: Option<Recomputed>,
 }
 
 impl<F: Scalar> Prepared<F> {
@@ -63,12 +69,42 @@ impl<F: Scalar> Prepared<F> {
         let (scratch, registers) = space::<F>(&self.plan);
         let len = self.small.as_ref().map_or(self.plan.len, Small::len);
         let bytes = (len + ALIGN + scratch + registers) * size_of::<F>();
-        Needs { bytes, largest: profile::largest(&self.graph, &self.plan, n, size_of::<F>()) }
+        let largest = profile::largest(&self.graph, &self.plan, n, size_of::<F>());
+        Needs { bytes, largest, recomputed: self.recomputed.clone() }
+    }
+    /// What kind of plan it is.
+    pub fn options(&self) -> Options {
+        self.options
     }
     /// Takes the memory.
     pub fn build(self) -> Executable<F> {
         Executable::new(self.graph, self.options, self.plan, self.small)
     }
+    /// The plan as text, with the arena's size and what is computed again.
+    pub fn print(&self) -> String {
+        let mut text = print::<F>(&self.graph, &self.plan, self.small.as_ref());
+        if let Some(recomputed) = &self.recomputed {
+            text += &recomputed.print();
+        }
+        text
+    }
+}
+
+/// A plan, and what it computes again to keep within its room.
+fn planned<F: Scalar>(graph: Graph, options: Options) -> (Graph, Plan, Option<Recomputed>) {
+    match options.room {
+        Some(room) => plan_within::<F>(graph, options, room),
+        None => {
+            let plan = Plan::new(&graph, options);
+            (graph, plan, None)
+        }
+    }
+}
+
+fn print<F>(graph: &Graph, plan: &Plan, small: Option<&Small>) -> String {
+    let bytes = plan.len * size_of::<F>();
+    let small = small.map_or_else(String::new, Small::print);
+    format!("{}{small}peak: {bytes} bytes\n", plan.print(graph))
 }
 
 /// Where a computation left the finite numbers.
@@ -95,9 +131,9 @@ impl<F: Scalar> Executable<F> {
         Self::prepare(graph, options).build()
     }
 
-    /// Plans `graph` as it is.
+    /// Plans `graph` as it is, but for what is computed again to keep within the room that `options` give.
     pub fn plan(graph: Graph, options: Options) -> Self {
-        let plan = Plan::new(&graph, options);
+        let (graph, plan, _) = planned::<F>(graph, options);
         Executable::new(graph, options, plan, None)
     }
 
@@ -106,9 +142,9 @@ impl<F: Scalar> Executable<F> {
         let graph = passes::run(graph.clone());
         let is_small = small::fits(&graph);
         let options = if is_small { options.flat() } else { options };
-        let plan = Plan::new(&graph, options);
+        let (graph, plan, recomputed) = planned::<F>(graph, options);
         let small = is_small.then(|| Small::new(&plan, &plan.every));
-        Prepared { graph, options, plan, small, number: PhantomData }
+        Prepared { graph, options, plan, small, recomputed, number: PhantomData }
     }
 
     fn new(graph: Graph, options: Options, plan: Plan, small: Option<Small>) -> Self {
@@ -119,6 +155,7 @@ impl<F: Scalar> Executable<F> {
         write_constants(&plan, &graph, &mut arena[base..]);
         let given = graph.inputs.iter().map(|_| false).collect();
         let (scratch, registers) = (vec![F::ZERO; scratch], vec![F::ZERO; registers]);
+        let shares = small.is_none() && plan.every.iter().filter(|step| profile::is_shared(&graph, step)).count() > 1;
         Self {
             graph,
             options,
@@ -132,6 +169,7 @@ impl<F: Scalar> Executable<F> {
             complete: false,
             ready: false,
             watch: None,
+            shares,
         }
     }
 
@@ -148,9 +186,7 @@ impl<F: Scalar> Executable<F> {
 
     /// The plan as text, with the arena's size.
     pub fn print_plan(&self) -> String {
-        let bytes = self.plan.len * size_of::<F>();
-        let small = self.small.as_ref().map_or_else(String::new, Small::print);
-        format!("{}{small}peak: {bytes} bytes\n", self.plan.print(&self.graph))
+        print::<F>(&self.graph, &self.plan, self.small.as_ref())
     }
 
     /// Memory for values, scratch and registers [bytes].
@@ -224,6 +260,10 @@ impl<F: Scalar> Executable<F> {
             }
             self.complete = true;
         }
+        if self.shares { threads::inside(|| self.run_steps(key)) } else { self.run_steps(key) }
+    }
+
+    fn run_steps(&mut self, key: Key) {
         let Self { plan, small, arena, base, scratch, registers, ready, watch, .. } = self;
         let arena = &mut arena[*base..];
         let once = if *ready { &[] } else { &plan.once[..] };

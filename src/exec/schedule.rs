@@ -81,16 +81,23 @@ struct Scheduler<'a> {
     recipes: HashMap<BufferId, Recipe>,
 }
 
-/// Schedules `graph`.
-pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
+/// What depends on no parameter, batch or noise, and runs once for each set of data.
+pub(super) fn runs_once(graph: &Graph) -> IndexVec<ValueId, bool> {
     let mut is_once: IndexVec<ValueId, bool> = IndexVec::new();
-    let mut users: IndexVec<ValueId, Vec<ValueId>> = graph.nodes.iter().map(|_| Vec::new()).collect();
-    for (id, node) in graph.nodes.iter_enumerated() {
+    for node in &graph.nodes {
         let own = match node.op {
             Op::Input(input) => graph.inputs[input].kind == InputKind::Data,
             _ => !node.op.is_random(),
         };
         is_once.push(own && node.operands.iter().all(|&o| is_once[o]));
+    }
+    is_once
+}
+
+/// Schedules `graph`.
+pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
+    let mut users: IndexVec<ValueId, Vec<ValueId>> = graph.nodes.iter().map(|_| Vec::new()).collect();
+    for (id, node) in graph.nodes.iter_enumerated() {
         for &operand in &node.operands {
             users[operand].push(id);
         }
@@ -100,7 +107,7 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         options,
         buffers: IndexVec::new(),
         views: graph.nodes.iter().map(|_| None).collect(),
-        is_once,
+        is_once: runs_once(graph),
         nonnegative: nonnegative(graph),
         users,
         is_lazy: IndexVec::new(),
@@ -112,7 +119,7 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         recipes: HashMap::new(),
     };
     for id in graph.nodes.indices() {
-        let lazy = options.fuse && s.waits(id);
+        let lazy = options.fuse && waits(graph, id);
         s.is_lazy.push(lazy);
     }
     for phase in [true, false] {
@@ -178,6 +185,28 @@ fn is_identity(op: &Op) -> bool {
     matches!(op, Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. })
 }
 
+/// Whether `id` is a view, or may be a member of a group: such values are made when somebody asks for them.
+pub(super) fn waits(graph: &Graph, id: ValueId) -> bool {
+    let node = &graph.nodes[id];
+    match &node.op {
+        Op::Input(_) | Op::Constant(_) | Op::Full { .. } | Op::Broadcast { .. } => true,
+        Op::Transpose { .. } | Op::Slice { .. } | Op::Noise { .. } => true,
+        op if is_identity(op) || op.is_elementwise() => true,
+        Op::Reduce { .. } => {
+            // What a kernel makes is summed at once; what a group makes, with the group.
+            let mut source = node.operands[0];
+            while is_identity(&graph.nodes[source].op) {
+                source = graph.nodes[source].operands[0];
+            }
+            let source = &graph.nodes[source];
+            let in_group = source.op.is_elementwise() || matches!(source.op, Op::Noise { .. });
+            (in_group || mat_vec(graph, source).is_some()) && sum_in_group(graph, node).is_some()
+        }
+        Op::MatMul { .. } => mat_vec(graph, node).is_some(),
+        _ => false,
+    }
+}
+
 impl Scheduler<'_> {
     fn new_buffer(&mut self, value: ValueId, len: usize, content: Content) -> BufferId {
         let stored = content != Content::Computed || !self.options.fuse;
@@ -186,28 +215,6 @@ impl Scheduler<'_> {
 
     fn emit(&mut self, once: bool, draft: Draft) {
         if once { &mut self.once } else { &mut self.every }.push(draft);
-    }
-
-    /// Whether `id` is a view, or may be a member of a group.
-    fn waits(&self, id: ValueId) -> bool {
-        let node = &self.graph.nodes[id];
-        match &node.op {
-            Op::Input(_) | Op::Constant(_) | Op::Full { .. } | Op::Broadcast { .. } => true,
-            Op::Transpose { .. } | Op::Slice { .. } | Op::Noise { .. } => true,
-            op if is_identity(op) || op.is_elementwise() => true,
-            Op::Reduce { .. } => {
-                // What a kernel makes is summed at once; what a group makes, with the group.
-                let mut source = node.operands[0];
-                while is_identity(&self.graph.nodes[source].op) {
-                    source = self.graph.nodes[source].operands[0];
-                }
-                let source = &self.graph.nodes[source];
-                let in_group = source.op.is_elementwise() || matches!(source.op, Op::Noise { .. });
-                (in_group || mat_vec(self.graph, source).is_some()) && sum_in_group(self.graph, node).is_some()
-            }
-            Op::MatMul { .. } => mat_vec(self.graph, node).is_some(),
-            _ => false,
-        }
     }
 
     /// Places values, and first what they need.

@@ -11,6 +11,7 @@ use super::RunError;
 use super::data::{BoundData, Store};
 use crate::autodiff;
 use crate::check::typed::*;
+use crate::exec::plan::Options;
 use crate::exec::{Clock, Executable, StepTime};
 use crate::ir::passes::stable;
 use crate::ir::{Graph, InputId, ValueId};
@@ -159,7 +160,11 @@ const KEY: u64 = 0;
 impl Density {
     /// Plans `graph` and gives it its data.
     pub fn new(graph: &DensityGraph, program: &Program, bound: &BoundData) -> Self {
-        let mut exe = Executable::<f64>::compile(&graph.graph);
+        Self::planned(graph, program, bound, Options::default())
+    }
+    /// As [`Density::new`], with a plan of the given kind.
+    pub fn planned(graph: &DensityGraph, program: &Program, bound: &BoundData, options: Options) -> Self {
+        let mut exe = Executable::<f64>::compile_with(&graph.graph, options);
         Store::<f64>::new(program, bound, None).give_whole(program, &graph.inputs, &mut exe);
         Self { exe, coordinates: graph.coordinates.clone(), watched: None }
     }

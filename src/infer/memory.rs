@@ -7,10 +7,11 @@
 use super::RunError;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::plan::Options;
-use crate::exec::{Executable, Needs};
+use crate::exec::{Executable, Needs, Prepared, Recomputed};
 use crate::ir::Graph;
 use crate::kernels::Scalar;
 use crate::source::Span;
+use std::cmp::Reverse;
 
 /// Values that are named in a refusal, at most.
 const NAMED: usize = 5;
@@ -28,6 +29,8 @@ pub struct Memory {
     pub report: Vec<(&'static str, u64)>,
     /// The largest values of the plans: bytes, operation with shape, place.
     pub largest: Vec<(u64, String, Option<Span>)>,
+    /// What the plans compute again.
+    pub recomputed: Vec<Recomputed>,
 }
 
 fn sum(parts: &[(&'static str, u64)]) -> u64 {
@@ -44,31 +47,35 @@ impl Memory {
         sum(&self.always) + sum(&self.fit).max(sum(&self.report))
     }
 
-    /// Plans a graph of the fit `copies` times and counts it, before any of its memory is taken.
-    ///
-    /// # Errors
-    /// [`RunError::Memory`] when the run would need more than it may.
-    pub fn compile<F: Scalar>(
-        &mut self,
-        graph: &Graph,
-        options: Options,
-        copies: usize,
-    ) -> Result<Executable<F>, RunError> {
-        let plan = Executable::<F>::prepare(graph, options);
-        self.count(plan.needs(NAMED), copies)?;
-        Ok(plan.build())
-    }
-
-    /// Counts the plan of a graph of the fit, of which there are `copies`.
-    ///
-    /// # Errors
-    /// [`RunError::Memory`] when the run would need more than it may.
-    pub fn count(&mut self, needs: Needs, copies: usize) -> Result<(), RunError> {
-        self.fit.push(("plan", needs.bytes as u64 * copies as u64));
-        self.largest.extend(needs.largest);
-        self.largest.sort_by_key(|value| std::cmp::Reverse(value.0));
+    /// Plans graphs of the fit, `copies` times each, and counts them, before any of their memory is taken. Where all of it is
+    /// more than may be, values are computed again in the largest plan, and then in the others, as far as it helps.
+    pub fn prepare<F: Scalar>(&mut self, graphs: &[&Graph], options: Options, copies: usize) -> Vec<Prepared<F>> {
+        let plan = |graph: &Graph, room| Executable::<F>::prepare(graph, Options { room, ..options });
+        let mut plans: Vec<Prepared<F>> = graphs.iter().map(|graph| plan(graph, None)).collect();
+        let mut needs: Vec<Needs> = plans.iter().map(|plan| plan.needs(NAMED)).collect();
+        let report = sum(&self.always) + sum(&self.report);
+        if let Some(limit) = self.limit.filter(|&limit| report <= limit) {
+            let mut order: Vec<usize> = (0..plans.len()).collect();
+            order.sort_by_key(|&i| Reverse(needs[i].bytes));
+            for i in order {
+                let others: usize = needs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, n)| n.bytes).sum();
+                let taken = sum(&self.always) + sum(&self.fit) + (others * copies) as u64;
+                let room = limit.saturating_sub(taken) / copies.max(1) as u64;
+                let room = usize::try_from(room).unwrap_or(usize::MAX);
+                if needs[i].bytes > room {
+                    plans[i] = plan(graphs[i], Some(room));
+                    needs[i] = plans[i].needs(NAMED);
+                }
+            }
+        }
+        for needs in needs {
+            self.fit.push(("plan", (needs.bytes * copies) as u64));
+            self.largest.extend(needs.largest);
+            self.recomputed.extend(needs.recomputed.map(|r| Recomputed { without: r.without * copies, ..r }));
+        }
+        self.largest.sort_by_key(|value| Reverse(value.0));
         self.largest.truncate(NAMED);
-        self.check()
+        plans
     }
 
     /// # Errors
@@ -100,7 +107,23 @@ impl Memory {
 
     /// `memory: 83.2 MiB at most: data 12.1 MiB, plan 61.6 MiB, …`
     pub fn text(&self) -> String {
-        format!("planned peak of memory {}: {}", size_text(self.peak()), self.parts())
+        let recomputed = self.recomputed_text().map_or_else(String::new, |text| format!("; {text}"));
+        format!("planned peak of memory {}: {}{recomputed}", size_text(self.peak()), self.parts())
+    }
+
+    /// What is computed again, and what that costs.
+    fn recomputed_text(&self) -> Option<String> {
+        let largest = self.recomputed.iter().max_by_key(|r| r.values.len())?;
+        let n = largest.values.len();
+        let names: Vec<&str> = largest.values.iter().map(|(name, _)| name.as_str()).take(NAMED).collect();
+        let more = if n > names.len() { ", …" } else { "" };
+        Some(format!(
+            "{n} {} computed again rather than kept, at {:.1} % more operations ({}{more}); otherwise the plan would take {}",
+            if n == 1 { "value is" } else { "values are" },
+            100.0 * (largest.work - 1.0),
+            names.join(", "),
+            size_text(largest.without as u64),
+        ))
     }
 
     /// The refusal.
@@ -116,6 +139,9 @@ impl Memory {
             };
         }
         let fitting = sum(&self.fit) >= sum(&self.report);
+        if let Some(text) = self.recomputed_text().filter(|_| fitting) {
+            d = d.note(text);
+        }
         d.note("particles are computed one after the other in the same memory: fewer of them save none").help(
             if fitting {
                 "use a smaller `minibatch`, or f32: `--precision f32`"

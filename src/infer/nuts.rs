@@ -12,7 +12,7 @@ use super::{ChainStatus, Memory, Observer, RunError, Sampling};
 use crate::check::settings::NutsSettings;
 use crate::check::typed::{Program, SiteId};
 use crate::exec::plan::Options;
-use crate::exec::{Clock, Executable, StepTime};
+use crate::exec::{Clock, StepTime};
 use crate::kernels::threads;
 use crate::rng::{Key, fill_uniform};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,7 +120,8 @@ impl Nuts<'_> {
         let draws = n_chains * self.settings.draws;
         memory.always.push(("chains", (draws * (graph.dim() * 8 + size_of::<Transition>())) as u64));
         // Every chain that runs has its plan, with the data written into it.
-        memory.count(Executable::<f64>::prepare(&graph.graph, Options::default()).needs(5), n_workers)?;
+        let options = memory.prepare::<f64>(&[&graph.graph], Options::default(), n_workers)[0].options();
+        memory.check()?;
         observer.planned(&memory);
         laps.lap(Phase::Plan);
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -143,7 +144,7 @@ impl Nuts<'_> {
                             let _ = sender.send(Message::Progress { chain, status });
                         };
                         let began = watched.map(|w| (w.clock)());
-                        let result = self.chain(graph, chain, stop, &tell, watched);
+                        let result = self.chain((graph, options), chain, stop, &tell, watched);
                         if let (Some(w), Some(began)) = (watched, began) {
                             *w.secs.lock().unwrap_or_else(PoisonError::into_inner) += (w.clock)() - began;
                         }
@@ -190,14 +191,14 @@ impl Nuts<'_> {
 
     fn chain(
         &self,
-        graph: &DensityGraph,
+        (graph, options): (&DensityGraph, Options),
         chain: usize,
         stop: &AtomicBool,
         tell: &dyn Fn(ChainStatus),
         watched: Option<&Watched>,
     ) -> Result<ChainDraws, RunError> {
         let key = Key::new(self.settings.seed).fold_in(20).fold_in(chain as u64);
-        let mut density = Density::new(graph, self.program, self.bound);
+        let mut density = Density::planned(graph, self.program, self.bound, options);
         if let Some(w) = watched {
             density.watch(w.clock, w.steps.clone());
         }

@@ -553,6 +553,7 @@ mod tests {
     /// Steps of all parameters at once, in pieces, on one thread and on two are the same.
     #[test]
     fn pieces_and_threads_change_no_bit() {
+        let _alone = threads::alone();
         let rules = [
             Rule::sgd(),
             Rule::Sgd { momentum: 0.9, nesterov: true },

@@ -102,7 +102,7 @@ impl<'p> Svi<'p> {
     fn options(&self) -> Options {
         Options { convolution: self.settings.convolution, ..Options::default() }
     }
-    fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'_> {
+    fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'p> {
         Spec {
             program: self.program,
             guide: self.guide,
@@ -114,22 +114,40 @@ impl<'p> Svi<'p> {
             anneal,
         }
     }
-    fn step<F: Scalar>(
+    /// Compiles a step with the usual number of rows, and one for the rest of an epoch if there is any.
+    fn steps<F: Scalar>(
         &self,
-        spec: &Spec<'_>,
+        spec: impl Fn(Option<usize>) -> Spec<'p>,
         gradient: bool,
         store: &Store<F>,
         memory: &mut Memory,
         laps: &mut Laps,
-    ) -> Result<Step<F>, RunError> {
-        let graph = elbo::build(spec, gradient)?;
+    ) -> Result<(Step<F>, Option<Step<F>>), RunError> {
+        let graphs = self.graphs(spec, gradient)?;
         laps.lap(Phase::Lower);
-        let mut exe = memory.compile::<F>(&graph.graph, self.options(), 1)?;
+        let plans = memory.prepare::<F>(&graphs.iter().map(|g| &g.graph).collect::<Vec<_>>(), self.options(), 1);
+        // What is done after the fit goes on: what was needed before is free by then.
+        if gradient {
+            memory.check()?;
+        }
+        let mut steps = graphs.into_iter().zip(plans).map(|(graph, plan)| Step { graph, exe: plan.build() });
+        let (mut whole, mut short) = (steps.next().expect("there is a step"), steps.next());
         laps.lap(Phase::Plan);
-        store.give_whole(self.program, &graph.inputs, &mut exe);
-        laps.watch(&mut exe);
+        for step in std::iter::once(&mut whole).chain(&mut short) {
+            store.give_whole(self.program, &step.graph.inputs, &mut step.exe);
+            laps.watch(&mut step.exe);
+        }
         laps.lap(Phase::Data);
-        Ok(Step { graph, exe })
+        Ok((whole, short))
+    }
+    /// The graphs of these steps.
+    fn graphs(&self, spec: impl Fn(Option<usize>) -> Spec<'p>, gradient: bool) -> Result<Vec<ElboGraph>, RunError> {
+        let rows = match self.rows() {
+            None => vec![None],
+            Some((_, rows, 0)) => vec![Some(rows)],
+            Some((_, rows, rest)) => vec![Some(rows), Some(rest)],
+        };
+        rows.into_iter().map(|rows| elbo::build(&spec(rows), gradient)).collect()
     }
     /// The number of rows of all data, of a step, and of the last step of an epoch (0 when it is a whole one).
     fn rows(&self) -> Option<(usize, usize, usize)> {
@@ -169,15 +187,20 @@ impl<'p> Svi<'p> {
         plan: bool,
         sources: &crate::source::Sources,
     ) -> Result<String, RunError> {
-        let rows = self.rows().map(|(_, rows, _)| rows);
-        let graph = elbo::build(
-            &self.spec(rows, self.settings.kl, self.settings.estimator, self.settings.anneal_kl > 0),
-            gradient,
-        )?;
-        if plan {
-            return Ok(Executable::<F>::compile_with(&graph.graph, self.options()).print_plan());
+        let settings = self.settings;
+        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        let mut graphs = self.graphs(spec, gradient)?;
+        if !plan {
+            return Ok(crate::ir::print::print(&graphs[0].graph, Some(sources)));
         }
-        Ok(crate::ir::print::print(&graph.graph, Some(sources)))
+        if self.memory.limit.is_none() {
+            graphs.truncate(1);
+        }
+        let store = Store::<F>::new(self.program, self.bound, self.prepared);
+        let mut memory = self.memory(store.bytes(self.program), self.total_steps(), size_of::<F>());
+        let plans = memory.prepare::<F>(&graphs.iter().map(|g| &g.graph).collect::<Vec<_>>(), self.options(), 1);
+        memory.check()?;
+        Ok(plans[0].print())
     }
 
     /// Runs the optimization.
@@ -199,15 +222,8 @@ impl<'p> Svi<'p> {
         let mut memory = self.memory(store.bytes(self.program), total, size_of::<F>());
         let anneal = settings.anneal_kl > 0;
         let particles = settings.particles.unwrap_or(1);
-        let spec = self.spec(rows.map(|r| r.1), settings.kl, settings.estimator, anneal);
-        let mut whole = self.step(&spec, true, &store, &mut memory, &mut laps)?;
-        let mut short = match rows {
-            Some((_, _, rest)) if rest > 0 => {
-                let spec = self.spec(Some(rest), settings.kl, settings.estimator, anneal);
-                Some(self.step(&spec, true, &store, &mut memory, &mut laps)?)
-            }
-            _ => None,
-        };
+        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, anneal);
+        let (mut whole, mut short) = self.steps(spec, true, &store, &mut memory, &mut laps)?;
         if self.restart == 0 {
             observer.planned(&memory);
         }
@@ -368,16 +384,9 @@ impl<'p> Svi<'p> {
         strict: bool,
     ) -> Result<Vec<f64>, RunError> {
         let rows = self.rows();
-        let (mut any, mut unwatched) = (Memory::new(None), Laps::new(None));
-        let spec = self.spec(rows.map(|r| r.1), kl, EstimatorChoice::Reparam, false);
-        let mut whole = self.step(&spec, false, store, &mut any, &mut unwatched)?;
-        let mut short = match rows {
-            Some((_, _, rest)) if rest > 0 => {
-                let spec = self.spec(Some(rest), kl, EstimatorChoice::Reparam, false);
-                Some(self.step(&spec, false, store, &mut any, &mut unwatched)?)
-            }
-            _ => None,
-        };
+        let mut memory = self.memory(store.bytes(self.program), 0, size_of::<F>());
+        let spec = |rows| self.spec(rows, kl, EstimatorChoice::Reparam, false);
+        let (mut whole, mut short) = self.steps(spec, false, store, &mut memory, &mut Laps::new(None))?;
         give_params(&mut whole, self.slots, params);
         if let Some(short) = &mut short {
             give_params(short, self.slots, params);

@@ -4,7 +4,7 @@ use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws
 use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::exec::Executable;
+use crate::exec::plan::Options;
 use crate::infer::density::{self, Space};
 use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
@@ -245,7 +245,13 @@ pub(super) fn emit(bound: &BoundProgram<'_>, chosen: &Chosen, stage: Stage) -> R
     let noncentered = standard(&choices(bound, program, &chosen.infer.nuts));
     let mut graph = density::build(program, &bound.data, &Space::Unconstrained(noncentered))?.graph;
     Ok(match stage {
-        Stage::Plan => Executable::<f64>::compile(&graph).print_plan(),
+        Stage::Plan => {
+            let mut memory = Memory::new(chosen.max_memory);
+            memory.always.push(("data", bound.bytes()));
+            let text = memory.prepare::<f64>(&[&graph], Options::default(), 1)[0].print();
+            memory.check()?;
+            text
+        }
         Stage::Adjoint => crate::ir::print::print(&graph, Some(&bound.compilation.sources)),
         Stage::Graph => {
             // The density alone, without what only its gradient needs.

@@ -5,6 +5,7 @@ pub mod dce;
 pub mod fold;
 mod logs;
 pub mod pools;
+pub(crate) mod repeat;
 pub mod stable;
 
 use super::graph::{Graph, ValueId};
