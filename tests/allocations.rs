@@ -5,9 +5,12 @@ use bayesc::data::Files;
 use bayesc::driver::{self, Options};
 use bayesc::exec::Executable;
 use bayesc::index::Idx;
+use bayesc::infer::ahead::Ahead;
+use bayesc::infer::data::Store;
 use bayesc::infer::density::{self, Density, Space};
 use bayesc::ir::{Builder, DType, InputId, InputKind, Shape};
 use bayesc::kernels::threads::set_threads;
+use bayesc::lower::rows::Prepared;
 use bayesc::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, RowLaw, RowNoise};
 use bayesc::rng::Key;
 use bayesc::session;
@@ -133,6 +136,45 @@ fn random_layers_allocate_nothing() {
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while running");
     assert!(first.is_finite());
     assert_eq!(executable.output(0)[0].to_bits(), first.to_bits(), "the same key gives the same bits");
+}
+
+/// The thread that reads rows ahead and the one that takes them, once both have what they need.
+#[test]
+fn batches_read_ahead_allocate_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
+    set_threads(1);
+    let text = "data x: real[N, D] = reshape(range(512), [64, 8])\ndata y: real[N] = range(64)\nmodel {\n  \
+                b: real[D] ~ Normal(0, 1)\n  y ~ Normal(x @ b, 1)\n}\ninfer svi {\n  minibatch N = 8\n}\n";
+    let c = driver::compile_text(text, &Options::default());
+    let bound = session::bind(&c, &mut Files::new(), &[]).expect("the program is right");
+    let size = bound.program.sizes.iter_enumerated().find(|(_, s)| s.name == "N").expect("a size").0;
+    let prepared = Prepared::new(&bound.program, size);
+    let store = Store::<f32>::new(&bound.program, &bound.data, Some(&prepared));
+    let units: Vec<_> = prepared.exprs.iter().map(|&e| (e, [1, 8][bound.program.ty(e).shape.len() - 1])).collect();
+    assert_eq!(units.len(), 2, "x and y");
+    let mut step = 0;
+    let next = move |rows: &mut Vec<usize>| {
+        rows.clear();
+        rows.extend((0..8).map(|i| (step * 5 + i * 7) % 64));
+        step += 1;
+        step <= 40
+    };
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::begin(scope, &bound.program, store.fork(), units, next);
+        let mut taken = 0;
+        let mut check = |batch: &[Vec<f32>]| {
+            for i in 0..8 {
+                let row = (taken * 5 + i * 7) % 64;
+                assert_eq!((batch[0][i * 8 + 3], batch[1][i]), ((row * 8 + 3) as f32, row as f32));
+            }
+            taken += 1;
+        };
+        (0..10).for_each(|_| assert!(ahead.take(&mut check)));
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..30).for_each(|_| assert!(ahead.take(&mut check)));
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while reading ahead");
+        assert!(!ahead.take(|_| {}), "there are forty steps");
+    });
 }
 
 #[test]
