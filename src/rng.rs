@@ -81,7 +81,7 @@ fn fill_blocks<F: Scalar>(
 ) {
     let work = 8 * out.len();
     threads::for_each_chunk(out, 4 * LANES, work, |start, out| {
-        simd::dispatch(
+        simd::dispatch_wide(
             #[inline(always)]
             || {
                 let mut at = offset + start as u64;

@@ -21,16 +21,18 @@
 //! multiplication by an inserted zero is done. A transposed convolution is the input gradient.
 //! Source: Dumoulin & Visin 2016, arXiv:1603.07285.
 mod depthwise;
+mod forward;
+mod input_grad;
 mod operands;
 mod patches;
 pub mod rows;
+mod weight_grad;
 pub mod winograd;
 
-use super::gemm::{Blocking, Into, Left, Matrix, pack_all, product, product_and_square, product_scratch};
-use super::{Scalar, simd, threads};
-use operands::{Cells, Images, PhaseCells, PhaseWeights};
-use patches::{Frame, Patches, Runs, narrow};
-use winograd::{WeightGrads, Weights, Winograd};
+use super::{Scalar, threads};
+use input_grad::{InputGrad, phases};
+use patches::{Frame, narrow};
+use winograd::Winograd;
 
 /// How a convolution is computed in single precision. In double precision it is always the direct sums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,29 +94,6 @@ impl Conv2dShape {
         let [p, q] = self.output();
         self.batch * self.out_channels * p * q
     }
-}
-
-/// The cells of the input with one residue modulo the strides, and the kernel taps that they see.
-#[derive(Clone, Debug)]
-struct Phase {
-    /// Offset in the frame of the output gradient by (output channel of the group, tap).
-    starts: Vec<u32>,
-    /// Offset in the weights of the group by (output channel, tap), for input channel 0.
-    weight: Vec<u32>,
-    /// Rows and columns of the phase.
-    cells: [usize; 2],
-    /// The first row and column.
-    first: [usize; 2],
-}
-
-/// How the input gradient is found.
-#[derive(Clone, Debug)]
-enum InputGrad {
-    /// Products with patches of the output gradient, one for each phase.
-    Phases(Frame, Vec<Phase>),
-    /// The product with the output gradient itself gives the share of every tap, which is added where the tap lies: with
-    /// few input channels that is the larger product of the two, and nothing needs packing.
-    Scatter,
 }
 
 /// A convolution whose index tables are ready.
@@ -285,521 +264,6 @@ impl Conv2d {
         if frame.is_plain() { 0 } else { self.together * channels * frame.plane() }
     }
 
-    fn forward_sizes(&self) -> (usize, usize, usize) {
-        (self.group().0, self.together * self.cells(), self.starts.len())
-    }
-
-    fn forward_packed<F: Scalar>(&self) -> usize {
-        let (m, n, k) = self.forward_sizes();
-        Blocking::<F>::new(m, n, k, true).packed_len(m, k)
-    }
-
-    fn forward_task<F: Scalar>(&self) -> usize {
-        let (m, n, k) = self.forward_sizes();
-        self.frames(&self.frame, self.shape.in_channels) + product_scratch::<F>(m, n, k, true)
-    }
-
-    /// Scratch of [`Self::forward`] in elements, for the number of threads in use now.
-    pub fn forward_scratch<F: Scalar>(&self) -> usize {
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.forward_scratch(1);
-        }
-        if self.is_depthwise() {
-            return self.tasks() * self.depthwise_task();
-        }
-        self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>()
-    }
-
-    /// y = x cross-correlated with w, plus the bias.
-    pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        assert!(
-            x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.forward(x, Weights::Shared(w), bias, y, scratch);
-        }
-        if self.is_depthwise() {
-            return self.depthwise_forward(x, w, bias, y, scratch);
-        }
-        let (x_len, y_len) = self.images();
-        let (packed, scratch) = scratch.split_at_mut(s.groups * self.forward_packed::<F>());
-        self.pack_forward(w, packed);
-        let packed = &*packed;
-        self.over_images(y, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
-            let images = y.len() / y_len;
-            self.forward_images(&x[first * x_len..(first + images) * x_len], packed, bias, y, scratch);
-        });
-    }
-
-    /// Packs the weights for [`Self::forward_images`].
-    fn pack_forward<F: Scalar>(&self, w: &[F], packed: &mut [F]) {
-        let (_, _, weights) = self.group();
-        let (m, n, k) = self.forward_sizes();
-        let blocking = Blocking::<F>::new(m, n, k, true);
-        for (w, packed) in w.chunks_exact(weights).zip(packed.chunks_exact_mut(self.forward_packed::<F>())) {
-            pack_all(&blocking, m, k, &Matrix::row_major(w, k), packed);
-        }
-    }
-
-    /// The patches of some images in the channels of group `g`.
-    fn patches<'a, F: Scalar>(&'a self, data: &'a [F], images: usize, g: usize) -> Patches<'a, F> {
-        let step = self.shape.stride[0] * self.frame.columns();
-        let runs = Runs::new(self.output[1], (self.output[0], step), data.len() / images);
-        let most = self.starts.iter().copied().max().unwrap_or(0) as usize;
-        let (_, c, _) = self.group();
-        Patches { data: &data[g * c * self.frame.plane()..], starts: &self.starts, most, runs }
-    }
-
-    /// The forward pass of some images that share a product.
-    fn forward_images<F: Scalar>(&self, x: &[F], packed: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        let (o, _, _) = self.group();
-        let ((x_len, y_len), cells) = (self.images(), self.cells());
-        let (m, _, k) = self.forward_sizes();
-        let per_group = self.forward_packed::<F>();
-        let images = y.len() / y_len;
-        let (frames, scratch) = scratch.split_at_mut(self.frames(&self.frame, s.in_channels));
-        let data = filled(&self.frame, x, x_len, s.in_channels, frames);
-        for g in 0..s.groups {
-            let patches = self.patches(data, images, g);
-            let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
-            let bias = bias.map(|b| &b[g * o..(g + 1) * o]);
-            let mut sink = Images { data: &mut y[g * o * cells..], image: y_len, cells, bias };
-            product((m, images * cells, k), left, &patches, &mut sink, scratch);
-        }
-    }
-
-    /// Scratch of [`Self::forward_moments`] in elements, for the number of threads in use now.
-    pub fn forward_moments_scratch<F: Scalar>(&self) -> usize {
-        let direct = 2 * self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>();
-        match self.fast::<F>() {
-            Some(winograd) => self.shape.x_len() + direct.max(winograd.forward_scratch(1)),
-            None => direct,
-        }
-    }
-
-    /// Means by minimal filtering; variances by the defining sums, which keep them from being negative.
-    fn fast_moments<F: Scalar>(
-        &self,
-        x: &[F],
-        loc: &[F],
-        square: &[F],
-        mean: &mut [F],
-        variance: &mut [F],
-        scratch: &mut [F],
-    ) {
-        self.forward(x, loc, None, mean, scratch);
-        let (squares, scratch) = scratch.split_at_mut(x.len());
-        threads::for_each_chunk(squares, 1, x.len(), |at, squares| {
-            squares.iter_mut().zip(&x[at..]).for_each(|(s, &x)| *s = x * x);
-        });
-        let (packed, scratch) = scratch.split_at_mut(self.shape.groups * self.forward_packed::<F>());
-        self.pack_forward(square, packed);
-        let (packed, squares) = (&*packed, &*squares);
-        let (x_len, y_len) = self.images();
-        self.over_images(variance, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
-            let images = y.len() / y_len;
-            self.forward_images(&squares[first * x_len..(first + images) * x_len], packed, None, y, scratch);
-        });
-    }
-
-    /// Means and variances of the outputs for independent weights with means `loc` and variances `square`: x
-    /// cross-correlated with `loc`, and x squared with `square`, from the same patches; then `finish(start, mean,
-    /// variance)` for some images at a time, `start` being the position of their first element.
-    #[expect(clippy::too_many_arguments, reason = "operands and results of two convolutions")]
-    pub fn forward_moments<F: Scalar>(
-        &self,
-        x: &[F],
-        loc: &[F],
-        square: &[F],
-        mean: &mut [F],
-        variance: &mut [F],
-        finish: impl Fn(usize, &mut [F], &mut [F]) + Sync,
-        scratch: &mut [F],
-    ) {
-        let s = &self.shape;
-        assert!(
-            x.len() == s.x_len() && loc.len() == s.w_len() && square.len() == s.w_len(),
-            "operands have the planned sizes"
-        );
-        assert!(mean.len() == self.y_len() && variance.len() == self.y_len(), "results have the planned sizes");
-        let (o, _, _) = self.group();
-        let ((x_len, y_len), cells) = (self.images(), self.cells());
-        if self.fast::<F>().is_some() {
-            self.fast_moments(x, loc, square, mean, variance, scratch);
-            let len = (self.together * y_len).max(1);
-            let n_tasks = self.tasks();
-            return over_pairs(mean, variance, len, n_tasks, &mut [], 0, |group, mean, variance, _| {
-                finish(group * len, mean, variance);
-            });
-        }
-        let (m, _, k) = self.forward_sizes();
-        let per_group = self.forward_packed::<F>();
-        let (packed, scratch) = scratch.split_at_mut(2 * s.groups * per_group);
-        let (packed_loc, packed_square) = packed.split_at_mut(s.groups * per_group);
-        self.pack_forward(loc, packed_loc);
-        self.pack_forward(square, packed_square);
-        let packed = [&*packed_loc, &*packed_square];
-        let per_task = self.forward_task::<F>();
-        assert!(scratch.len() >= per_task, "scratch of the planned size");
-        let n_tasks = self.tasks().min(scratch.len() / per_task.max(1)).max(1);
-        scratch[..n_tasks * per_task].fill(F::ZERO);
-        let len = self.together * y_len;
-        over_pairs(mean, variance, len, n_tasks, scratch, per_task, |group, mean, variance, scratch| {
-            let images = mean.len() / y_len;
-            let first = group * self.together;
-            let (frames, scratch) = scratch.split_at_mut(self.frames(&self.frame, s.in_channels));
-            let data = filled(&self.frame, &x[first * x_len..(first + images) * x_len], x_len, s.in_channels, frames);
-            for g in 0..s.groups {
-                let patches = self.patches(data, images, g);
-                let packed = packed.map(|p| &p[g * per_group..(g + 1) * per_group]);
-                let mut mean = Images { data: &mut mean[g * o * cells..], image: y_len, cells, bias: None };
-                let mut variance = Images { data: &mut variance[g * o * cells..], image: y_len, cells, bias: None };
-                let sinks = [&mut mean, &mut variance];
-                product_and_square((m, images * cells, k), packed, &patches, sinks, scratch);
-            }
-            finish(first * y_len, mean, variance);
-        });
-    }
-
-    /// Sizes of the product of a phase.
-    fn phase_sizes(&self, phase: &Phase) -> (usize, usize, usize) {
-        (self.group().1, self.together * phase.cells[0] * phase.cells[1], phase.starts.len())
-    }
-
-    /// Output rows whose shares are scattered at once: their products stay in the second-level cache.
-    fn scatter_rows(&self) -> usize {
-        let per_row = self.group().1 * self.shape.kernel[0] * self.shape.kernel[1] * self.output[1];
-        ((32 << 10) / per_row.max(1)).clamp(1, self.output[0])
-    }
-
-    /// Sizes of the product of the scatter.
-    fn scatter_sizes(&self) -> (usize, usize, usize) {
-        let (o, c, _) = self.group();
-        (c * self.shape.kernel[0] * self.shape.kernel[1], self.scatter_rows() * self.output[1], o)
-    }
-
-    /// Packed weights of the input gradient, of one group of channels.
-    fn input_packed<F: Scalar>(&self) -> usize {
-        let packed = |(m, n, k)| Blocking::<F>::new(m, n, k, true).packed_len(m, k);
-        match &self.input_grad {
-            InputGrad::Phases(_, phases) => phases.iter().map(|p| packed(self.phase_sizes(p))).sum(),
-            InputGrad::Scatter => packed(self.scatter_sizes()),
-        }
-    }
-
-    fn input_grad_task<F: Scalar>(&self) -> usize {
-        let product = |(m, n, k)| product_scratch::<F>(m, n, k, true);
-        match &self.input_grad {
-            InputGrad::Phases(frame, phases) => {
-                let most = phases.iter().map(|p| product(self.phase_sizes(p))).max().unwrap_or(0);
-                self.frames(frame, self.shape.out_channels) + most
-            }
-            InputGrad::Scatter => {
-                let (m, n, _) = self.scatter_sizes();
-                self.shape.in_channels * self.last.plane() + m * n + product(self.scatter_sizes())
-            }
-        }
-    }
-
-    /// Scratch of [`Self::input_grad`] in elements, for the number of threads in use now.
-    pub fn input_grad_scratch<F: Scalar>(&self) -> usize {
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.input_grad_scratch(1);
-        }
-        if self.is_depthwise() {
-            return self.tasks() * self.depthwise_task();
-        }
-        self.shape.groups * self.input_packed::<F>() + self.tasks() * self.input_grad_task::<F>()
-    }
-
-    /// dx = the gradient of sum(dy * y) in x. Also the transposed convolution of dy with w.
-    pub fn input_grad<F: Scalar>(&self, dy: &[F], w: &[F], dx: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        assert!(
-            dx.len() == s.x_len() && w.len() == s.w_len() && dy.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.input_grad(dy, Weights::Shared(w), dx, scratch);
-        }
-        if self.is_depthwise() {
-            return self.depthwise_input_grad(dy, w, dx, scratch);
-        }
-        let (x_len, y_len) = self.images();
-        let (packed, scratch) = scratch.split_at_mut(s.groups * self.input_packed::<F>());
-        self.pack_input(w, packed);
-        let packed = &*packed;
-        self.over_images(dx, x_len, scratch, self.input_grad_task::<F>(), |first, dx, scratch| {
-            let images = dx.len() / x_len;
-            self.input_images(&dy[first * y_len..(first + images) * y_len], packed, dx, scratch);
-        });
-    }
-
-    /// Packs the weights for [`Self::input_images`].
-    fn pack_input<F: Scalar>(&self, w: &[F], packed: &mut [F]) {
-        let (_, _, weights) = self.group();
-        let taps = self.shape.kernel[0] * self.shape.kernel[1];
-        for (w, mut rest) in w.chunks_exact(weights).zip(packed.chunks_exact_mut(self.input_packed::<F>().max(1))) {
-            match &self.input_grad {
-                InputGrad::Phases(_, phases) => {
-                    for phase in phases {
-                        let (m, n, k) = self.phase_sizes(phase);
-                        let blocking = Blocking::<F>::new(m, n, k, true);
-                        let (mine, others) = rest.split_at_mut(blocking.packed_len(m, k));
-                        pack_all(&blocking, m, k, &PhaseWeights { w, taps, weight: &phase.weight }, mine);
-                        rest = others;
-                    }
-                }
-                InputGrad::Scatter => {
-                    let (m, n, k) = self.scatter_sizes();
-                    pack_all(&Blocking::<F>::new(m, n, k, true), m, k, &Matrix::row_major(w, m).t(), rest);
-                }
-            }
-        }
-    }
-
-    /// The input gradient of some images that share a product.
-    fn input_images<F: Scalar>(&self, dy: &[F], packed: &[F], dx: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        let (o, c, _) = self.group();
-        let ((x_len, y_len), plane) = (self.images(), s.input[0] * s.input[1]);
-        let per_group = self.input_packed::<F>();
-        let images = dx.len() / x_len;
-        let (frame, phases) = match &self.input_grad {
-            InputGrad::Phases(frame, phases) => (frame, phases),
-            InputGrad::Scatter => return self.scatter(dy, packed, dx, scratch),
-        };
-        let covered: usize = phases.iter().map(|p| p.cells[0] * p.cells[1]).sum();
-        if covered != plane {
-            dx.fill(F::ZERO);
-        }
-        let (frames, scratch) = scratch.split_at_mut(self.frames(frame, s.out_channels));
-        let data = filled(frame, dy, y_len, s.out_channels, frames);
-        let block = data.len() / images;
-        for g in 0..s.groups {
-            let data = &data[g * o * frame.plane()..];
-            let dx = &mut dx[g * c * plane..];
-            let mut rest = &packed[g * per_group..(g + 1) * per_group];
-            for phase in phases {
-                let (m, n, k) = self.phase_sizes(phase);
-                let (mine, others) = rest.split_at(Blocking::<F>::new(m, n, k, true).packed_len(m, k));
-                rest = others;
-                let runs = Runs::new(phase.cells[1], (phase.cells[0], frame.columns()), block);
-                let most = phase.starts.iter().copied().max().unwrap_or(0) as usize;
-                let patches = Patches { data, starts: &phase.starts, most, runs };
-                let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(mine);
-                let n = images * phase.cells[0] * phase.cells[1];
-                if s.stride == [1, 1] {
-                    let mut sink = Images { data: &mut *dx, image: x_len, cells: plane, bias: None };
-                    product((m, n, k), left, &patches, &mut sink, scratch);
-                } else {
-                    let (width, stride) = (s.input[1], s.stride);
-                    let mut sink = PhaseCells { data: &mut *dx, image: x_len, plane, width, stride, phase };
-                    product((m, n, k), left, &patches, &mut sink, scratch);
-                }
-            }
-        }
-    }
-
-    /// The input gradient of some images, share by share: see [`InputGrad::Scatter`].
-    fn scatter<F: Scalar>(&self, dy: &[F], packed: &[F], dx: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        let (o, c, _) = self.group();
-        let ((x_len, y_len), cells, width) = (self.images(), self.cells(), self.output[1]);
-        let (m, n, k) = self.scatter_sizes();
-        let per_group = packed.len() / s.groups;
-        let (frames, scratch) = scratch.split_at_mut(s.in_channels * self.last.plane());
-        let (shares, scratch) = scratch.split_at_mut(m * n);
-        for (dy, dx) in dy.chunks_exact(y_len).zip(dx.chunks_exact_mut(x_len)) {
-            frames.fill(F::ZERO);
-            for g in 0..s.groups {
-                let frames = &mut frames[g * c * self.last.plane()..(g + 1) * c * self.last.plane()];
-                for top in (0..self.output[0]).step_by(self.scatter_rows()) {
-                    let rows = (self.output[0] - top).min(self.scatter_rows());
-                    let columns = rows * width;
-                    let right = Matrix { data: &dy[g * o * cells + top * width..], row_stride: cells, col_stride: 1 };
-                    let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
-                    let mut sink = Into { data: &mut shares[..m * columns], row_stride: columns, present: false };
-                    product((m, columns, k), left, &right, &mut sink, scratch);
-                    let taps = shares[..m * columns].chunks_exact(columns);
-                    simd::dispatch(
-                        #[inline(always)]
-                        || {
-                            for (t, share) in taps.enumerate() {
-                                let (c, r, v) =
-                                    (t / (s.kernel[0] * s.kernel[1]), t / s.kernel[1] % s.kernel[0], t % s.kernel[1]);
-                                let plane = &mut frames[c * self.last.plane()..(c + 1) * self.last.plane()];
-                                for (p, share) in share.chunks_exact(width).enumerate() {
-                                    let row = (top + p) * s.stride[0] + r * s.dilation[0];
-                                    let to = &mut plane[self.last.at(row, v * s.dilation[1])..];
-                                    if s.stride[1] == 1 {
-                                        to.iter_mut().zip(share).for_each(|(t, &d)| *t += d);
-                                    } else {
-                                        to.iter_mut().step_by(s.stride[1]).zip(share).for_each(|(t, &d)| *t += d);
-                                    }
-                                }
-                            }
-                        },
-                    );
-                }
-            }
-            self.last.take(frames, dx);
-        }
-    }
-
-    /// Terms of a row of the weight gradient as runs in an image whose channels are innermost.
-    fn taps_last(&self) -> Runs {
-        let s = &self.shape;
-        let (_, c, _) = self.group();
-        let (row, column) = (s.dilation[0] * self.last.padded[1] * s.in_channels, s.dilation[1] * s.in_channels);
-        Runs::new(c, (s.kernel[1], column), row)
-    }
-
-    fn weight_sizes(&self) -> (usize, usize, usize) {
-        (self.group().0, self.starts.len(), self.together * self.cells())
-    }
-
-    fn weight_grad_task<F: Scalar>(&self) -> usize {
-        if self.is_depthwise() { self.depthwise_task() } else { self.weight_product_task::<F>() }
-    }
-
-    fn weight_product_task<F: Scalar>(&self) -> usize {
-        let (m, n, k) = self.weight_sizes();
-        self.together * self.shape.in_channels * self.last.plane() + product_scratch::<F>(m, n, k, false)
-    }
-
-    /// Partial sums of the weight gradient: a number that depends on the shape alone.
-    fn weight_parts(&self) -> usize {
-        threads::parts(self.shape.batch.div_ceil(self.together), self.shape.w_len())
-    }
-
-    /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now.
-    pub fn weight_grad_scratch<F: Scalar>(&self) -> usize {
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.weight_grad_scratch(1);
-        }
-        let parts = self.weight_parts();
-        parts * self.shape.w_len() + threads::tasks(parts, self.work()) * self.weight_grad_task::<F>()
-    }
-
-    /// Partial sums by part of the batch, in `sums`: (output channel, tap, input channel).
-    fn weight_sums<F: Scalar>(&self, x: &[F], dy: &[F], sums: &mut [F], n_tasks: usize, scratch: &mut [F]) {
-        let s = &self.shape;
-        let (parts, w_len) = (self.weight_parts(), s.w_len());
-        let (x_len, y_len) = self.images();
-        let per_task = self.weight_grad_task::<F>();
-        let groups_of_images = s.batch.div_ceil(self.together);
-        over_items(sums, w_len, n_tasks, scratch, per_task, |index, sum, scratch| {
-            let (frames, scratch) = self.weight_frames(scratch);
-            let range = threads::part(groups_of_images, parts, index);
-            for (i, group) in range.enumerate() {
-                let first = group * self.together;
-                let end = (first + self.together).min(s.batch);
-                let (x, dy) = (&x[first * x_len..end * x_len], &dy[first * y_len..end * y_len]);
-                self.weight_images(x, dy, sum, i > 0, frames, scratch);
-            }
-        });
-    }
-
-    /// The frames of [`Self::weight_images`], their padding zero, and the rest of the scratch.
-    fn weight_frames<'a, F: Scalar>(&self, scratch: &'a mut [F]) -> (&'a mut [F], &'a mut [F]) {
-        let (frames, scratch) = scratch.split_at_mut(self.together * self.shape.in_channels * self.last.plane());
-        frames.fill(F::ZERO);
-        (frames, scratch)
-    }
-
-    /// The weight gradient of some images that share a product, in `sum` or added to what is `present` there: (output
-    /// channel, tap, input channel).
-    fn weight_images<F: Scalar>(
-        &self,
-        x: &[F],
-        dy: &[F],
-        sum: &mut [F],
-        present: bool,
-        frames: &mut [F],
-        scratch: &mut [F],
-    ) {
-        let s = &self.shape;
-        let (o, c, weights) = self.group();
-        let ((x_len, y_len), cells) = (self.images(), self.cells());
-        let (m, n, _) = self.weight_sizes();
-        let frame = s.in_channels * self.last.plane();
-        for (x, to) in x.chunks_exact(x_len).zip(frames.chunks_exact_mut(frame)) {
-            self.last.fill_channels_last(s.in_channels, x, to);
-        }
-        let images = x.len() / x_len;
-        for g in 0..s.groups {
-            // The roles are exchanged: the sum runs over output cells, the columns are the taps.
-            let starts = &self.cells_last[..images * cells];
-            let data = &frames[g * c..];
-            let most = starts.iter().copied().max().unwrap_or(0) as usize;
-            let patches = Patches { data, starts, most, runs: self.taps_last() };
-            let left = Cells { dy: &dy[g * o * cells..], image: y_len, cells };
-            let data = &mut sum[g * weights..(g + 1) * weights];
-            let mut sink = Into { data, row_stride: n, present };
-            product((m, n, images * cells), Left::Source(&left), &patches, &mut sink, scratch);
-        }
-    }
-
-    /// dw = the gradient of sum(dy * y) in w: partial sums over fixed parts of the batch, added up in order.
-    pub fn weight_grad<F: Scalar>(&self, x: &[F], dy: &[F], dw: &mut [F], scratch: &mut [F]) {
-        let s = &self.shape;
-        assert!(
-            x.len() == s.x_len() && dw.len() == s.w_len() && dy.len() == self.y_len(),
-            "operands have the planned sizes"
-        );
-        if let Some(winograd) = self.fast::<F>() {
-            return winograd.weight_grad(x, dy, WeightGrads::Shared(dw), scratch);
-        }
-        if s.batch == 0 {
-            return dw.fill(F::ZERO);
-        }
-        let (parts, w_len) = (self.weight_parts(), s.w_len());
-        let (sums, scratch) = scratch.split_at_mut(parts * w_len);
-        let per_task = self.weight_grad_task::<F>();
-        let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
-        if self.is_depthwise() {
-            self.depthwise_weight_sums(x, dy, sums, n_tasks, scratch);
-        } else {
-            self.weight_sums(x, dy, sums, n_tasks, scratch);
-        }
-        self.gather_sums(sums, w_len, dw);
-    }
-
-    /// Adds up partial sums that stand `step` apart, from (output channel, tap, input channel) to (output channel, input
-    /// channel, tap).
-    fn gather_sums<F: Scalar>(&self, sums: &[F], step: usize, dw: &mut [F]) {
-        let s = &self.shape;
-        let (_, c, _) = self.group();
-        let taps = s.kernel[0] * s.kernel[1];
-        for (o, dw) in dw.chunks_exact_mut(c * taps).enumerate() {
-            for (channel, dw) in dw.chunks_exact_mut(taps).enumerate() {
-                for (tap, dw) in dw.iter_mut().enumerate() {
-                    let at = o * c * taps + tap * c + channel;
-                    *dw = sums[at];
-                    for sum in sums.chunks(step).skip(1) {
-                        *dw += sum[at];
-                    }
-                }
-            }
-        }
-    }
-
-    /// db \[O] = the gradient of sum(dy * y) in the bias.
-    pub fn bias_grad<F: Scalar>(&self, dy: &[F], db: &mut [F]) {
-        let cells = self.cells();
-        let channels = self.shape.out_channels;
-        for (o, db) in db.iter_mut().enumerate() {
-            let total: f64 = (0..self.shape.batch)
-                .map(|n| super::reduce::sum(&dy[(n * channels + o) * cells..][..cells]).to_f64())
-                .sum();
-            *db = F::from_f64(total);
-        }
-    }
-
     /// Calls `f(first image, its images of out, scratch)` for every group of images, in parallel.
     fn over_images<F: Scalar>(
         &self,
@@ -813,7 +277,7 @@ impl Conv2d {
         let n_tasks = self.tasks().min(scratch.len() / per_task.max(1)).max(1);
         // The padding of frames is zero before the first image and stays so.
         scratch[..n_tasks * per_task].fill(F::ZERO);
-        over_items(out, self.together * len, n_tasks, scratch, per_task, |group, out, scratch| {
+        over_items([out], self.together * len, n_tasks, scratch, per_task, |group, [out], scratch| {
             f(group * self.together, out, scratch);
         });
     }
@@ -832,145 +296,47 @@ fn filled<'a, F: Scalar>(frame: &Frame, x: &'a [F], len: usize, channels: usize,
     &frames[..images * size]
 }
 
-/// Calls `f(index, item, scratch)` for every piece of `len` elements of `out` (the last one may be shorter), `n_tasks` at
-/// a time.
-fn over_items<F: Scalar>(
-    out: &mut [F],
+/// Calls `f(index, pieces, scratch)` for every piece of `len` elements of all of `outs`, which are equally long (the last
+/// piece may be shorter), `n_tasks` at a time.
+fn over_items<F: Scalar, const N: usize>(
+    outs: [&mut [F]; N],
     len: usize,
     n_tasks: usize,
     scratch: &mut [F],
     per_task: usize,
-    f: impl Fn(usize, &mut [F], &mut [F]) + Sync,
+    f: impl Fn(usize, [&mut [F]; N], &mut [F]) + Sync,
 ) {
     let len = len.max(1);
-    let items = out.len().div_ceil(len);
-    if n_tasks <= 1 {
-        for (n, out) in out.chunks_mut(len).enumerate() {
-            f(n, out, &mut scratch[..per_task]);
+    let items = outs[0].len().div_ceil(len);
+    let over = |range: std::ops::Range<usize>, mut outs: [&mut [F]; N], scratch: &mut [F]| {
+        for n in range {
+            f(n, take_pieces(&mut outs, len), scratch);
         }
-        return;
-    }
-    rayon::scope(|scope| {
-        let (mut rest, mut scratch) = (out, scratch);
-        for index in 0..n_tasks {
-            let range = threads::part(items, n_tasks, index);
-            let (head, tail) = rest.split_at_mut((range.len() * len).min(rest.len()));
-            let (mine, others) = scratch.split_at_mut(per_task);
-            (rest, scratch) = (tail, others);
-            let f = &f;
-            scope.spawn(move |_| {
-                for (n, out) in range.zip(head.chunks_mut(len)) {
-                    f(n, out, mine);
-                }
-            });
-        }
-    });
-}
-
-/// As [`over_items`] for the pieces of two arrays together.
-fn over_pairs<F: Scalar>(
-    a: &mut [F],
-    b: &mut [F],
-    len: usize,
-    n_tasks: usize,
-    scratch: &mut [F],
-    per_task: usize,
-    f: impl Fn(usize, &mut [F], &mut [F], &mut [F]) + Sync,
-) {
-    let len = len.max(1);
-    let items = a.len().div_ceil(len);
-    if n_tasks <= 1 {
-        for (n, (a, b)) in a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate() {
-            f(n, a, b, &mut scratch[..per_task]);
-        }
-        return;
-    }
-    rayon::scope(|scope| {
-        let (mut a, mut b, mut scratch) = (a, b, scratch);
-        for index in 0..n_tasks {
-            let range = threads::part(items, n_tasks, index);
-            let here = (range.len() * len).min(a.len());
-            let (a_head, a_tail) = a.split_at_mut(here);
-            let (b_head, b_tail) = b.split_at_mut(here);
-            let (mine, others) = scratch.split_at_mut(per_task);
-            (a, b, scratch) = (a_tail, b_tail, others);
-            let f = &f;
-            scope.spawn(move |_| {
-                for (n, (a, b)) in range.zip(a_head.chunks_mut(len).zip(b_head.chunks_mut(len))) {
-                    f(n, a, b, mine);
-                }
-            });
-        }
-    });
-}
-
-/// Of one residue modulo a stride: the number of cells, and (tap, shift) with output row = cell + shift.
-type Residue = (usize, Vec<(usize, isize)>);
-
-/// The phases of the input gradient and the padding of the output gradient that they need.
-fn phases(shape: &Conv2dShape, output: [usize; 2]) -> (Frame, Vec<Phase>) {
-    let by_axis: [Vec<Residue>; 2] = std::array::from_fn(|axis| {
-        let stride = shape.stride[axis];
-        (0..stride.min(shape.input[axis]))
-            .map(|residue| {
-                let cells = (shape.input[axis] - residue).div_ceil(stride);
-                let taps = (0..shape.kernel[axis])
-                    .filter_map(|tap| {
-                        let distance =
-                            (residue + shape.padding[axis][0]) as isize - (tap * shape.dilation[axis]) as isize;
-                        (distance.rem_euclid(stride as isize) == 0).then(|| (tap, distance.div_euclid(stride as isize)))
-                    })
-                    .collect();
-                (cells, taps)
-            })
-            .collect()
-    });
-    let margins: [(usize, usize); 2] = std::array::from_fn(|axis| {
-        let mut margin = (0isize, 0isize);
-        for (cells, taps) in &by_axis[axis] {
-            for &(_, shift) in taps {
-                margin.0 = margin.0.max(-shift);
-                margin.1 = margin.1.max(shift + *cells as isize - output[axis] as isize);
-            }
-        }
-        (margin.0 as usize, margin.1 as usize)
-    });
-    let image = Frame {
-        size: output,
-        before: [margins[0].0, margins[1].0],
-        padded: std::array::from_fn(|a| output[a] + margins[a].0 + margins[a].1),
-        step: 1,
     };
-    let width = image.padded[1];
-    let out_channels = shape.out_channels / shape.groups;
-    let in_channels = shape.in_channels / shape.groups;
-    let mut phases = Vec::new();
-    for (row_residue, (rows, row_taps)) in by_axis[0].iter().enumerate() {
-        for (col_residue, (cols, col_taps)) in by_axis[1].iter().enumerate() {
-            if row_taps.is_empty() || col_taps.is_empty() {
-                continue;
-            }
-            let mut phase = Phase {
-                starts: Vec::new(),
-                weight: Vec::new(),
-                cells: [*rows, *cols],
-                first: [row_residue, col_residue],
-            };
-            for o in 0..out_channels {
-                for &(r, row_shift) in row_taps {
-                    for &(s, col_shift) in col_taps {
-                        let row = (margins[0].0 as isize + row_shift) as usize;
-                        let col = (margins[1].0 as isize + col_shift) as usize;
-                        phase.starts.push(narrow(o * image.plane() + row * width + col));
-                        let weight = (o * in_channels * shape.kernel[0] + r) * shape.kernel[1] + s;
-                        phase.weight.push(narrow(weight));
-                    }
-                }
-            }
-            phases.push(phase);
-        }
+    if n_tasks <= 1 {
+        return over(0..items, outs, &mut scratch[..per_task]);
     }
-    (image, phases)
+    rayon::scope(|scope| {
+        let (mut outs, mut scratch) = (outs, scratch);
+        for index in 0..n_tasks {
+            let range = threads::part(items, n_tasks, index);
+            let pieces = take_pieces(&mut outs, range.len() * len);
+            let (mine, others) = scratch.split_at_mut(per_task);
+            scratch = others;
+            let over = &over;
+            scope.spawn(move |_| over(range, pieces, mine));
+        }
+    });
+}
+
+/// Takes the first `len` elements of each of `outs`, or all where there are fewer.
+fn take_pieces<'a, F, const N: usize>(outs: &mut [&'a mut [F]; N], len: usize) -> [&'a mut [F]; N] {
+    outs.each_mut().map(|out| {
+        let len = len.min(out.len());
+        let (piece, rest) = std::mem::take(out).split_at_mut(len);
+        *out = rest;
+        piece
+    })
 }
 
 #[cfg(test)]

@@ -249,23 +249,17 @@ fn gammas(op: Unary, x: &mut [f64; GAMMAS]) {
     }
 }
 
-/// Calls [`gammas`] on piece after piece: of `x` when it is given, else of `y` itself.
-fn gamma_tile<F: Scalar>(op: Unary, x: Option<&[F]>, y: &mut [F]) {
-    simd::dispatch(
+/// Calls [`gammas`] on piece after piece of `x`.
+fn gamma_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
+    simd::dispatch_wide(
         #[inline(always)]
         || {
-            let mut start = 0;
-            for y in y.chunks_mut(GAMMAS) {
+            for (x, y) in x.chunks(GAMMAS).zip(y.chunks_mut(GAMMAS)) {
                 // What is not there counts as 1, which every one of them takes.
                 let mut piece = [1.0; GAMMAS];
-                let from = match x {
-                    Some(x) => &x[start..start + y.len()],
-                    None => &*y,
-                };
-                piece.iter_mut().zip(from).for_each(|(p, &x)| *p = x.to_f64());
+                piece.iter_mut().zip(x).for_each(|(p, &x)| *p = x.to_f64());
                 gammas(op, &mut piece);
                 y.iter_mut().zip(piece).for_each(|(y, p)| *y = F::from_f64(p));
-                start += y.len();
             }
         },
     );
@@ -274,38 +268,24 @@ fn gamma_tile<F: Scalar>(op: Unary, x: Option<&[F]>, y: &mut [F]) {
 /// y[i] = op(x[i]); the lengths are equal.
 pub fn unary<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
-    if is_gamma(op) {
-        return threads::for_each_chunk(y, 1024, ELEMENTARY * x.len(), |start, y| {
-            gamma_tile(op, Some(&x[start..start + y.len()]), y);
-        });
-    }
-    macro_rules! go {
+    macro_rules! cost {
         ($cost:expr, |$x:ident| $body:expr) => {
-            threads::for_each_chunk(y, 1024, $cost * x.len(), |start, y| {
-                let x = &x[start..start + y.len()];
-                simd::dispatch(
-                    #[inline(always)]
-                    || {
-                        for (y, &$x) in y.iter_mut().zip(x) {
-                            *y = $body;
-                        }
-                    },
-                );
-            })
+            $cost
         };
     }
-    unary_table!(op, go, F);
+    let cost = if is_gamma(op) { ELEMENTARY } else { unary_table!(op, cost, F) };
+    threads::for_each_chunk(y, 1024, cost * x.len(), |start, y| unary_tile(op, &x[start..start + y.len()], y));
 }
 
 /// y[i] = op(x[i]) for slices of one length, on the calling thread: one tile of a longer array.
 pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
     assert_eq!(x.len(), y.len(), "a map keeps the length");
     if is_gamma(op) {
-        return gamma_tile(op, Some(x), y);
+        return gamma_tile(op, x, y);
     }
     macro_rules! go {
         ($cost:expr, |$x:ident| $body:expr) => {
-            simd::dispatch(
+            simd::dispatch_wide(
                 #[inline(always)]
                 || {
                     for (y, &$x) in y.iter_mut().zip(x) {
@@ -313,30 +293,6 @@ pub fn unary_tile<F: Scalar>(op: Unary, x: &[F], y: &mut [F]) {
                     }
                 },
             )
-        };
-    }
-    unary_table!(op, go, F);
-}
-
-/// x[i] = op(x[i]).
-pub fn unary_in_place<F: Scalar>(op: Unary, x: &mut [F]) {
-    let len = x.len();
-    if is_gamma(op) {
-        return threads::for_each_chunk(x, 1024, ELEMENTARY * len, |_, x| gamma_tile(op, None, x));
-    }
-    macro_rules! go {
-        ($cost:expr, |$x:ident| $body:expr) => {
-            threads::for_each_chunk(x, 1024, $cost * len, |_, x| {
-                simd::dispatch(
-                    #[inline(always)]
-                    || {
-                        for x in x {
-                            let $x = *x;
-                            *x = $body;
-                        }
-                    },
-                );
-            })
         };
     }
     unary_table!(op, go, F);
@@ -432,7 +388,7 @@ pub fn binary_tile<F: Scalar>(op: Binary, a: &[F], b: &[F], y: &mut [F]) {
     assert!(a.len() == y.len() && b.len() == y.len(), "operands of one length");
     macro_rules! go {
         ($cost:expr, |$a:ident, $b:ident| $body:expr) => {
-            simd::dispatch(
+            simd::dispatch_wide(
                 #[inline(always)]
                 || {
                     for ((y, &$a), &$b) in y.iter_mut().zip(a).zip(b) {

@@ -102,7 +102,7 @@ impl Pool2dShape {
         self.window == [2, 2] && self.stride == [2, 2] && self.dilation == [1, 1] && self.padding == [[0, 0], [0, 0]]
     }
 
-    /// The maxima of windows of 2 x 2 in one plane, as [`max_pool2d`].
+    /// The maxima of windows of 2 x 2 in some planes, as [`max_pool2d`].
     fn two_by_two<F: Scalar>(&self, x: &[F], y: &mut [F]) {
         simd::dispatch(
             #[inline(always)]
@@ -110,6 +110,7 @@ impl Pool2dShape {
                 16.. => self.maxima::<F, 16>(x, y),
                 8.. => self.maxima::<F, 8>(x, y),
                 4.. => self.maxima::<F, 4>(x, y),
+                2.. => self.maxima::<F, 2>(x, y),
                 _ => self.maxima::<F, 1>(x, y),
             },
         );
@@ -120,7 +121,7 @@ impl Pool2dShape {
         let [height, width] = self.input;
         let [rows, cols] = self.output();
         if 2 * rows < height {
-            dx[2 * rows * width..].fill(F::ZERO);
+            dx.chunks_exact_mut(height * width).for_each(|plane| plane[2 * rows * width..].fill(F::ZERO));
         }
         if 2 * cols < width {
             dx.chunks_exact_mut(width).for_each(|row| row[width - 1] = F::ZERO);
@@ -131,36 +132,42 @@ impl Pool2dShape {
                 16.. => self.winners::<F, 16>(x, dy, dx),
                 8.. => self.winners::<F, 8>(x, dy, dx),
                 4.. => self.winners::<F, 4>(x, dy, dx),
+                2.. => self.winners::<F, 2>(x, dy, dx),
                 _ => self.winners::<F, 1>(x, dy, dx),
             },
         );
     }
 
-    /// Calls `f` with the windows of a plane in groups of [`LANES`], each made of stretches of `L` windows: (row of
-    /// windows, first column) of every stretch. A stretch that would pass the end of its row is moved back, and the last one
-    /// is repeated where a group is not full, so some windows come up twice and none is left over: rows are short, and
-    /// groups of a fixed size have neither branches nor a slow end.
+    /// Calls `f` with the windows of `planes` planes in groups of [`LANES`], each made of stretches of `L` windows of a row:
+    /// where the upper cells of every stretch begin in x, and its windows in y. A stretch that would pass the end of its
+    /// row is moved back, and the last one is repeated where a group is not full, so some windows come up twice and none is
+    /// left over: rows are short, and groups of a fixed size have neither branches nor a slow end.
     #[inline(always)]
-    fn groups<const L: usize>(&self, mut f: impl FnMut(&[[usize; 2]])) {
+    fn groups<const L: usize>(&self, planes: usize, mut f: impl FnMut(&[[usize; 2]])) {
+        let [height, width] = self.input;
         let [rows, cols] = self.output();
         if cols < L {
             return;
         }
-        let per_row = cols.div_ceil(L);
-        let mut stretches = [[0; 2]; LANES];
-        let (mut row, mut stretch) = (0, 0);
-        while row < rows {
-            for at in &mut stretches[..LANES / L] {
-                if stretch == per_row && row + 1 < rows {
-                    (row, stretch) = (row + 1, 0);
+        let mut group = [[0; 2]; LANES];
+        let mut n = 0;
+        for plane in 0..planes {
+            for p in 0..rows {
+                let (x, y) = ((plane * height + 2 * p) * width, (plane * rows + p) * cols);
+                for q in (0..cols).step_by(L).map(|q| q.min(cols - L)) {
+                    group[n] = [x + 2 * q, y + q];
+                    n += 1;
+                    if n == LANES / L {
+                        f(&group[..LANES / L]);
+                        n = 0;
+                    }
                 }
-                *at = [row, (stretch * L).min(cols - L)];
-                stretch = (stretch + 1).min(per_row);
             }
-            f(&stretches[..LANES / L]);
-            if stretch == per_row {
-                (row, stretch) = (row + 1, 0);
-            }
+        }
+        if n > 0 {
+            let last = group[n - 1];
+            group[n..].fill(last);
+            f(&group[..LANES / L]);
         }
     }
 
@@ -168,10 +175,9 @@ impl Pool2dShape {
     #[inline(always)]
     fn gather<F: Scalar, const L: usize>(&self, x: &[F], group: &[[usize; 2]]) -> [[F; LANES]; 4] {
         let mut cells = [[F::ZERO; LANES]; 4];
-        for (k, &[p, q]) in group.iter().enumerate() {
+        for (k, &[start, _]) in group.iter().enumerate() {
             for half in 0..2 {
-                let start = (2 * p + half) * self.input[1] + 2 * q;
-                let pairs = &x[start..start + 2 * L].as_chunks::<2>().0[..L];
+                let pairs = &x[start + half * self.input[1]..][..2 * L].as_chunks::<2>().0[..L];
                 for i in 0..L {
                     cells[2 * half][k * L + i] = pairs[i][0];
                     cells[2 * half + 1][k * L + i] = pairs[i][1];
@@ -184,14 +190,14 @@ impl Pool2dShape {
     #[inline(always)]
     fn maxima<F: Scalar, const L: usize>(&self, x: &[F], y: &mut [F]) {
         let larger = |a: F, b: F| pick((a > b) | a.is_nan(), a, b);
-        let cols = self.output()[1];
         self.groups::<L>(
+            x.len() / (self.input[0] * self.input[1]),
             #[inline(always)]
             |group| {
                 let [a, b, c, d] = self.gather::<F, L>(x, group);
                 let best: [F; LANES] = std::array::from_fn(|i| larger(larger(a[i], b[i]), larger(c[i], d[i])));
-                for (best, &[p, q]) in best.as_chunks::<L>().0.iter().zip(group) {
-                    y[p * cols + q..][..L].copy_from_slice(best);
+                for (best, &[_, at]) in best.as_chunks::<L>().0.iter().zip(group) {
+                    y[at..at + L].copy_from_slice(best);
                 }
             },
         );
@@ -199,14 +205,14 @@ impl Pool2dShape {
 
     #[inline(always)]
     fn winners<F: Scalar, const L: usize>(&self, x: &[F], dy: &[F], dx: &mut [F]) {
-        let cols = self.output()[1];
         self.groups::<L>(
+            x.len() / (self.input[0] * self.input[1]),
             #[inline(always)]
             |group| {
                 let [a, b, c, d] = self.gather::<F, L>(x, group);
                 let mut sent = [F::ZERO; LANES];
-                for (sent, &[p, q]) in sent.as_chunks_mut::<L>().0.iter_mut().zip(group) {
-                    sent.copy_from_slice(&dy[p * cols + q..][..L]);
+                for (sent, &[_, at]) in sent.as_chunks_mut::<L>().0.iter_mut().zip(group) {
+                    sent.copy_from_slice(&dy[at..at + L]);
                 }
                 let mut parts = [[F::ZERO; LANES]; 4];
                 for i in 0..LANES {
@@ -218,10 +224,9 @@ impl Pool2dShape {
                     parts[2][i] = part(lower & !low_right);
                     parts[3][i] = part(lower & low_right);
                 }
-                for (k, &[p, q]) in group.iter().enumerate() {
+                for (k, &[start, _]) in group.iter().enumerate() {
                     for half in 0..2 {
-                        let start = (2 * p + half) * self.input[1] + 2 * q;
-                        let pairs = &mut dx[start..start + 2 * L].as_chunks_mut::<2>().0[..L];
+                        let pairs = &mut dx[start + half * self.input[1]..][..2 * L].as_chunks_mut::<2>().0[..L];
                         for i in 0..L {
                             pairs[i] = [parts[2 * half][k * L + i], parts[2 * half + 1][k * L + i]];
                         }
@@ -242,15 +247,20 @@ impl Pool2dShape {
         (r1.saturating_sub(r0) * s1.saturating_sub(s0)).max(1)
     }
 
-    /// Calls `f(plane index, plane of out)` for every plane, in parallel.
-    fn over_planes<F: Scalar>(&self, out: &mut [F], len: usize, f: impl Fn(usize, &mut [F]) + Sync) {
+    /// Calls `f(plane index, planes of out)` for runs of planes, in parallel; `len` is the length of one.
+    fn over_runs<F: Scalar>(&self, out: &mut [F], len: usize, f: impl Fn(usize, &mut [F]) + Sync) {
         if len == 0 {
             return;
         }
         let work = self.y_len() * self.window[0] * self.window[1];
-        threads::for_each_chunk(out, len, work, |start, out| {
+        threads::for_each_chunk(out, len, work, |start, out| f(start / len, out));
+    }
+
+    /// Calls `f(plane index, plane of out)` for every plane, in parallel.
+    fn over_planes<F: Scalar>(&self, out: &mut [F], len: usize, f: impl Fn(usize, &mut [F]) + Sync) {
+        self.over_runs(out, len, |first, out| {
             for (i, out) in out.chunks_exact_mut(len).enumerate() {
-                f(start / len + i, out);
+                f(first + i, out);
             }
         });
     }
@@ -259,13 +269,16 @@ impl Pool2dShape {
 /// y = the largest cell of every window; -inf for a window that lies in the padding, NaN when a cell is.
 pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
     assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
-    let [height, width] = shape.input;
+    let plane_len = shape.input[0] * shape.input[1];
     let [rows, cols] = shape.output();
+    if shape.is_two_by_two() {
+        return shape.over_runs(y, rows * cols, |first, y| {
+            let planes = y.len() / (rows * cols);
+            shape.two_by_two(&x[first * plane_len..(first + planes) * plane_len], y);
+        });
+    }
     shape.over_planes(y, rows * cols, |plane, y| {
-        let x = &x[plane * height * width..(plane + 1) * height * width];
-        if shape.is_two_by_two() {
-            return shape.two_by_two(x, y);
-        }
+        let x = &x[plane * plane_len..(plane + 1) * plane_len];
         for p in 0..rows {
             for q in 0..cols {
                 y[p * cols + q] = shape.winner(x, p, q).map_or(F::NEG_INFINITY, |at| x[at]);
@@ -280,12 +293,16 @@ pub fn max_pool2d_grad<F: Scalar>(shape: &Pool2dShape, x: &[F], dy: &[F], dx: &m
     assert!(x.len() == shape.x_len() && dy.len() == shape.y_len() && dx.len() == x.len(), "planned sizes");
     let plane_len = shape.input[0] * shape.input[1];
     let [rows, cols] = shape.output();
+    if shape.is_two_by_two() {
+        return shape.over_runs(dx, plane_len, |first, dx| {
+            let planes = dx.len() / plane_len;
+            let dy = &dy[first * rows * cols..(first + planes) * rows * cols];
+            shape.two_by_two_grad(&x[first * plane_len..(first + planes) * plane_len], dy, dx);
+        });
+    }
     shape.over_planes(dx, plane_len, |plane, dx| {
         let x = &x[plane * plane_len..(plane + 1) * plane_len];
         let dy = &dy[plane * rows * cols..(plane + 1) * rows * cols];
-        if shape.is_two_by_two() {
-            return shape.two_by_two_grad(x, dy, dx);
-        }
         dx.fill(F::ZERO);
         for p in 0..rows {
             for q in 0..cols {

@@ -133,8 +133,17 @@ pub(crate) fn fold_lanes(lanes: [f64; LANES]) -> f64 {
     wide[0]
 }
 
+/// Elements of a sum that is not worth vector code.
+const SHORT: usize = 4;
+
 /// The sum in double precision: in lanes over blocks of [`BLOCK`], whose sums are added in two levels.
 pub fn sum_wide<F: Scalar>(x: &[F]) -> f64 {
+    if x.len() <= SHORT {
+        // The same sum: the lanes that have nothing drop out.
+        let mut lanes = [0.0; SHORT];
+        lanes.iter_mut().zip(x).for_each(|(l, x)| *l = x.to_f64());
+        return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+    }
     simd::dispatch(
         #[inline(always)]
         || {

@@ -96,11 +96,33 @@ fn of_moments(v: &mut Vjp, stream: u32) -> [ValueId; 2] {
     [dy, dvariance]
 }
 
-/// `first + 2 x second`: the cotangent of x from those of both products.
-fn of_both(g: &mut Builder, x: ValueId, first: ValueId, second: ValueId) -> ValueId {
-    let twice = g.mul_scalar(x, 2.0);
-    let second = g.mul(twice, second);
-    g.add(first, second)
+/// Gives the cotangents of x, loc and square; `input(graph, dy, w)` and `weight(graph, x, dy)` are the adjoints of the layer.
+fn adjoint(
+    v: &mut Vjp,
+    stream: u32,
+    input: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
+    weight: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
+) {
+    let &[x, loc, square] = v.x else { unreachable!("three operands") };
+    let [dmean, dvariance] = of_moments(v, stream);
+    if v.needs(0) {
+        // d x^2 / d x = 2 x
+        let first = input(v.g, dmean, loc);
+        let second = input(v.g, dvariance, square);
+        let twice = v.g.mul_scalar(x, 2.0);
+        let second = v.g.mul(twice, second);
+        let dx = v.g.add(first, second);
+        v.give(0, dx);
+    }
+    if v.needs(1) {
+        let d = weight(v.g, x, dmean);
+        v.give(1, d);
+    }
+    if v.needs(2) {
+        let x = v.g.square(x);
+        let d = weight(v.g, x, dvariance);
+        v.give(2, d);
+    }
 }
 
 fn spatial(shape: &Shape) -> [usize; 2] {
@@ -131,23 +153,12 @@ impl Operation for LocalReparamConv2d {
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::LocalReparamConv2d { attrs, stream } = v.op);
         let (input, kernel) = (spatial(&v.shape(0)), spatial(&v.shape(1)));
-        let &[x, loc, square] = v.x else { unreachable!("three operands") };
-        let [dmean, dvariance] = of_moments(v, stream);
-        if v.needs(0) {
-            let first = v.g.conv2d_input_grad(dmean, loc, attrs, input);
-            let second = v.g.conv2d_input_grad(dvariance, square, attrs, input);
-            let dx = of_both(v.g, x, first, second);
-            v.give(0, dx);
-        }
-        if v.needs(1) {
-            let d = v.g.conv2d_weight_grad(x, dmean, attrs, kernel);
-            v.give(1, d);
-        }
-        if v.needs(2) {
-            let x = v.g.square(x);
-            let d = v.g.conv2d_weight_grad(x, dvariance, attrs, kernel);
-            v.give(2, d);
-        }
+        adjoint(
+            v,
+            stream,
+            |g, dy, w| g.conv2d_input_grad(dy, w, attrs, input),
+            |g, x, dy| g.conv2d_weight_grad(x, dy, attrs, kernel),
+        );
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {
@@ -183,23 +194,7 @@ impl Operation for LocalReparamDense {
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::LocalReparamDense { stream } = v.op);
-        let &[x, loc, square] = v.x else { unreachable!("three operands") };
-        let [dmean, dvariance] = of_moments(v, stream);
-        if v.needs(0) {
-            let first = v.g.matmul(dmean, false, loc, true);
-            let second = v.g.matmul(dvariance, false, square, true);
-            let dx = of_both(v.g, x, first, second);
-            v.give(0, dx);
-        }
-        if v.needs(1) {
-            let d = v.g.matmul(x, true, dmean, false);
-            v.give(1, d);
-        }
-        if v.needs(2) {
-            let x = v.g.square(x);
-            let d = v.g.matmul(x, true, dvariance, false);
-            v.give(2, d);
-        }
+        adjoint(v, stream, |g, dy, w| g.matmul(dy, false, w, true), |g, x, dy| g.matmul(x, true, dy, false));
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {

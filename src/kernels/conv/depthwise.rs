@@ -181,7 +181,7 @@ impl Conv2d {
         let batch = self.shape.batch;
         let frame = self.shape.in_channels * self.frame.plane();
         let parts = self.weight_parts();
-        over_items(sums, self.shape.w_len(), n_tasks, scratch, self.depthwise_task(), |index, sum, frames| {
+        over_items([sums], self.shape.w_len(), n_tasks, scratch, self.depthwise_task(), |index, [sum], frames| {
             sum.fill(F::ZERO);
             let frames = &mut frames[..frame];
             frames.fill(F::ZERO);

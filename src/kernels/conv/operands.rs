@@ -1,6 +1,6 @@
 //! Left operands and results of the products of a convolution.
 
-use super::Phase;
+use super::input_grad::Phase;
 use crate::kernels::Scalar;
 use crate::kernels::gemm::{PackA, Sink, add_row};
 use crate::kernels::simd::Start;

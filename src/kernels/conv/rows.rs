@@ -7,8 +7,9 @@
 //! M_n is drawn where it is used, a number for each element of the weights or a sign for each channel; nothing is kept from
 //! one image to the next, and the gradient draws the same numbers again. Element e of M_n is number e of the stream of
 //! image n; of signs, the C before the layer come first and the O after it follow.
+use super::input_grad::InputGrad;
 use super::winograd::{WeightGrads, Weights, Winograd};
-use super::{Conv2d, Conv2dShape, InputGrad, over_items};
+use super::{Conv2d, Conv2dShape, over_items};
 use crate::kernels::gemm::Blocking;
 use crate::kernels::{Scalar, simd, threads};
 use crate::rng::{Key, each_normal, fill_sign_bits};
@@ -279,24 +280,49 @@ impl Conv2d {
             self.forward(flipped, weights.spread, None, noise, scratch);
             return m.add_flipped(Side::After, noise, y);
         }
+        self.one_image_each(
+            weights,
+            (y, y_len),
+            (self.forward_task::<F>(), s.groups * self.forward_packed::<F>()),
+            scratch,
+            |w, packed| self.pack_forward(w, packed),
+            |n, both, packed, scratch| self.combine_forward(m, n, both, packed, scratch),
+            |n, packed, y, scratch| self.forward_images(&x[n * x_len..(n + 1) * x_len], packed, None, y, scratch),
+        );
+    }
+
+    /// Fills `out`, of `len` elements for each image, by `pass(image, packed weights, its part of out, scratch)` with the
+    /// packed weights of every image: `pack` packs weights, `combine(image, packed means and spreads, packed, scratch)`
+    /// gives those of signs. `task` and `packed` are what a pass needs of scratch and of packed weights.
+    #[expect(clippy::too_many_arguments, reason = "the three steps of two passes")]
+    fn one_image_each<F: Scalar>(
+        &self,
+        weights: &RowWeights<'_, F>,
+        (out, len): (&mut [F], usize),
+        (task, packed): (usize, usize),
+        scratch: &mut [F],
+        pack: impl Fn(&[F], &mut [F]) + Sync,
+        combine: impl Fn(usize, (&[F], &[F]), &mut [F], &mut [F]) + Sync,
+        pass: impl Fn(usize, &[F], &mut [F], &mut [F]) + Sync,
+    ) {
         assert!(self.together == 1, "images one by one");
-        let (task, packed) = (self.forward_task::<F>(), s.groups * self.forward_packed::<F>());
-        let (both, scratch) = scratch.split_at_mut(Self::both_packed(packed, m.law));
+        let law = weights.multipliers.law;
+        let (both, scratch) = scratch.split_at_mut(Self::both_packed(packed, law));
         let (loc, spread) = both.split_at_mut(both.len() / 2);
-        if m.law == RowLaw::Signs {
-            self.pack_forward(weights.loc, loc);
-            self.pack_forward(weights.spread, spread);
+        if law == RowLaw::Signs {
+            pack(weights.loc, loc);
+            pack(weights.spread, spread);
         }
-        let (loc, spread) = (&*loc, &*spread);
-        let per_task = task + self.own_weights::<F>(packed, m.law);
-        self.over_images(y, y_len, scratch, per_task, |n, y, scratch| {
+        let both = (&*loc, &*spread);
+        let per_task = task + self.own_weights::<F>(packed, law);
+        self.over_images(out, len, scratch, per_task, |n, out, scratch| {
             let (scratch, own) = scratch.split_at_mut(task);
             let (packed, own) = own.split_at_mut(packed);
-            match m.law {
-                RowLaw::Normal => self.pack_forward(weights.drawn(n, &mut own[..s.w_len()]), packed),
-                RowLaw::Signs => self.combine_forward(m, n, (loc, spread), packed, own),
+            match law {
+                RowLaw::Normal => pack(weights.drawn(n, &mut own[..self.shape.w_len()]), packed),
+                RowLaw::Signs => combine(n, both, packed, own),
             }
-            self.forward_images(&x[n * x_len..(n + 1) * x_len], packed, None, y, scratch);
+            pass(n, packed, out, scratch);
         });
     }
 
@@ -363,25 +389,15 @@ impl Conv2d {
             self.input_grad(flipped, weights.spread, noise, scratch);
             return m.add_flipped(Side::Before, noise, dx);
         }
-        assert!(self.together == 1, "images one by one");
-        let (task, packed) = (self.input_grad_task::<F>(), s.groups * self.input_packed::<F>());
-        let (both, scratch) = scratch.split_at_mut(Self::both_packed(packed, m.law));
-        let (loc, spread) = both.split_at_mut(both.len() / 2);
-        if m.law == RowLaw::Signs {
-            self.pack_input(weights.loc, loc);
-            self.pack_input(weights.spread, spread);
-        }
-        let (loc, spread) = (&*loc, &*spread);
-        let per_task = task + self.own_weights::<F>(packed, m.law);
-        self.over_images(dx, x_len, scratch, per_task, |n, dx, scratch| {
-            let (scratch, own) = scratch.split_at_mut(task);
-            let (packed, own) = own.split_at_mut(packed);
-            match m.law {
-                RowLaw::Normal => self.pack_input(weights.drawn(n, &mut own[..s.w_len()]), packed),
-                RowLaw::Signs => self.combine_input(m, n, (loc, spread), packed, own),
-            }
-            self.input_images(&dy[n * y_len..(n + 1) * y_len], packed, dx, scratch);
-        });
+        self.one_image_each(
+            weights,
+            (dx, x_len),
+            (self.input_grad_task::<F>(), s.groups * self.input_packed::<F>()),
+            scratch,
+            |w, packed| self.pack_input(w, packed),
+            |n, both, packed, scratch| self.combine_input(m, n, both, packed, scratch),
+            |n, packed, dx, scratch| self.input_images(&dy[n * y_len..(n + 1) * y_len], packed, dx, scratch),
+        );
     }
 
     /// The packed weights of image `n` for the input gradient.
@@ -482,7 +498,7 @@ impl Conv2d {
         let (sums, scratch) = scratch.split_at_mut(parts * 2 * w_len);
         let per_task = self.weight_rows_task::<F>(multipliers);
         let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task.max(1)).max(1);
-        over_items(sums, 2 * w_len, n_tasks, scratch, per_task, |index, sums, scratch| {
+        over_items([sums], 2 * w_len, n_tasks, scratch, per_task, |index, [sums], scratch| {
             sums.fill(F::ZERO);
             let (gradient, scratch) = scratch.split_at_mut(w_len);
             let (signs, scratch) = scratch.split_at_mut(multipliers.scratch());

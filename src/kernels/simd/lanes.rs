@@ -14,21 +14,6 @@ pub const LANES: usize = 16;
 /// One row of one block of columns.
 pub type Lane<F> = [F; LANES];
 
-/// As [`super::dispatch`], compiled for AVX-512 too: for loops over lanes, which fill its vectors.
-#[inline(always)]
-pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    if super::has_avx512() {
-        #[target_feature(enable = "avx512f")]
-        fn compiled<R>(f: impl FnOnce() -> R) -> R {
-            f()
-        }
-        // SAFETY: the processor has the feature.
-        return unsafe { compiled(f) };
-    }
-    super::dispatch(f)
-}
-
 /// Where the operands of a product C = A B or C = A^T B lie, in lanes.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocked {

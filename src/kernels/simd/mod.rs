@@ -1,8 +1,9 @@
 //! The one place that asks which vector instructions this machine has.
 //!
 //! A loop is written once, in plain Rust, and handed to [`dispatch`] as a closure marked `#[inline(always)]`; it is
-//! compiled twice, for the base instruction set and for AVX2 with fused multiply-add, and the better one runs. Only
-//! the register tiles of the matrix product ([`Tiles`]) and transpositions are written with intrinsics.
+//! compiled twice, for the base instruction set and for AVX2 with fused multiply-add, and the better one runs. Loops that
+//! compute more than they load and store go through [`dispatch_wide`], which compiles them for AVX-512 too. Only the
+//! register tiles of the matrix product ([`Tiles`]) and transpositions are written with intrinsics.
 mod chunks;
 pub mod lanes;
 pub mod peak;
@@ -30,7 +31,11 @@ pub fn has_avx2() -> bool {
 pub fn has_avx512() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        has_avx2() && std::is_x86_feature_detected!("avx512f")
+        has_avx2()
+            && std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512bw")
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -46,6 +51,17 @@ pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
         return x86_64::with_avx2(f);
     }
     f()
+}
+
+/// As [`dispatch`], with AVX-512 among the instruction sets: twice the rate for elementary functions, nothing for loops that
+/// wait for memory.
+#[inline(always)]
+pub fn dispatch_wide<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx512() {
+        return x86_64::with_avx512(f);
+    }
+    dispatch(f)
 }
 
 /// out[t * width + line] = lines[line * stride + t] for the first `n` lines and `len` elements of each: lines become columns.

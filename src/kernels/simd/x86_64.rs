@@ -19,6 +19,18 @@ pub(super) fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
     unsafe { compiled(f) }
 }
 
+/// Runs `f` compiled for AVX-512.
+#[inline(always)]
+pub(super) fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+    #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512dq,avx512bw")]
+    fn compiled<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    debug_assert!(super::has_avx512());
+    // SAFETY: the caller, `super::dispatch_wide`, has checked that the processor has the features.
+    unsafe { compiled(f) }
+}
+
 /// See [`super::transpose_f32`]; at least 8 lines and 8 elements. Blocks of 8 x 8 go through registers; the last ones reach
 /// back over those before when sizes are no multiples of 8.
 pub(super) fn transpose_f32(lines: &[f32], stride: usize, n: usize, len: usize, width: usize, out: &mut [f32]) {

@@ -4,7 +4,8 @@ use std::ops::Range;
 use super::tiles::{Planes, Points, add_signed, collect_tile, input_tiles, lane_of, lanes, rows_of, runs};
 use super::transforms::{Axis, MAX, weights};
 use super::{GROUP, Tile, Weights};
-use crate::kernels::simd::lanes::{Blocked, LANES, Lane, dispatch};
+use crate::kernels::simd::dispatch_wide;
+use crate::kernels::simd::lanes::{Blocked, LANES, Lane};
 use crate::kernels::{Scalar, threads};
 
 /// A correlation of planes by tiles: the forward pass, or the input gradient with the roles of x and dy exchanged.
@@ -55,7 +56,7 @@ impl Correlation {
         let work = channels * outputs * points * 4;
         threads::for_each_chunk(u, points * channels, work, |start, u| {
             let first = start / (points * channels);
-            dispatch(
+            dispatch_wide(
                 #[inline(always)]
                 || {
                     for (block, u) in u.chunks_exact_mut(points * channels).enumerate() {
@@ -122,7 +123,7 @@ impl Correlation {
                     let at = block * rows + run.at;
                     let signed = signs.map(|(before, _)| (&mut signed[at..], lane_of(before, plane, count)));
                     let out = Points { data: &mut plain[at..], step: in_blocks * rows, signed };
-                    dispatch(
+                    dispatch_wide(
                         #[inline(always)]
                         || input_tiles::<F, A, B>(&planes, origin, run.columns.len(), band, out),
                     );
@@ -168,7 +169,7 @@ impl Correlation {
                         }
                         let bias = bias.map_or([F::ZERO; LANES], |bias| lane_of(bias, output, count));
                         let y = &mut y[plane * out_plane..][..count * out_plane];
-                        dispatch(
+                        dispatch_wide(
                             #[inline(always)]
                             || {
                                 let step = group * rows;

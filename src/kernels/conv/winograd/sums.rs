@@ -3,7 +3,8 @@ use super::tiles::{Planes, Points, input_tiles, lane_of, lanes, output_tiles, ro
 use super::transforms::Filter;
 use super::transforms::{Axis, MAX, weight_grads};
 use super::{Tile, WeightGrads, Winograd, with_axes};
-use crate::kernels::simd::lanes::{Blocked, LANES, Lane, dispatch};
+use crate::kernels::simd::dispatch_wide;
+use crate::kernels::simd::lanes::{Blocked, LANES, Lane};
 use crate::kernels::{Scalar, threads};
 
 impl Winograd {
@@ -136,7 +137,7 @@ impl Winograd {
                     let at = block * rows + run.at;
                     let signed = signs.map(|(before, _)| (&mut signed[at..], lane_of(before, plane, count)));
                     let out = Points { data: &mut plain[at..], step: in_blocks * rows, signed };
-                    dispatch(
+                    dispatch_wide(
                         #[inline(always)]
                         || input_tiles::<F, A, B>(&planes, padded, run.columns.len(), band, out),
                     );
@@ -149,7 +150,7 @@ impl Winograd {
                     let at = block * rows + run.at;
                     let signed = signs.map(|(_, after)| (&mut signed[at..], lane_of(after, plane, count)));
                     let out = Points { data: &mut plain[at..], step: out_blocks * rows, signed };
-                    dispatch(
+                    dispatch_wide(
                         #[inline(always)]
                         || output_tiles::<F, A, B>(&planes, origin, run.columns.len(), band, out),
                     );
@@ -187,7 +188,7 @@ impl Winograd {
         let work = sums.len() * LANES;
         threads::for_each_chunk(dw, channels * taps, work, |start, dw| {
             let first = start / (channels * taps);
-            dispatch(
+            dispatch_wide(
                 #[inline(always)]
                 || {
                     for (o, dw) in dw.chunks_exact_mut(channels * taps).enumerate() {

@@ -3,7 +3,8 @@ use std::ops::Range;
 
 use super::transforms::{Axis, MAX, input, outputs, spread};
 use crate::kernels::Scalar;
-use crate::kernels::simd::lanes::{self, LANES, Lane};
+use crate::kernels::simd::dispatch_wide;
+use crate::kernels::simd::lanes::{LANES, Lane};
 
 /// Tiles of one image side by side.
 pub(super) struct Run {
@@ -197,7 +198,7 @@ pub(super) fn add_signed<F: Scalar>(
     tiles: usize,
     sign: Lane<F>,
 ) {
-    lanes::dispatch(
+    dispatch_wide(
         #[inline(always)]
         || {
             for point in 0..points {
