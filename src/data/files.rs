@@ -167,10 +167,8 @@ impl Files {
     #[cfg(feature = "parquet")]
     fn parquet(&mut self, path: &Path) -> Result<Value, DataError> {
         let name = path.display().to_string();
-        let (file, again) = (open_file(path)?, open_file(path)?);
-        let value = super::parquet::open(&name, file, self.lazy_from, self.parquet_in_memory, &self.failure)?;
-        self.fingerprints.insert_later(path.to_path_buf(), move || hash(name, again));
-        Ok(value)
+        let bytes = self.bytes(path, 1)?;
+        super::parquet::open(&name, bytes, self.lazy_from, self.parquet_in_memory, &self.failure)
     }
     #[cfg(not(feature = "parquet"))]
     fn parquet(&mut self, path: &Path) -> Result<Value, DataError> {
@@ -178,6 +176,21 @@ impl Files {
         let message = format!("`{}` cannot be read: this bayesc was built without Parquet", path.display());
         let help = "build it with `cargo build --release --features parquet`, or convert the data to csv, npy or npz";
         Err(DataError::new(Code::E0911, message).help(help))
+    }
+
+    /// The bytes of the file at `path`, from `map_from` bytes on where they lie; takes the fingerprint.
+    fn bytes(&mut self, path: &Path, map_from: usize) -> Result<Bytes, DataError> {
+        let name = path.display().to_string();
+        Ok(match open(path, map_from)? {
+            Opened::Read(bytes) => {
+                self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name, &bytes));
+                Bytes::Owned(bytes)
+            }
+            Opened::Mapped(map, file) => {
+                self.fingerprints.insert_later(path.to_path_buf(), move || hash(name, file));
+                Bytes::Map(map)
+            }
+        })
     }
 
     fn load(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
@@ -189,19 +202,7 @@ impl Files {
             return self.parquet(path);
         }
         let can_stay = matches!(format, Format::Npy | Format::Idx);
-        let bytes = match open(path, self.lazy_from.max(1), can_stay)? {
-            Opened::Read(bytes) => {
-                self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name.clone(), &bytes));
-                Bytes::Owned(bytes)
-            }
-            Opened::Mapped(map, file) => {
-                self.fingerprints.insert_later(path.to_path_buf(), {
-                    let name = name.clone();
-                    move || hash(name, file)
-                });
-                Bytes::Map(map)
-            }
-        };
+        let bytes = self.bytes(path, if can_stay { self.lazy_from.max(1) } else { usize::MAX })?;
         let bytes = unpack(&name, bytes)?;
         let layout = match format {
             Format::Npy => npy::layout(&name, &bytes)?,
@@ -256,12 +257,12 @@ enum Opened {
     Mapped(FileMap, File),
 }
 
-/// The bytes of the file at `path`: mapped where `can_stay` and it has at least `lazy_from` bytes.
-fn open(path: &Path, lazy_from: usize, can_stay: bool) -> Result<Opened, DataError> {
+/// The bytes of the file at `path`: mapped where it has at least `map_from` bytes.
+fn open(path: &Path, map_from: usize) -> Result<Opened, DataError> {
     let failed = |e: std::io::Error| unreadable(path, &e);
     let mut file = open_file(path)?;
     let about = file.metadata().map_err(failed)?;
-    if can_stay && about.is_file() && about.len() >= lazy_from as u64 {
+    if about.is_file() && about.len() >= map_from as u64 {
         // What cannot be mapped, on some network folders, is read.
         if let Ok(map) = FileMap::new(&file) {
             return Ok(Opened::Mapped(map, file));

@@ -9,7 +9,7 @@
 use super::error::DataError;
 use super::files::for_parts;
 use super::lazy::LazyArray;
-use super::stored::{Element, Failure, Kind, Layout, RowSource, Stored};
+use super::stored::{Bytes, Element, Failure, Kind, Layout, RowSource, Stored};
 use super::value::{Column, Elem, MAX_EXACT_INT, Table, Unread, Value};
 use crate::diag::Code;
 use crate::kernels::threads;
@@ -23,17 +23,17 @@ use ::parquet::file::statistics::Statistics;
 use ::parquet::schema::types::ColumnDescriptor;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of unpacked row groups that are kept for a file.
 pub const ROOM: usize = 256 << 20;
 
-/// The table in `file`, called `name` in messages.
+/// The table in `content`, called `name` in messages.
 ///
 /// Errors: no Parquet file, a damaged one; in small files also what is wrong with their pages.
-pub fn open(name: &str, file: File, lazy_from: usize, room: usize, failure: &Failure) -> Result<Value, DataError> {
-    let reader = SerializedFileReader::new(file).map_err(|e| broken(name, &e))?;
+pub fn open(name: &str, content: Bytes, lazy_from: usize, room: usize, failure: &Failure) -> Result<Value, DataError> {
+    // Bytes that are shared, unlike a file, have no position that threads would move from under each other.
+    let reader = SerializedFileReader::new(bytes::Bytes::from_owner(Shared(content))).map_err(|e| broken(name, &e))?;
     let groups = reader.metadata().row_groups();
     let rows_of = |group: &RowGroupMetaData| usize::try_from(group.num_rows()).unwrap_or(0);
     let mut starts = vec![0];
@@ -54,6 +54,15 @@ pub fn open(name: &str, file: File, lazy_from: usize, room: usize, failure: &Fai
         list.push((title, column(&shared, at, descriptor, unpacked < lazy_from, failure)?));
     }
     Ok(Value::Table(Arc::new(Table { file: name.to_string(), columns: list, rows, lines: Arc::default() })))
+}
+
+/// The content of a file in the type that the reader takes.
+struct Shared(Bytes);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 fn broken(name: &str, error: &ParquetError) -> DataError {
@@ -167,7 +176,7 @@ fn is_unsigned(descriptor: &ColumnDescriptor) -> bool {
 /// An open file.
 struct ParquetFile {
     name: String,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<bytes::Bytes>,
     /// The first row of every row group, and the number of rows.
     starts: Vec<usize>,
     room: usize,

@@ -7,6 +7,7 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::parser::parse_message_type;
 use std::fs::File;
+use std::sync::Arc;
 
 const SCHEMA: &str = "message table {
     required boolean flag;
