@@ -419,6 +419,18 @@ mod tests {
         assert!(error.message.contains("folder"));
     }
 
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn parquet_says_how_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        assert_eq!(Files::new().read(Format::Parquet, &path).unwrap_err().code, Code::E0901);
+        std::fs::write(&path, "PAR1").unwrap();
+        let error = Files::new().read(Format::Parquet, &path).unwrap_err();
+        assert_eq!(error.code, Code::E0911);
+        assert!(error.help.is_some_and(|h| h.contains("cargo build --release --features parquet")));
+    }
+
     #[test]
     fn formats_by_name() {
         let of = |p: &str| Format::of_path(Path::new(p));
@@ -426,6 +438,8 @@ mod tests {
         assert_eq!(of("b.tsv.gz"), Some(Format::Csv));
         assert_eq!(of("train-images-idx3-ubyte.gz"), Some(Format::Idx));
         assert_eq!(of("b.npz"), Some(Format::Npz));
+        assert_eq!(of("b/*.png"), Some(Format::Images));
+        assert_eq!(of("b.parquet"), Some(Format::Parquet));
         assert_eq!(of("b.xlsx"), None);
     }
 }
