@@ -524,7 +524,8 @@ fn observed_ends(program: &Program, bound: &BoundData, o: &Observation) -> Optio
     let fixed = data_only(program);
     // A copy of the program in which what is not known yet is NaN.
     let mut known = program.clone();
-    let nan = known.push(Expr { kind: ExprKind::Const(f64::NAN), ty: Ty::scalar(Elem::Real), span: o.span });
+    let nan =
+        known.push(Expr { kind: ExprKind::Const(f64::NAN), ty: Ty::scalar(Elem::Real), span: o.span, caller: None });
     let fill = crate::builtins::get("fill").expect("a built-in");
     let dist = o.dist.map_args(&mut |a, _| {
         if fixed[a] && reads_given(program, bound, a) {
@@ -533,7 +534,7 @@ fn observed_ends(program: &Program, bound: &BoundData, o: &Observation) -> Optio
         let ty = program.ty(a).clone();
         let attrs = Attrs { sizes: ty.shape.clone(), ints: Vec::new() };
         let kind = ExprKind::Call { def: fill, args: vec![nan], attrs };
-        Ok(known.push(Expr { kind, ty, span: o.span }))
+        Ok(known.push(Expr { kind, ty, span: o.span, caller: None }))
     });
     let Ok(dist) = dist;
     let slots = Slots::default();

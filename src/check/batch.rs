@@ -120,7 +120,12 @@ impl<'p> Checker<'p> {
         }
         let result = match (b.leaf)(self, e) {
             Some(value) => Some(value),
-            None => self.batched_new(b, e)?,
+            None => {
+                let caller = std::mem::replace(&mut self.caller, self.program.exprs[e].caller);
+                let made = self.batched_new(b, e);
+                self.caller = caller;
+                made?
+            }
         };
         b.memo.insert(e, result);
         Ok(result)
@@ -633,7 +638,7 @@ impl<'p> Checker<'p> {
         leaf: &mut dyn FnMut(&mut Checker<'_>, ExprId) -> Option<ExprId>,
         memo: &mut HashMap<ExprId, ExprId>,
     ) -> ExprId {
-        let Expr { kind, ty, span } = self.program.exprs[e].clone();
+        let Expr { kind, ty, span, caller } = self.program.exprs[e].clone();
         let kind = match kind {
             ExprKind::Call { def, args, attrs } => {
                 let args = args.iter().map(|&a| self.rebuilt(a, leaf, memo)).collect();
@@ -675,7 +680,7 @@ impl<'p> Checker<'p> {
             }
             other => other,
         };
-        self.push(kind, ty, span)
+        self.program.push(Expr { kind, ty, span, caller })
     }
     pub(super) fn rebuilt_dist(
         &mut self,

@@ -109,6 +109,8 @@ pub(crate) struct Checker<'p> {
     pub(super) context: Context,
     /// Prefix of the sites that are declared now: `h1.`.
     pub(super) prefix: String,
+    /// The call in the program's own text that the library function being checked comes from.
+    pub(super) caller: Option<Span>,
     /// The prefix that the body of the submodel being called will have; its arguments still have the caller's.
     pub(super) pending_prefix: Option<String>,
     /// Functions being instantiated, outermost first.
@@ -166,6 +168,7 @@ impl<'p> Checker<'p> {
             scope: Scope { module: modules.root(), frames: vec![HashMap::new()] },
             context: Context::Item,
             prefix: String::new(),
+            caller: None,
             pending_prefix: None,
             calls: Vec::new(),
             site_values: HashMap::new(),
@@ -288,7 +291,7 @@ impl<'p> Checker<'p> {
 
     /// Appends an expression.
     pub(super) fn push(&mut self, kind: ExprKind, ty: Ty, span: Span) -> ExprId {
-        self.program.push(Expr { kind, ty, span })
+        self.program.push(Expr { kind, ty, span, caller: self.caller })
     }
     pub(super) fn constant(&mut self, value: f64, elem: Elem, span: Span) -> ExprId {
         self.push(ExprKind::Const(value), Ty::scalar(elem), span)

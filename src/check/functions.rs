@@ -154,6 +154,13 @@ impl<'p> Checker<'p> {
         let frame = self.bind_arguments(home, function, args, first, span)?;
         let around = layer.map(|kind| self.enter_layer(kind, home, &function.name.name));
         let prefix = pending.map(|p| std::mem::replace(&mut self.prefix, p));
+        let caller = self.caller;
+        let root = self.modules.root();
+        if home == root {
+            self.caller = None;
+        } else if self.scope.module == root {
+            self.caller = Some(span);
+        }
         let scope = std::mem::replace(&mut self.scope, Scope { module: home, frames: vec![frame] });
         let outer = std::mem::replace(&mut self.context, context);
         self.calls.push(me);
@@ -175,6 +182,7 @@ impl<'p> Checker<'p> {
         self.ahead = ahead;
         self.context = outer;
         self.scope = scope;
+        self.caller = caller;
         if let Some(prefix) = prefix {
             self.prefix = prefix;
         }

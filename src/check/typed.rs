@@ -79,6 +79,15 @@ pub struct Expr {
     pub ty: Ty,
     /// Where it was written.
     pub span: Span,
+    /// For what a library wrote: the call in the program's own text that brought it in.
+    pub caller: Option<Span>,
+}
+
+impl Expr {
+    /// The place in the program's own text that it comes from.
+    pub fn origin(&self) -> Span {
+        self.caller.unwrap_or(self.span)
+    }
 }
 
 /// What an expression computes.

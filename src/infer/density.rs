@@ -78,7 +78,7 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
         match step {
             Step::Site(id) => {
                 let site = &model.sites[*id];
-                let before = lo.g.set_origin(Some(site.span));
+                let before = lo.g.set_origin(Some(program.exprs[site.value].origin()));
                 let free = lo.free_sites[*id];
                 let standard = free.and_then(|f| f.log_prob);
                 let log_prob = match standard {

@@ -160,7 +160,7 @@ impl Sums {
 /// What the prior and the guide say about one site: minus its KL divergence, or its log prior.
 fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(ValueId, KlTerm), RunError> {
     let site = &lo.model.sites[id];
-    let before = lo.g.set_origin(Some(site.span));
+    let before = lo.g.set_origin(Some(spec.program.exprs[site.value].origin()));
     let prior = lo.dist(&site.dist, Mode::Live);
     let draw = lo.guide_draws[id].clone().expect("all sites are drawn");
     let shape = lo.shape(&site.ty.shape);

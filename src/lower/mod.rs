@@ -159,7 +159,7 @@ impl<'p> Lowering<'p> {
         if let Some(&v) = self.memo.get(&(e, mode)) {
             return v;
         }
-        let before = self.g.set_origin(Some(self.program.exprs[e].span));
+        let before = self.g.set_origin(Some(self.program.exprs[e].origin()));
         let value = self.expr_new(e, mode);
         self.g.set_origin(before);
         self.memo.insert((e, mode), value);

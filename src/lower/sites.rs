@@ -194,7 +194,7 @@ impl<'p> Lowering<'p> {
 
     fn free_site(&mut self, site: SiteId, standard: bool) -> ValueId {
         let s = &self.model.sites[site];
-        let before = self.g.set_origin(Some(s.span));
+        let before = self.g.set_origin(Some(self.program.exprs[s.value].origin()));
         let name = s.name.clone();
         let (value, free) = if standard {
             let prior = self.dist(&s.dist, Mode::Live);

@@ -341,7 +341,7 @@ fn drawn_outputs_are_those_of_two_products() {
         fill_normal(Key::new(0).fold_in(u64::from(STREAM)), 0, &mut noise);
         let sd: Vec<f64> = variance.iter().map(|v| (v + TINY).sqrt()).collect();
         let mut want: Vec<f64> = mean.iter().zip(&sd).zip(&noise).map(|((m, s), e)| m + s * e).collect();
-        want.extend(sd);
+        want.extend(noise.iter().zip(&sd).map(|(e, sd)| e / (2.0 * sd)));
         assert_close(&result(&op, &[(&data, &x), (&loc, &w), (&square, &w)]), &want, 1e-12, op.name());
     };
     for (x, w, _, attrs) in super::conv::SHAPES {

@@ -4,14 +4,14 @@
 //!   y = mean + sd * e,   mean = layer(x, loc),   sd = sqrt(layer(x^2, square) + tiny)
 //!
 //! `loc` and `square` are the means and variances of independent normal weights, e standard normals. The result is
-//! [2, shape of y]: y, then sd. The patches of x are gathered once for both products. The numbers e are those of
-//! [`Op::Noise`] with the same stream and the shape of y: a derivative draws them again, which costs less memory than
-//! keeping them; sd is kept, since another product would be needed for it. The mean is not kept.
+//! [2, shape of y]: y, then its slope in the variance, e / (2 sd), which is all that the derivative needs of the noise and of
+//! the variance. The patches of x are gathered once for both products. The numbers e are those of [`Op::Noise`] with the
+//! same stream and the shape of y.
 
 use super::kernel::{Inputs, Kernel};
 #[cfg(test)]
 use super::tests::{Fill, Sample, sample};
-use super::vjp::Vjp;
+use super::vjp::{Vjp, absorbing_mul};
 use super::{NoiseKind, Op, Operation, ShapeError, attributes, conv::prepare, decided, exactly, rules};
 use crate::ir::{Builder, DType, Shape, ValueId};
 use crate::kernels::conv::{Conv2d, Method};
@@ -53,18 +53,19 @@ impl LocalReparam {
     /// Computes both halves of `out`.
     pub(super) fn run<F: Scalar>(&self, x: &Inputs<F>, out: &mut [F], scratch: &mut [F], key: Key) {
         let key = key.fold_in(u64::from(self.stream));
-        let (y, sd) = out.split_at_mut(out.len() / 2);
+        let (y, slope) = out.split_at_mut(out.len() / 2);
         let finish = |start: usize, mean: &mut [F], variance: &mut [F]| {
             each_normal(key, start as u64, mean.len(), |at, noise| {
                 let range = at..at + noise.len();
                 let (mean, variance) = (&mut mean[range.clone()], &mut variance[range]);
-                simd::dispatch(
+                simd::dispatch_wide(
                     #[inline(always)]
                     || {
                         let tiny = F::from_f64(TINY);
-                        for ((y, sd), &e) in mean.iter_mut().zip(variance).zip(noise) {
-                            *sd = (*sd + tiny).sqrt();
+                        for ((y, variance), &e) in mean.iter_mut().zip(variance).zip(noise) {
+                            let sd = (*variance + tiny).sqrt();
                             *y = sd.mul_add(e, *y);
+                            *variance = F::HALF * e / sd;
                         }
                     },
                 );
@@ -72,39 +73,46 @@ impl LocalReparam {
         };
         let (x, loc, square) = (x.get(0), x.get(1), x.get(2));
         match &self.layer {
-            Layer::Conv(conv) => conv.forward_moments(x, loc, square, y, sd, finish, scratch),
+            Layer::Conv(conv) => conv.forward_moments(x, loc, square, y, slope, finish, scratch),
             Layer::Dense(shape) => {
-                shape.moments(x, loc, square, y, sd, scratch);
-                finish(0, y, sd);
+                shape.moments(x, loc, square, y, slope, scratch);
+                finish(0, y, slope);
             }
         }
     }
 }
 
-/// The cotangents of `mean` and `variance` for that of the result.
-fn of_moments(v: &mut Vjp, stream: u32) -> [ValueId; 2] {
-    let [dy, dsd] = v.g.halves(v.dy);
-    let [_, sd] = v.g.halves(v.y);
-    let shape = v.g.shape(dy);
+/// The cotangents of `mean` and `variance` for that of the result; `forward` is the layer.
+fn of_moments(v: &mut Vjp, stream: u32, forward: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId) -> [ValueId; 2] {
+    let [dy, dslope] = v.g.halves(v.dy);
+    let [_, slope] = v.g.halves(v.y);
+    let by_y = v.g.mul(dy, slope);
+    // d slope / d variance = -e / (4 sd^3). Only a second derivative asks for it, which finds noise and variance again; the
+    // zeros that a first derivative has here absorb all of it.
+    let &[x, _, square] = v.x else { unreachable!("three operands") };
+    let shape = v.g.shape(dslope);
     let noise = v.g.push(Op::Noise { kind: NoiseKind::Normal, stream, shape }, &[]);
-    // d sd / d variance = 1 / (2 sd)
-    let by_sd = v.g.mul(dy, noise);
-    let by_sd = v.g.add(dsd, by_sd);
-    let slope = v.g.recip(sd);
-    let slope = v.g.mul_scalar(slope, 0.5);
-    let dvariance = v.g.mul(by_sd, slope);
-    [dy, dvariance]
+    let x = v.g.square(x);
+    let variance = forward(v.g, x, square);
+    let variance = v.g.add_scalar(variance, TINY);
+    let power = v.g.pow_scalar(variance, -1.5);
+    let bend = v.g.mul(noise, power);
+    let bend = v.g.mul_scalar(bend, -0.25);
+    let by_slope = absorbing_mul(v.g, dslope, bend);
+    [dy, v.g.add(by_y, by_slope)]
 }
 
-/// Gives the cotangents of x, loc and square; `input(graph, dy, w)` and `weight(graph, x, dy)` are the adjoints of the layer.
+/// Gives the cotangents of x, loc and square; `input(graph, dy, w)` and `weight(graph, x, dy)` are the adjoints of the layer
+/// `forward(graph, x, w)`.
 fn adjoint(
     v: &mut Vjp,
     stream: u32,
+    forward: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
     input: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
     weight: impl Fn(&mut Builder, ValueId, ValueId) -> ValueId,
 ) {
     let &[x, loc, square] = v.x else { unreachable!("three operands") };
-    let [dmean, dvariance] = of_moments(v, stream);
+    let [dmean, dvariance] = of_moments(v, stream, forward);
     if v.needs(0) {
         // d x^2 / d x = 2 x
         let first = input(v.g, dmean, loc);
@@ -156,6 +164,7 @@ impl Operation for LocalReparamConv2d {
         adjoint(
             v,
             stream,
+            |g, x, w| g.conv2d(x, w, attrs),
             |g, dy, w| g.conv2d_input_grad(dy, w, attrs, input),
             |g, x, dy| g.conv2d_weight_grad(x, dy, attrs, kernel),
         );
@@ -194,7 +203,13 @@ impl Operation for LocalReparamDense {
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::LocalReparamDense { stream } = v.op);
-        adjoint(v, stream, |g, dy, w| g.matmul(dy, false, w, true), |g, x, dy| g.matmul(x, true, dy, false));
+        adjoint(
+            v,
+            stream,
+            |g, x, w| g.matmul(x, false, w, false),
+            |g, dy, w| g.matmul(dy, false, w, true),
+            |g, x, dy| g.matmul(x, true, dy, false),
+        );
     }
     #[cfg(test)]
     fn samples() -> Vec<Sample> {

@@ -2,7 +2,7 @@
 //!
 //! Draws are `[chain, draw]`, flat. R-hat and ESS are the rank-normalised, split ones of Vehtari, Gelman, Simpson,
 //! Carpenter & Bürkner 2021 (arXiv:1903.08008, "the paper" below); ArviZ and the R package posterior compute the same.
-//! Independent draws of a guide go through as one chain.
+//! Independent draws of a guide need no such estimates: each counts in full.
 
 use crate::kernels::special::ndtri;
 use std::f64::consts::PI;
@@ -45,6 +45,37 @@ const MIN_DRAWS: usize = 4;
 /// When `chains` does not divide the number of draws.
 pub fn summarize(draws: &[f64], chains: usize) -> ElementSummary {
     assert!(chains > 0 && draws.len().is_multiple_of(chains), "draws do not divide into chains");
+    let (mut summary, ends) = spread(draws);
+    let Some((first, last)) = ends else { return summary };
+    if draws.len() / chains < MIN_DRAWS || !first.is_finite() || !last.is_finite() {
+        return summary;
+    }
+    let split = split_chains(draws, chains);
+    summary.mcse_mean = summary.sd / ess(&split).sqrt();
+    let ranked = rank_normalize(&split);
+    summary.ess_bulk = ess(&ranked);
+    let below = |q: f64| ess(&split.map(|x| if x <= q { 1.0 } else { 0.0 }));
+    summary.ess_tail = below(summary.q5).min(below(summary.q95));
+    let center = median(&split.data);
+    let folded = split.map(|x| (x - center).abs());
+    summary.rhat = rhat(&ranked).max(rhat(&rank_normalize(&folded)));
+    summary
+}
+
+/// As [`summarize`] for independent draws: all of them are effective, and there are no chains whose R-hat could be told.
+pub fn summarize_independent(draws: &[f64]) -> ElementSummary {
+    let (mut summary, ends) = spread(draws);
+    if ends.is_some_and(|(first, last)| first.is_finite() && last.is_finite()) {
+        let n = draws.len() as f64;
+        summary.mcse_mean = summary.sd / n.sqrt();
+        (summary.ess_bulk, summary.ess_tail) = (n, n);
+    }
+    summary
+}
+
+/// Moments and quantiles, and the smallest and largest draw, unless the draws say no more: none, NaN among them, or all
+/// the same.
+fn spread(draws: &[f64]) -> (ElementSummary, Option<(f64, f64)>) {
     let unknown = f64::NAN;
     let mut summary = ElementSummary {
         mean: mean(draws),
@@ -60,7 +91,7 @@ pub fn summarize(draws: &[f64], chains: usize) -> ElementSummary {
         rhat: unknown,
     };
     if draws.is_empty() || draws.iter().any(|x| x.is_nan()) {
-        return summary;
+        return (summary, None);
     }
     let mut sorted = draws.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -70,21 +101,9 @@ pub fn summarize(draws: &[f64], chains: usize) -> ElementSummary {
     if first == last {
         summary.sd = 0.0;
         summary.mcse_mean = 0.0;
-        return summary;
+        return (summary, None);
     }
-    if draws.len() / chains < MIN_DRAWS || !first.is_finite() || !last.is_finite() {
-        return summary;
-    }
-    let split = split_chains(draws, chains);
-    summary.mcse_mean = summary.sd / ess(&split).sqrt();
-    let ranked = rank_normalize(&split);
-    summary.ess_bulk = ess(&ranked);
-    let below = |q: f64| ess(&split.map(|x| if x <= q { 1.0 } else { 0.0 }));
-    summary.ess_tail = below(summary.q5).min(below(summary.q95));
-    let center = median(&split.data);
-    let folded = split.map(|x| (x - center).abs());
-    summary.rhat = rhat(&ranked).max(rhat(&rank_normalize(&folded)));
-    summary
+    (summary, Some((first, last)))
 }
 
 /// The arithmetic mean; NaN of nothing.
@@ -359,6 +378,17 @@ mod tests {
 
     fn numbers(value: &serde_json::Value) -> Vec<f64> {
         value.as_array().expect("an array").iter().map(|x| x.as_f64().expect("a number")).collect()
+    }
+
+    #[test]
+    fn independent_draws_count_in_full() {
+        let draws: Vec<f64> = (0..1000).map(|i| f64::from(i * 7919 % 1000)).collect();
+        let (s, chain) = (summarize_independent(&draws), summarize(&draws, 1));
+        assert_eq!([s.mean, s.sd, s.q5, s.median, s.q95], [chain.mean, chain.sd, chain.q5, chain.median, chain.q95]);
+        assert!((s.mcse_mean - s.sd / 1000f64.sqrt()).abs() < 1e-12 * s.sd);
+        assert_eq!([s.ess_bulk, s.ess_tail], [1000.0; 2]);
+        assert!(s.rhat.is_nan() && summarize_independent(&[2.0, f64::NAN]).median.is_nan());
+        assert_eq!(summarize_independent(&[2.0, 2.0]).mcse_mean, 0.0);
     }
 
     #[test]

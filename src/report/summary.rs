@@ -4,7 +4,7 @@
 //! [`LARGE_SITE`] elements (network weights) are summarised as a whole unless all elements are asked for.
 
 use super::fit::{Diagnostics, Fit, Metrics, Quantity};
-use super::statistics::{ElementSummary, summarize};
+use super::statistics::{ElementSummary, summarize, summarize_independent};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -158,7 +158,11 @@ impl SiteSummary {
         let large = quantity.count() > LARGE_SITE && !all;
         let summary_of = |draws: &mut Vec<f64>, element: usize| {
             quantity.element_draws(element, draws);
-            if large && independent { moments(draws) } else { summarize(draws, quantity.chains.max(1)) }
+            match (independent, large) {
+                (true, true) => moments(draws),
+                (true, false) => summarize_independent(draws),
+                (false, _) => summarize(draws, quantity.chains.max(1)),
+            }
         };
         let elements: Vec<ElementSummary> = match &quantity.moments {
             Some(m) => m.mean.iter().zip(&m.sd).map(|(&mean, &sd)| of_moments(mean, sd)).collect(),
