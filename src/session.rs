@@ -93,6 +93,11 @@ pub struct BoundProgram<'c> {
 }
 
 impl BoundProgram<'_> {
+    /// Whether all data could be read so far: what stays in files may be gone by now.
+    fn check_read(&self) -> Result<(), RunError> {
+        self.data.check_read()?;
+        self.held_out.as_ref().map_or(Ok(()), |(held_out, _)| held_out.check_read())
+    }
     /// What was read, as a fit keeps it; waits for the fingerprints of large files.
     pub fn fingerprints(&self) -> Vec<DataFingerprint> {
         let one = |f: data::Fingerprint| DataFingerprint {
@@ -121,6 +126,20 @@ pub fn bind<'c>(
 
 /// As [`bind`]; with `simulate`, observed data that are not given are left to the model.
 pub fn bind_with<'c>(
+    compilation: &'c Compilation,
+    files: &mut Files,
+    arguments: &[DataArgument],
+    simulate: bool,
+) -> Result<BoundProgram<'c>, Failure> {
+    let bound = bind_files(compilation, files, arguments, simulate);
+    match files.failure().get() {
+        // What else was found may come from rows that could not be read.
+        Some(error) => Err(one(*error.clone().into_diagnostic())),
+        None => bound,
+    }
+}
+
+fn bind_files<'c>(
     compilation: &'c Compilation,
     files: &mut Files,
     arguments: &[DataArgument],
@@ -742,6 +761,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
+    bound.check_read()?;
     fit.expect = expect::evaluate(&bound.program.expects, &bound.compilation.sources, &fit);
     Ok(fit)
 }
@@ -808,7 +828,9 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         all: true,
         convolution: Method::Direct,
     };
-    Ok(all.run::<f64>(&params, draws, key.fold_in(12)))
+    let drawn = all.run::<f64>(&params, draws, key.fold_in(12));
+    bound.check_read()?;
+    Ok(drawn)
 }
 
 /// A stage of compilation that needs data.

@@ -5,13 +5,17 @@ use bayesc::data::Files;
 use bayesc::driver::{self, Options};
 use bayesc::exec::Executable;
 use bayesc::index::Idx;
+use bayesc::infer::ahead::Ahead;
+use bayesc::infer::data::Store;
 use bayesc::infer::density::{self, Density, Space};
 use bayesc::ir::{Builder, DType, InputId, InputKind, Shape};
 use bayesc::kernels::threads::set_threads;
+use bayesc::lower::rows::Prepared;
 use bayesc::ops::{ConvAttrs, NoiseKind, Op, PoolAttrs, RowLaw, RowNoise};
 use bayesc::rng::Key;
 use bayesc::session;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,11 +25,17 @@ struct Counting;
 /// One test at a time: the count is the process's.
 static ALONE: Mutex<()> = Mutex::new(());
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Whether allocations of this thread count: those of the harness, which reports other tests meanwhile, do not.
+    static COUNTS: Cell<bool> = const { Cell::new(false) };
+}
 
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        if COUNTS.try_with(Cell::get).unwrap_or(false) {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -41,6 +51,7 @@ static COUNTING: Counting = Counting;
 #[test]
 fn a_training_step_allocates_nothing() {
     let _alone = ALONE.lock().expect("no test panics while it counts");
+    COUNTS.set(true);
     // Handing work to other threads allocates a job for each; the loops themselves do not.
     set_threads(1);
     let mut g = Builder::new();
@@ -91,6 +102,7 @@ fn a_training_step_allocates_nothing() {
 #[test]
 fn random_layers_allocate_nothing() {
     let _alone = ALONE.lock().expect("no test panics while it counts");
+    COUNTS.set(true);
     set_threads(1);
     let mut g = Builder::new();
     let real = |g: &mut Builder, name: &str, shape: Shape| g.input(name, shape, DType::Real, InputKind::Param);
@@ -135,9 +147,52 @@ fn random_layers_allocate_nothing() {
     assert_eq!(executable.output(0)[0].to_bits(), first.to_bits(), "the same key gives the same bits");
 }
 
+/// The thread that reads rows ahead and the one that takes them, once both have what they need.
+#[test]
+fn batches_read_ahead_allocate_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
+    COUNTS.set(true);
+    set_threads(1);
+    let text = "data x: real[N, D] = reshape(range(512), [64, 8])\ndata y: real[N] = range(64)\nmodel {\n  \
+                b: real[D] ~ Normal(0, 1)\n  y ~ Normal(x @ b, 1)\n}\ninfer svi {\n  minibatch N = 8\n}\n";
+    let c = driver::compile_text(text, &Options::default());
+    let bound = session::bind(&c, &mut Files::new(), &[]).expect("the program is right");
+    let size = bound.program.sizes.iter_enumerated().find(|(_, s)| s.name == "N").expect("a size").0;
+    let prepared = Prepared::new(&bound.program, size);
+    let store = Store::<f32>::new(&bound.program, &bound.data, Some(&prepared));
+    let units: Vec<_> = prepared.exprs.iter().map(|&e| (e, [1, 8][bound.program.ty(e).shape.len() - 1])).collect();
+    assert_eq!(units.len(), 2, "x and y");
+    let mut step = 0;
+    let next = move |rows: &mut Vec<usize>| {
+        // This is the other thread.
+        COUNTS.set(true);
+        rows.clear();
+        rows.extend((0..8).map(|i| (step * 5 + i * 7) % 64));
+        step += 1;
+        step <= 40
+    };
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::begin(scope, &bound.program, store.fork(), units, next);
+        let mut taken = 0;
+        let mut check = |batch: &[Vec<f32>]| {
+            for i in 0..8 {
+                let row = (taken * 5 + i * 7) % 64;
+                assert_eq!((batch[0][i * 8 + 3], batch[1][i]), ((row * 8 + 3) as f32, row as f32));
+            }
+            taken += 1;
+        };
+        (0..10).for_each(|_| assert!(ahead.take(&mut check)));
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        (0..30).for_each(|_| assert!(ahead.take(&mut check)));
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while reading ahead");
+        assert!(!ahead.take(|_| {}), "there are forty steps");
+    });
+}
+
 #[test]
 fn a_leapfrog_step_allocates_nothing() {
     let _alone = ALONE.lock().expect("no test panics while it counts");
+    COUNTS.set(true);
     set_threads(1);
     let text = "data y: real[J] = [28.0, 8.0, -3.0]\ndata se: real[J] = [15.0, 10.0, 16.0]\nmodel {\n  mu ~ Normal(0, 5)\n  \
                 tau ~ HalfCauchy(5)\n  p ~ Dirichlet(fill([4], 2.0))\n  theta: real[J] ~ Normal(mu, tau + p[0])\n  \

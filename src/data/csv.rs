@@ -61,7 +61,8 @@ pub fn parse(name: &str, bytes: &[u8], separator: u8) -> Result<Value, DataError
         }
         columns.push((title.to_string(), column(rows.iter().map(|r| r.get(j).unwrap_or_default()))));
     }
-    Ok(Value::Table(Arc::new(Table { file: name.to_string(), columns, lines: lines[1..].into() })))
+    let lines: Arc<[u32]> = lines[1..].into();
+    Ok(Value::Table(Arc::new(Table { file: name.to_string(), columns, rows: lines.len(), lines })))
 }
 
 /// The message for a file that the csv crate cannot read.
@@ -152,7 +153,7 @@ mod tests {
     fn elem(table: &Table, name: &str) -> Option<Elem> {
         match table.find(name).unwrap() {
             Column::Numbers { elem, .. } => Some(*elem),
-            Column::Text(_) => None,
+            _ => None,
         }
     }
 

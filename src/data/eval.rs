@@ -13,7 +13,8 @@ use super::functions;
 use super::learned::{Learned, LearnedValue};
 use super::select::{self, Selector};
 use super::size::{SizeOrigin, SizeTable, SizeValue};
-use super::value::{Array, Elem, MAX_EXACT_INT, Table, Value};
+use super::stored::Classes;
+use super::value::{Array, Elem, Labels, MAX_EXACT_INT, Origin, Table, TextArray, Value};
 use crate::diag::{Code, Diagnostic};
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -248,7 +249,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Name(name) => self.name(name, span),
             ExprKind::Field(base, field) => {
                 let value = self.eval(base)?;
-                part(&value, &field.name, field.span, base.span)
+                self.part(&value, &field.name, field.span, base.span)
             }
             ExprKind::Call { callee, args } => self.call(None, callee, args, span),
             ExprKind::Pipe(first, then) => match &then.kind {
@@ -355,11 +356,6 @@ impl<'a> Evaluator<'a> {
                 if let Some(format) = Format::of_function(name) {
                     return self.read(format, name, first, args, span);
                 }
-                if matches!(name.as_str(), "parquet" | "images") {
-                    let d = Diagnostic::new(Code::E0911, format!("`{name}` is not supported yet"));
-                    let help = "convert the data to csv, npy, npz, json, idx or safetensors";
-                    return Err(Box::new(d.label(callee.span, "this format cannot be read").help(help)));
-                }
                 let Some(function) = functions::find(name) else {
                     let d = Diagnostic::new(
                         Code::E0915,
@@ -421,14 +417,17 @@ impl<'a> Evaluator<'a> {
             let d = cannot(span, format!("`{name}` takes one string, the path of a file"), "not called so here");
             return Err(Box::new(d.help(format!("write `{name}(\"data/file\")`"))));
         };
-        let path = self.folder.join(path);
-        self.files.read(format, &path).map_err(|e| e.at(args[0].span, "this file is read here"))
+        let value = match format {
+            Format::Images => self.files.images(&self.folder, path),
+            _ => self.files.read(format, &self.folder.join(path)),
+        };
+        value.map_err(|e| e.at(args[0].span, "this file is read here"))
     }
 
     /// `value[index]`
     fn index(&mut self, value: Value, base: Span, index: &'a [Index], span: Span) -> Fallible<Value> {
         if let [Index::At(Expr { kind: ExprKind::Str(name), span: at })] = index {
-            return part(&value, name, *at, base);
+            return self.part(&value, name, *at, base);
         }
         let shape: Vec<usize> = match &value {
             Value::Array(_) | Value::Lazy(_) | Value::Text(_) => value.shape().unwrap_or_default().to_vec(),
@@ -525,6 +524,61 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// `value.name`: a column of a table, a part of a file, what an array of images knows of its files.
+    fn part(&mut self, value: &Value, name: &str, span: Span, base: Span) -> Fallible<Value> {
+        let result = match value {
+            Value::Table(table) => table.column(name),
+            Value::Record(record) => record.get(name),
+            Value::Lazy(array) if matches!(name, "label" | "class") => match array.classes() {
+                Some(classes) if name == "label" => return self.class_numbers(&classes, array.name(), span),
+                Some(classes) => return Ok(Value::Text(class_names(&classes, array.name()))),
+                None => {
+                    let message = format!("`{}` has no classes: all its files are in one folder", array.name());
+                    let d = Diagnostic::new(Code::E0907, message).label(span, "this is not there");
+                    return Err(Box::new(
+                        d.help("keep the images of each class in a folder and name all: `dir/*/*.png`"),
+                    ));
+                }
+            },
+            other => {
+                let message = format!("{} has no part `{name}`", other.describe());
+                return Err(Box::new(cannot(span, message, "not known here").label(base, other.describe())));
+            }
+        };
+        result.map_err(|e| {
+            let label = match e.code {
+                Code::E0907 => "this is not there",
+                Code::E0906 => "this column is used as data here",
+                _ => "this is asked for here",
+            };
+            e.at(span, label)
+        })
+    }
+
+    /// The class of every row as an int in the order of the names, which are those of the training data.
+    fn class_numbers(&mut self, classes: &Classes, file: &str, span: Span) -> Fallible<Value> {
+        let names = || Labels::from_names(classes.names.iter().map(|name| name.to_string()).collect());
+        let known = match self.learn("images", span, || Ok(LearnedValue::Levels(names())))? {
+            LearnedValue::Levels(labels) => labels,
+            _ => return Err(Box::new(cannot(span, "the classes learned in training are damaged", "needed here"))),
+        };
+        let mut codes = Vec::with_capacity(classes.names.len());
+        for name in &classes.names {
+            let Some(code) = known.names.iter().position(|known| **known == **name) else {
+                let message = format!("the class `{name}` of `{file}` is not among the {} known ones", known.len());
+                let d = Diagnostic::new(Code::E0910, message).label(span, "a class that is not known");
+                return Err(Box::new(match nearest(name, known.names.iter().map(String::as_str)) {
+                    Some(near) => d.help(format!("the class `{near}` is known")),
+                    None => d.note("classes are those of the training data").help("leave the folder of that class out"),
+                }));
+            };
+            codes.push(code as f64);
+        }
+        let values = classes.of_row.iter().map(|&class| codes[class as usize]).collect();
+        let origin = Origin { file: file.to_string(), column: Some("label".to_string()), lines: Arc::default() };
+        Ok(Value::Array(Array::vector(values, Elem::Int).with_origin(Some(Arc::new(origin)))))
+    }
+
     /// What `function` learned here: recorded by `learn` in training, found again for held-out data.
     ///
     /// `learn` runs in training, and for constants that training never needed.
@@ -560,6 +614,13 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// The class of every row by its name.
+fn class_names(classes: &Classes, file: &str) -> TextArray {
+    let names = classes.of_row.iter().map(|&class| Some(classes.names[class as usize].clone())).collect();
+    let origin = Origin { file: file.to_string(), column: Some("class".to_string()), lines: Arc::default() };
+    TextArray { origin: Some(Arc::new(origin)), ..TextArray::vector(names) }
+}
+
 fn negative(span: Span, value: f64) -> Diagnostic {
     let message = format!("the index {value} is negative, but indices count from 0 at the front");
     cannot(span, message, "negative index").help("count from the end with the size: `x[N - 1]` is the last of `N`")
@@ -570,26 +631,6 @@ pub(crate) fn no_value(name: &str, span: Span) -> Diagnostic {
     Diagnostic::new(Code::E0909, format!("the size `{name}` has no value"))
         .label(span, "its value is needed here")
         .help(format!("give it with `--size {name}=10`, or in the program with `size {name} = 10`"))
-}
-
-/// `value.name`: a column of a table, a part of a file.
-fn part(value: &Value, name: &str, span: Span, base: Span) -> Fallible<Value> {
-    let result = match value {
-        Value::Table(table) => table.column(name),
-        Value::Record(record) => record.get(name),
-        other => {
-            let message = format!("{} has no part `{name}`", other.describe());
-            return Err(Box::new(cannot(span, message, "not known here").label(base, other.describe())));
-        }
-    };
-    result.map_err(|e| {
-        let label = match e.code {
-            Code::E0907 => "this is not there",
-            Code::E0906 => "this column is used as data here",
-            _ => "this is asked for here",
-        };
-        e.at(span, label)
-    })
 }
 
 /// `table.columns(…)`, `table.except(…)`, `table.drop_missing(…)`
@@ -622,13 +663,13 @@ fn method_of_table(table: &Arc<Table>, method: &Ident, args: &[Argument], span: 
         table.find(column).map_err(|e| e.at(arg.span, "this column is not there"))?;
     }
     let result: Result<Value, DataError> = match name {
-        "columns" => table.matrix(&names).map(Value::Array),
+        "columns" => table.matrix(&names),
         "except" => {
             let kept: Vec<&str> = table.names().filter(|n| !names.contains(n)).collect();
             if kept.is_empty() {
                 return Err(Box::new(cannot(span, "`except` leaves no column", "all columns are named")));
             }
-            table.matrix(&kept).map(Value::Array)
+            table.matrix(&kept)
         }
         _ => table.drop_missing(&names).map(|t| Value::Table(Arc::new(t))),
     };

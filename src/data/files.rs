@@ -1,15 +1,17 @@
 //! Opens files, each once: reads or maps the bytes, unpacks gzip, picks the reader, remembers the result.
 //!
 //! Large arrays of npy and idx files stay where they are: in the file, which is mapped, or
-//! in the unpacked bytes. Everything else is read and becomes arrays at once.
+//! in the unpacked bytes. Images are one array of all files that match a pattern. Everything else is read and becomes
+//! arrays at once.
 
 use super::error::DataError;
 use super::fingerprint::{Fingerprint, Fingerprints, Hasher};
 use super::lazy::LazyArray;
-use super::stored::{Bytes, Layout, Stored};
+use super::stored::{Bytes, Failure, Layout, Stored};
 use super::value::Value;
 use super::{csv, idx, json, npy, npz, safetensors};
 use crate::diag::Code;
+use crate::kernels::threads;
 use crate::nearest::nearest;
 use map::FileMap;
 use std::collections::HashMap;
@@ -17,7 +19,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub mod images;
 pub mod map;
+pub mod pattern;
 
 /// Arrays of at least this many bytes stay in their files: smaller ones cost less as a whole.
 const LAZY_FROM: usize = 1 << 20;
@@ -37,6 +41,10 @@ pub enum Format {
     Idx,
     /// Tensors by name.
     Safetensors,
+    /// PNG images: the path is a pattern of their names.
+    Images,
+    /// Columns by row groups. Built only with the feature `parquet`.
+    Parquet,
 }
 
 impl Format {
@@ -49,6 +57,8 @@ impl Format {
             "npz" => Format::Npz,
             "idx" => Format::Idx,
             "safetensors" => Format::Safetensors,
+            "images" => Format::Images,
+            "parquet" => Format::Parquet,
             _ => return None,
         })
     }
@@ -63,6 +73,8 @@ impl Format {
             Some("npz") => Format::Npz,
             Some("idx") => Format::Idx,
             Some("safetensors") => Format::Safetensors,
+            Some("png" | "jpg" | "jpeg") => Format::Images,
+            Some("parquet") => Format::Parquet,
             _ if name.ends_with("byte") && name.contains("idx") => Format::Idx,
             _ => return None,
         })
@@ -74,13 +86,27 @@ impl Format {
 pub struct Files {
     /// Arrays of npy and idx files with at least this many bytes stay where they are.
     lazy_from: usize,
+    /// Bytes of unpacked images that are kept in memory.
+    images_in_memory: usize,
+    /// Bytes of unpacked row groups that are kept in memory for a Parquet file.
+    #[cfg(feature = "parquet")]
+    parquet_in_memory: usize,
     cache: HashMap<(PathBuf, Format), Result<Value, DataError>>,
     fingerprints: Fingerprints,
+    failure: Failure,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { lazy_from: LAZY_FROM, cache: HashMap::new(), fingerprints: Fingerprints::default() }
+        Self {
+            lazy_from: LAZY_FROM,
+            images_in_memory: images::IN_MEMORY,
+            #[cfg(feature = "parquet")]
+            parquet_in_memory: super::parquet::ROOM,
+            cache: HashMap::new(),
+            fingerprints: Fingerprints::default(),
+            failure: Failure::default(),
+        }
     }
 }
 
@@ -93,6 +119,35 @@ impl Files {
     /// messages do not depend on it.
     pub fn lazy_from(self, bytes: usize) -> Self {
         Self { lazy_from: bytes, ..self }
+    }
+    /// The same, with at most `bytes` bytes of unpacked images in memory; results do not depend on it.
+    pub fn images_in_memory(self, bytes: usize) -> Self {
+        Self { images_in_memory: bytes, ..self }
+    }
+    /// The same, with at most `bytes` bytes of unpacked row groups in memory; results do not depend on it.
+    #[cfg(feature = "parquet")]
+    pub fn parquet_in_memory(self, bytes: usize) -> Self {
+        Self { parquet_in_memory: bytes, ..self }
+    }
+    /// Where it is told that a row of an array could not be read after its file was opened.
+    pub fn failure(&self) -> &Failure {
+        &self.failure
+    }
+    /// The images whose files match `text`, a pattern that starts from the folder `base`.
+    pub fn images(&mut self, base: &Path, text: &str) -> Result<Value, DataError> {
+        let path = base.join(text);
+        let key = (path.clone(), Format::Images);
+        if let Some(known) = self.cache.get(&key) {
+            return known.clone();
+        }
+        let found = images::open(base, text, self.images_in_memory, self.failure.clone());
+        let value = found.map(|images::Images { array, paths }| {
+            let name = path.display().to_string();
+            self.fingerprints.insert_later(path, move || images::fingerprint(name, &paths));
+            Value::Lazy(array)
+        });
+        self.cache.insert(key, value.clone());
+        value
     }
     /// The content of the file at `path`; errors name the file as `path` is written.
     pub fn read(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
@@ -109,22 +164,45 @@ impl Files {
         self.fingerprints.clone()
     }
 
-    fn load(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
+    #[cfg(feature = "parquet")]
+    fn parquet(&mut self, path: &Path) -> Result<Value, DataError> {
         let name = path.display().to_string();
-        let can_stay = matches!(format, Format::Npy | Format::Idx);
-        let bytes = match open(path, self.lazy_from.max(1), can_stay)? {
+        let bytes = self.bytes(path, 1)?;
+        super::parquet::open(&name, bytes, self.lazy_from, self.parquet_in_memory, &self.failure)
+    }
+    #[cfg(not(feature = "parquet"))]
+    fn parquet(&mut self, path: &Path) -> Result<Value, DataError> {
+        open_file(path)?;
+        let message = format!("`{}` cannot be read: this bayesc was built without Parquet", path.display());
+        let help = "build it with `cargo build --release --features parquet`, or convert the data to csv, npy or npz";
+        Err(DataError::new(Code::E0911, message).help(help))
+    }
+
+    /// The bytes of the file at `path`, from `map_from` bytes on where they lie; takes the fingerprint.
+    fn bytes(&mut self, path: &Path, map_from: usize) -> Result<Bytes, DataError> {
+        let name = path.display().to_string();
+        Ok(match open(path, map_from)? {
             Opened::Read(bytes) => {
-                self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name.clone(), &bytes));
+                self.fingerprints.insert(path.to_path_buf(), Fingerprint::of(name, &bytes));
                 Bytes::Owned(bytes)
             }
             Opened::Mapped(map, file) => {
-                self.fingerprints.insert_later(path.to_path_buf(), {
-                    let name = name.clone();
-                    move || hash(name, file)
-                });
+                self.fingerprints.insert_later(path.to_path_buf(), move || hash(name, file));
                 Bytes::Map(map)
             }
-        };
+        })
+    }
+
+    fn load(&mut self, format: Format, path: &Path) -> Result<Value, DataError> {
+        let name = path.display().to_string();
+        if format == Format::Images {
+            return self.images(Path::new(""), &name);
+        }
+        if format == Format::Parquet {
+            return self.parquet(path);
+        }
+        let can_stay = matches!(format, Format::Npy | Format::Idx);
+        let bytes = self.bytes(path, if can_stay { self.lazy_from.max(1) } else { usize::MAX })?;
         let bytes = unpack(&name, bytes)?;
         let layout = match format {
             Format::Npy => npy::layout(&name, &bytes)?,
@@ -143,8 +221,32 @@ impl Files {
             Format::Npz => npz::parse(&name, &bytes),
             Format::Idx => idx::parse(&name, &bytes),
             Format::Safetensors => safetensors::parse(&name, &bytes),
+            Format::Images | Format::Parquet => unreachable!("opened above"),
         }
     }
+}
+
+/// Calls `work` with consecutive parts of `items`, of `fewest` items at least, on as many threads as kernels use; the
+/// results are in the order of the parts.
+pub(super) fn for_parts<T: Send, R: Send>(
+    items: &mut [T],
+    fewest: usize,
+    work: impl Fn(&mut [T]) -> R + Sync,
+) -> Vec<R> {
+    let parts = threads::count().min(items.len() / fewest.max(1)).max(1);
+    if parts == 1 {
+        return vec![work(items)];
+    }
+    std::thread::scope(|scope| {
+        let (mut rest, work) = (items, &work);
+        let mut begun = Vec::with_capacity(parts);
+        for part in 0..parts {
+            let (head, tail) = rest.split_at_mut(rest.len() / (parts - part));
+            rest = tail;
+            begun.push(scope.spawn(move || work(head)));
+        }
+        begun.into_iter().map(|thread| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    })
 }
 
 /// A file that was opened.
@@ -155,20 +257,12 @@ enum Opened {
     Mapped(FileMap, File),
 }
 
-/// The bytes of the file at `path`: mapped where `can_stay` and it has at least `lazy_from` bytes.
-fn open(path: &Path, lazy_from: usize, can_stay: bool) -> Result<Opened, DataError> {
-    let name = path.display();
-    if path.is_dir() {
-        return Err(DataError::new(Code::E0902, format!("`{name}` is a folder, not a file")));
-    }
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => not_found(path),
-        std::io::ErrorKind::PermissionDenied => DataError::new(Code::E0902, format!("no permission to read `{name}`")),
-        _ => DataError::new(Code::E0902, format!("cannot read `{name}`: {e}")),
-    };
-    let mut file = File::open(path).map_err(failed)?;
+/// The bytes of the file at `path`: mapped where it has at least `map_from` bytes.
+fn open(path: &Path, map_from: usize) -> Result<Opened, DataError> {
+    let failed = |e: std::io::Error| unreadable(path, &e);
+    let mut file = open_file(path)?;
     let about = file.metadata().map_err(failed)?;
-    if can_stay && about.is_file() && about.len() >= lazy_from as u64 {
+    if about.is_file() && about.len() >= map_from as u64 {
         // What cannot be mapped, on some network folders, is read.
         if let Ok(map) = FileMap::new(&file) {
             return Ok(Opened::Mapped(map, file));
@@ -177,6 +271,23 @@ fn open(path: &Path, lazy_from: usize, can_stay: bool) -> Result<Opened, DataErr
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     Ok(Opened::Read(bytes))
+}
+
+/// The file at `path`, which is no folder.
+fn open_file(path: &Path) -> Result<File, DataError> {
+    if path.is_dir() {
+        return Err(DataError::new(Code::E0902, format!("`{}` is a folder, not a file", path.display())));
+    }
+    File::open(path).map_err(|e| unreadable(path, &e))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> DataError {
+    let name = path.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => not_found(path),
+        std::io::ErrorKind::PermissionDenied => DataError::new(Code::E0902, format!("no permission to read `{name}`")),
+        _ => DataError::new(Code::E0902, format!("cannot read `{name}`: {error}")),
+    }
 }
 
 /// The array of a file, left where it is; one without rows is read.
@@ -308,6 +419,18 @@ mod tests {
         assert!(error.message.contains("folder"));
     }
 
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn parquet_says_how_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        assert_eq!(Files::new().read(Format::Parquet, &path).unwrap_err().code, Code::E0901);
+        std::fs::write(&path, "PAR1").unwrap();
+        let error = Files::new().read(Format::Parquet, &path).unwrap_err();
+        assert_eq!(error.code, Code::E0911);
+        assert!(error.help.is_some_and(|h| h.contains("cargo build --release --features parquet")));
+    }
+
     #[test]
     fn formats_by_name() {
         let of = |p: &str| Format::of_path(Path::new(p));
@@ -315,6 +438,8 @@ mod tests {
         assert_eq!(of("b.tsv.gz"), Some(Format::Csv));
         assert_eq!(of("train-images-idx3-ubyte.gz"), Some(Format::Idx));
         assert_eq!(of("b.npz"), Some(Format::Npz));
+        assert_eq!(of("b/*.png"), Some(Format::Images));
+        assert_eq!(of("b.parquet"), Some(Format::Parquet));
         assert_eq!(of("b.xlsx"), None);
     }
 }

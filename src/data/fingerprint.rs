@@ -47,6 +47,10 @@ impl Hasher {
         self.hash.update(part);
         self.bytes += part.len() as u64;
     }
+    /// What is not a part of the content but matters: the name of one file of many.
+    pub fn mark(&mut self, what: &[u8]) {
+        self.hash.update(what);
+    }
     /// The fingerprint of all parts, read from `path`.
     pub fn fingerprint(self, path: impl Into<String>) -> Fingerprint {
         Fingerprint { path: path.into(), bytes: self.bytes, sha256: hexadecimal(&self.hash.finalize()) }

@@ -61,7 +61,7 @@ pub fn find(name: &str) -> Option<&'static Function> {
 
 /// All names that may be called in a data expression, readers of files included.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    const READERS: [&str; 6] = ["csv", "json", "npy", "npz", "idx", "safetensors"];
+    const READERS: [&str; 8] = ["csv", "json", "npy", "npz", "idx", "safetensors", "images", "parquet"];
     FUNCTIONS.iter().map(|f| f.name).chain(READERS)
 }
 

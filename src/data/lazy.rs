@@ -4,7 +4,8 @@
 //! with a number or with one row, functions of a number, other shapes and choices within a row, one-hot codes. The
 //! numbers are those that evaluating the whole array at once would give, to the bit: every map works in f64.
 
-use super::stored::Stored;
+use super::error::DataError;
+use super::stored::{Classes, Element, Failure, Kind, Layout, RowSource, Stored};
 use super::value::{Array, Elem};
 use crate::kernels::Scalar;
 use std::fmt;
@@ -82,7 +83,7 @@ impl fmt::Debug for Pair {
 }
 
 /// A row made of a row.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum RowMap {
     /// `f(x)` of every element.
     Each(fn(f64) -> f64),
@@ -207,6 +208,9 @@ impl PartialEq for LazyArray {
     }
 }
 
+/// Bytes of rows that are made together in a pass over an array.
+const MADE: usize = 4 << 20;
+
 /// The rows of `unit` elements that a pass over an array takes at a time: some cache full of numbers.
 pub(super) fn block_rows(unit: usize) -> usize {
     const NUMBERS: usize = 1 << 16;
@@ -219,6 +223,25 @@ impl LazyArray {
         let (shape, elem) = (source.layout.shape.clone(), source.layout.element.elem());
         let rows = Rows::Range(0..shape[0]);
         Self { source: Arc::new(source), rows, maps: Vec::new(), shape, elem, exact: Arc::default() }
+    }
+    /// Vectors of one length as the columns of a matrix; `name` is their file as messages show it. `None` without rows.
+    ///
+    /// Errors: those of [`Stored::made`].
+    pub fn side_by_side(name: &str, columns: Vec<LazyArray>) -> Result<Option<Self>, DataError> {
+        let Some(first) = columns.first().filter(|first| first.n_rows() > 0) else { return Ok(None) };
+        let failure = first.failure().clone();
+        let same = columns.iter().map(|c| c.elem).reduce(|a, b| match (a, b) {
+            (a, b) if a == b => a,
+            (Elem::Real, _) | (_, Elem::Real) => Elem::Real,
+            _ => Elem::Int,
+        });
+        let layout = Layout {
+            element: Element { kind: Kind::Float, width: 8, big_endian: false },
+            shape: vec![first.n_rows(), columns.len()],
+            at: 0,
+        };
+        let stored = Stored::made(name, layout, Box::new(SideBySide(columns)), failure)?;
+        Ok(Some(Self::new(stored).with_elem(same.unwrap_or(Elem::Real))))
     }
     /// The shape; there is at least one dimension.
     pub fn shape(&self) -> &[usize] {
@@ -299,16 +322,41 @@ impl LazyArray {
     pub fn want(&self, row: usize) {
         self.source.want(self.row_of(row));
     }
+    /// The bytes of one row as the file has it.
+    pub fn row_bytes(&self) -> usize {
+        self.source.row_bytes()
+    }
+    /// Whether rows must be made before they can be read, which costs far more than copying them.
+    pub fn is_made(&self) -> bool {
+        self.source.is_made()
+    }
+    /// Where it is told that a row could not be read.
+    pub fn failure(&self) -> &Failure {
+        self.source.failure()
+    }
+    /// The classes of the rows, where the files tell them: their names and that of each row.
+    pub fn classes(&self) -> Option<Classes> {
+        let all = self.source.classes.as_ref()?;
+        let of_row = (0..self.n_rows()).map(|row| all.of_row[self.row_of(row)]).collect();
+        Some(Classes { names: all.names.clone(), of_row })
+    }
+    /// The file, or the pattern of the files, as messages show it.
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
     /// Reads rows in the precision `F`.
     pub fn reader<F: Scalar>(&self) -> RowReader<F> {
         let one_byte = self.source.layout.element.width == 1;
         let table = (one_byte && !self.maps.is_empty()).then(|| self.table()).flatten();
-        RowReader {
+        let convert = Convert {
+            element: self.source.layout.element,
+            unit: self.source.unit(),
+            maps: self.maps.clone(),
             table: table.map(|t| t.into_iter().map(F::from_f64).collect()),
-            array: self.clone(),
             row: Vec::new(),
             spare: Vec::new(),
-        }
+        };
+        RowReader { array: self.clone(), convert, wanted: Vec::new(), raw: Vec::new() }
     }
     /// Says that these rows will not be read for a while.
     pub fn release(&self, rows: Range<usize>) {
@@ -370,15 +418,15 @@ impl LazyArray {
         }
         let mut reader = self.reader::<f64>();
         let size = block_rows(unit);
-        let mut buffer = vec![0.0; size.min(n) * unit];
-        for from in (0..n).step_by(size) {
-            let to = (from + size).min(n);
-            let block = &mut buffer[..(to - from) * unit];
-            for (row, place) in (from..to).zip(block.chunks_exact_mut(unit)) {
-                reader.read(row, place);
-            }
+        // Rows that must be made are made together, on several threads.
+        let together = if self.is_made() { (MADE / self.row_bytes().max(1) / size).max(1) * size } else { size };
+        let mut buffer = vec![0.0; together.min(n) * unit];
+        for from in (0..n).step_by(together) {
+            let to = (from + together).min(n);
+            let rows = &mut buffer[..(to - from) * unit];
+            reader.read(from..to, rows);
             self.release(from..to);
-            each(from * unit, block)?;
+            rows.chunks(size * unit).enumerate().try_for_each(|(i, block)| each((from + i * size) * unit, block))?;
         }
         ControlFlow::Continue(())
     }
@@ -393,41 +441,94 @@ impl LazyArray {
     }
 }
 
-/// Reads rows of a lazy array; makes no allocation after the first row.
+/// Vectors as the columns of a matrix, whose elements are f64, little-endian.
 #[derive(Debug)]
-pub struct RowReader<F> {
-    array: LazyArray,
+struct SideBySide(Vec<LazyArray>);
+
+impl RowSource for SideBySide {
+    fn fetch(&self, rows: &[usize], out: &mut [u8]) -> Result<(), DataError> {
+        let mut numbers = vec![0.0; rows.len()];
+        for (j, column) in self.0.iter().enumerate() {
+            column.reader::<f64>().read(rows.iter().copied(), &mut numbers);
+            let places = out.chunks_exact_mut(8).skip(j).step_by(self.0.len());
+            places.zip(&numbers).for_each(|(to, x)| to.copy_from_slice(&x.to_le_bytes()));
+        }
+        match self.0.iter().find_map(|column| column.failure().get()) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+    fn bytes(&self) -> usize {
+        // Columns of one file share what they keep.
+        self.0.iter().map(LazyArray::bytes).max().unwrap_or(0)
+    }
+    fn bytes_on_disk(&self) -> usize {
+        self.0.iter().map(LazyArray::mapped_bytes).sum()
+    }
+}
+
+/// Makes the numbers of a row of its bytes.
+#[derive(Clone, Debug)]
+struct Convert<F> {
+    element: Element,
+    /// The elements of a row of the file.
+    unit: usize,
+    maps: Vec<RowMap>,
     /// The number for each value of a byte.
     table: Option<Vec<F>>,
     row: Vec<f64>,
     spare: Vec<f64>,
 }
 
-impl<F: Scalar> RowReader<F> {
-    /// Writes row `row` to `out`, which has room for one row.
-    pub fn read(&mut self, row: usize, out: &mut [F]) {
-        let array = &self.array;
-        let at = array.row_of(row);
+impl<F: Scalar> Convert<F> {
+    fn row(&mut self, bytes: &[u8], out: &mut [F]) {
         if let Some(table) = &self.table {
-            let bytes = array.source.row(at);
             out.iter_mut().zip(bytes).for_each(|(to, &b)| *to = table[usize::from(b)]);
-        } else if array.maps.is_empty() {
-            array.source.read_row(at, out);
+        } else if self.maps.is_empty() {
+            self.element.decode(bytes, out, F::from_f64);
         } else {
-            self.row.resize(array.source.unit(), 0.0);
-            array.source.read_row(at, &mut self.row);
-            for map in &array.maps {
+            self.row.resize(self.unit, 0.0);
+            self.element.decode(bytes, &mut self.row, |x| x);
+            for map in &self.maps {
                 map.apply(&mut self.row, &mut self.spare);
             }
             out.iter_mut().zip(&self.row).for_each(|(to, &x)| *to = F::from_f64(x));
         }
     }
+}
+
+/// Reads rows of a lazy array; makes no allocation of its own after the first ones, if no more are read at once.
+#[derive(Clone, Debug)]
+pub struct RowReader<F> {
+    array: LazyArray,
+    convert: Convert<F>,
+    /// The rows of the file that are made together.
+    wanted: Vec<usize>,
+    /// Their bytes.
+    raw: Vec<u8>,
+}
+
+impl<F: Scalar> RowReader<F> {
+    /// Writes `rows` to `out`, one after the other; zeros once a row could not be read, see [`LazyArray::failure`].
+    pub fn read(&mut self, rows: impl Iterator<Item = usize>, out: &mut [F]) {
+        let (array, convert) = (&self.array, &mut self.convert);
+        let places = out.chunks_exact_mut(array.unit().max(1));
+        if !array.is_made() {
+            return rows.zip(places).for_each(|(row, place)| convert.row(array.source.row(array.row_of(row)), place));
+        }
+        self.wanted.clear();
+        self.wanted.extend(rows.map(|row| array.row_of(row)));
+        let bytes = array.row_bytes();
+        self.raw.resize(self.wanted.len() * bytes, 0);
+        array.source.fetch(&self.wanted, &mut self.raw);
+        self.raw.chunks_exact(bytes.max(1)).zip(places).for_each(|(row, place)| convert.row(row, place));
+    }
     /// Says that row `row` will be read soon.
     pub fn want(&self, row: usize) {
         self.array.want(row);
     }
-    /// The bytes on disk that are read only when rows are asked for.
-    pub fn mapped_bytes(&self) -> usize {
-        self.array.mapped_bytes()
+    /// The array whose rows are read.
+    pub fn array(&self) -> &LazyArray {
+        &self.array
     }
 }

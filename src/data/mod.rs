@@ -1,7 +1,7 @@
 //! Files in, bound arrays out: the shell layer between a program and its data.
 //!
-//! `files.rs` reads every file once, by the readers `csv.rs`, `idx.rs`, `json.rs`, `npy.rs`, `npz.rs` and
-//! `safetensors.rs`; `eval.rs` evaluates the data expressions of a program (defaults of `data`, constants, labelled
+//! `files.rs` reads every file once, by the readers `csv.rs`, `idx.rs`, `json.rs`, `npy.rs`, `npz.rs`, `parquet.rs`
+//! (a feature of the build), `png.rs` and `safetensors.rs`; `eval.rs` evaluates the data expressions of a program (defaults of `data`, constants, labelled
 //! sizes, `evaluate`) on concrete arrays with the functions of `functions.rs`; `bind.rs` checks the arrays against the
 //! declared types and finds the values of the sizes. What an expression learned from the training data is kept in
 //! [`Learned`] and used again for held-out data. Nothing here panics on the content of a file.
@@ -22,6 +22,9 @@ pub mod learned;
 pub mod npy;
 pub mod npz;
 pub mod overrides;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+pub mod png;
 pub mod prepare;
 pub mod range;
 pub mod reduce;

@@ -92,7 +92,9 @@ fn split_key(place: &str) -> (PathBuf, Option<String>) {
 
 fn unknown_format(path: &Path) -> DataError {
     DataError::new(Code::E0911, format!("the name of `{}` does not tell a format that can be read", path.display()))
-        .help("use .csv, .tsv, .json, .npy, .npz, .idx or .safetensors, each also with .gz")
+        .help(
+            "use .csv, .tsv, .json, .npy, .npz, .idx or .safetensors, each also with .gz, or a pattern of .png images",
+        )
 }
 
 /// The part of the content of a file that is meant.
@@ -109,7 +111,7 @@ fn pick(value: Value, name: &str, key: Option<&str>, path: &Path) -> Result<Valu
             match names.as_slice() {
                 [only] => table.column(only),
                 names if names.contains(&name) => table.column(name),
-                names => table.matrix(names).map(Value::Array),
+                names => table.matrix(names),
             }
         }
         (Value::Record(record), None) => match record.entries.as_slice() {

@@ -1,12 +1,17 @@
 //! Numbers as a file stores them: bytes, an element type, a shape.
+//!
+//! A [`Stored`] array gives the bytes of its rows: where they lie in a file, or as a [`RowSource`] makes them when they are
+//! asked for. Of the latter some may fail in the middle of a run (a file of a folder is gone, say). Readers do not stop
+//! for that: the rows are zeros, and the first [`Failure`] is kept until somebody asks for it, which binding does before
+//! it ends, a fit at every step and a session before it reports anything.
 
 use super::error::DataError;
 use super::files::map::FileMap;
 use super::value::{Array, Elem, MAX_EXACT_INT};
 use crate::diag::Code;
-use crate::kernels::Scalar;
-use std::ops::{Deref, Range};
-use std::sync::OnceLock;
+use std::fmt;
+use std::ops::{ControlFlow, Deref, Range};
+use std::sync::{Arc, OnceLock};
 
 /// What the bytes of an element mean.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,17 +206,60 @@ impl Deref for Bytes {
     }
 }
 
-/// An array in a file: nothing of it is read but what is asked for.
+/// Rows that are made when they are asked for: pictures unpacked, columns put together.
+pub trait RowSource: fmt::Debug + Send + Sync {
+    /// Writes the bytes of `rows` to `out`, one row after the other; the same bytes whenever a row is asked for.
+    ///
+    /// Errors: a file that cannot be read or is damaged; names the file, and the row where one row is to blame.
+    fn fetch(&self, rows: &[usize], out: &mut [u8]) -> Result<(), DataError>;
+    /// What is kept in memory at most [bytes].
+    fn bytes(&self) -> usize;
+    /// The bytes on disk that are read only when rows are asked for.
+    fn bytes_on_disk(&self) -> usize;
+}
+
+/// The first row that could not be read, of all arrays that share it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Failure(Arc<OnceLock<DataError>>);
+
+impl Failure {
+    /// What happened, if anything did.
+    pub fn get(&self) -> Option<&DataError> {
+        self.0.get()
+    }
+}
+
+/// The classes of the rows, for arrays that have such beside their numbers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Classes {
+    /// Their names, sorted.
+    pub names: Vec<Arc<str>>,
+    /// The class of every row, by its position among the names.
+    pub of_row: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// All rows, where the layout says.
+    Bytes(Bytes),
+    /// One row at a time.
+    Made(Box<dyn RowSource>),
+}
+
+/// An array in a file, or in several: nothing of it is read but what is asked for.
 #[derive(Debug)]
 pub struct Stored {
-    /// The file as messages show it.
+    /// The file, or the pattern of the files, as messages show it.
     pub name: String,
     /// Where the numbers lie.
     pub layout: Layout,
-    bytes: Bytes,
+    /// The classes of the rows, where the files tell them.
+    pub classes: Option<Classes>,
+    content: Content,
     /// The elements of one row.
     unit: usize,
     extent: OnceLock<Option<(f64, f64)>>,
+    failure: Failure,
 }
 
 /// Bytes that one pass over a file keeps in memory at a time.
@@ -222,50 +270,134 @@ impl Stored {
     ///
     /// Errors: an integer of 2^53 or more, which takes one pass over files of 8-byte integers.
     pub fn new(name: &str, layout: Layout, bytes: Bytes) -> Result<Stored, DataError> {
-        debug_assert!(layout.count() > 0 && layout.range().end <= bytes.len());
+        debug_assert!(layout.range().end <= bytes.len());
+        Self::with(name, layout, Content::Bytes(bytes), Failure::default())
+    }
+    /// The array that `layout` describes, of rows as `source` makes them, at least one. What fails goes to `failure`.
+    ///
+    /// Errors: those of [`Stored::new`], and those of `source` where that pass is made.
+    pub fn made(name: &str, layout: Layout, source: Box<dyn RowSource>, failure: Failure) -> Result<Stored, DataError> {
+        Self::with(name, layout, Content::Made(source), failure)
+    }
+    fn with(name: &str, layout: Layout, content: Content, failure: Failure) -> Result<Stored, DataError> {
+        debug_assert!(layout.count() > 0);
         let unit = layout.shape.iter().skip(1).product();
-        let stored = Stored { name: name.to_string(), layout, bytes, unit, extent: OnceLock::new() };
+        let name = name.to_string();
+        let stored = Stored { name, layout, classes: None, content, unit, extent: OnceLock::new(), failure };
         let element = stored.layout.element;
         if matches!(element.kind, Kind::Int | Kind::Unsigned) && element.width == 8 {
             let (low, high) = stored.extent().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+            if let Some(error) = stored.failure.get() {
+                return Err(error.clone());
+            }
             if low <= -MAX_EXACT_INT || high >= MAX_EXACT_INT {
-                let numbers = element.numbers(stored.content());
-                return Err(inexact(name, stored.layout.inexact(&numbers).unwrap_or(0)));
+                let (mut at, mut found) = (0, 0);
+                let _ = stored.parts(&mut |bytes| {
+                    let numbers = element.numbers(bytes);
+                    match stored.layout.inexact(&numbers) {
+                        Some(i) => {
+                            found = at + i;
+                            ControlFlow::Break(())
+                        }
+                        None => {
+                            at += numbers.len();
+                            ControlFlow::Continue(())
+                        }
+                    }
+                });
+                return Err(inexact(&stored.name, found));
             }
         }
         Ok(stored)
     }
-    /// The bytes of all elements.
-    fn content(&self) -> &[u8] {
-        &self.bytes[self.layout.range()]
+    /// Calls `each` with the bytes of part after part of all elements, until it breaks. What was read does not stay in
+    /// memory.
+    fn parts(&self, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+        match &self.content {
+            Content::Bytes(bytes) => {
+                let range = self.layout.range();
+                // A multiple of every width.
+                for from in range.clone().step_by(WINDOW) {
+                    let part = from..(from + WINDOW).min(range.end);
+                    each(&bytes[part.clone()])?;
+                    if let Bytes::Map(map) = bytes {
+                        map.release(part);
+                    }
+                }
+            }
+            Content::Made(_) => {
+                let (n, row) = (self.layout.shape[0], self.row_bytes());
+                let size = (WINDOW / row.max(1)).clamp(1, n);
+                let mut buffer = vec![0; size * row];
+                for from in (0..n).step_by(size) {
+                    let rows: Vec<usize> = (from..(from + size).min(n)).collect();
+                    let part = &mut buffer[..rows.len() * row];
+                    self.fetch(&rows, part);
+                    each(part)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
     }
     /// The elements of one row.
     pub fn unit(&self) -> usize {
         self.unit
     }
+    /// The bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.unit * self.layout.element.width
+    }
     /// Where row `row` lies in the file.
     fn place(&self, row: usize) -> Range<usize> {
-        let bytes = self.unit * self.layout.element.width;
+        let bytes = self.row_bytes();
         let from = self.layout.at + row * bytes;
         from..from + bytes
     }
-    /// The bytes of row `row`.
-    pub fn row(&self, row: usize) -> &[u8] {
-        &self.bytes[self.place(row)]
+    /// Whether the rows must be made: [`Stored::row`] has none.
+    pub fn is_made(&self) -> bool {
+        matches!(self.content, Content::Made(_))
     }
-    /// Writes row `row` to `out`.
-    pub fn read_row<F: Scalar>(&self, row: usize, out: &mut [F]) {
-        self.layout.element.decode(self.row(row), out, F::from_f64);
+    /// The bytes of row `row` of an array that has them all; none for one that makes them.
+    pub fn row(&self, row: usize) -> &[u8] {
+        match &self.content {
+            Content::Bytes(bytes) => &bytes[self.place(row)],
+            Content::Made(_) => &[],
+        }
+    }
+    /// Writes the bytes of `rows` to `out`, one row after the other; zeros once a row could not be read, see
+    /// [`Stored::failure`].
+    pub fn fetch(&self, rows: &[usize], out: &mut [u8]) {
+        match &self.content {
+            Content::Bytes(bytes) => {
+                let places = out.chunks_exact_mut(self.row_bytes().max(1));
+                places.zip(rows).for_each(|(to, &row)| to.copy_from_slice(&bytes[self.place(row)]));
+            }
+            Content::Made(source) => {
+                if self.failure.get().is_none()
+                    && let Err(error) = source.fetch(rows, out)
+                {
+                    // Another thread may have come first, and its error is as good.
+                    let _ = self.failure.0.set(error);
+                }
+                if self.failure.get().is_some() {
+                    out.fill(0);
+                }
+            }
+        }
+    }
+    /// Where it is told that a row could not be read.
+    pub fn failure(&self) -> &Failure {
+        &self.failure
     }
     /// Says that row `row` will be read soon.
     pub fn want(&self, row: usize) {
-        if let Bytes::Map(map) = &self.bytes {
+        if let Content::Bytes(Bytes::Map(map)) = &self.content {
             map.want(self.place(row));
         }
     }
     /// Says that the rows `rows` will not be read for a while.
     pub fn release(&self, rows: Range<usize>) {
-        if let Bytes::Map(map) = &self.bytes
+        if let Content::Bytes(Bytes::Map(map)) = &self.content
             && !rows.is_empty()
         {
             map.release(self.place(rows.start).start..self.place(rows.end - 1).end);
@@ -273,11 +405,19 @@ impl Stored {
     }
     /// The number of bytes on disk that are not in memory unless they are read.
     pub fn mapped_bytes(&self) -> usize {
-        if matches!(self.bytes, Bytes::Map(_)) { self.bytes.len() } else { 0 }
+        match &self.content {
+            Content::Bytes(Bytes::Map(map)) => map.len(),
+            Content::Bytes(Bytes::Owned(_)) => 0,
+            Content::Made(source) => source.bytes_on_disk(),
+        }
     }
     /// What is kept in memory [bytes].
     pub fn bytes(&self) -> usize {
-        if let Bytes::Owned(bytes) = &self.bytes { bytes.capacity() } else { 0 }
+        match &self.content {
+            Content::Bytes(Bytes::Owned(bytes)) => bytes.capacity(),
+            Content::Bytes(Bytes::Map(_)) => 0,
+            Content::Made(source) => source.bytes(),
+        }
     }
     /// Bounds of all numbers, `None` when one is NaN: what the type can hold for ints of one or two bytes, else the least
     /// and the greatest number, found by one pass over the file and remembered.
@@ -291,20 +431,11 @@ impl Stored {
                 (Kind::Int, 1) => Some((-128.0, 127.0)),
                 (Kind::Int, 2) => Some((-32_768.0, 32_767.0)),
                 _ => {
-                    let range = self.layout.range();
                     let mut all = Some((f64::INFINITY, f64::NEG_INFINITY));
-                    // A multiple of every width.
-                    for from in range.clone().step_by(WINDOW) {
-                        let part = from..(from + WINDOW).min(range.end);
-                        all = element
-                            .extent(&self.bytes[part.clone()])
-                            .zip(all)
-                            .map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)));
-                        if let Bytes::Map(map) = &self.bytes {
-                            map.release(part);
-                        }
-                        all?;
-                    }
+                    let _ = self.parts(&mut |part| {
+                        all = element.extent(part).zip(all).map(|(a, b)| (a.0.min(b.0), a.1.max(b.1)));
+                        if all.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    });
                     all
                 }
             }

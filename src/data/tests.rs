@@ -8,7 +8,10 @@ use crate::syntax::parse_module;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
+mod images;
 mod in_files;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 fn parse(text: &str) -> Module {
     let mut sources = Sources::default();
@@ -182,7 +185,7 @@ fn functions_of_the_table() {
     fails("range()", Code::E0916, "needs the argument `a`");
     fails("concat(1, 2)", Code::E0916, "joins arrays");
     fails("[1, [2]]", Code::E0903, "one shape");
-    fails("parquet(\"f\")", Code::E0911, "not supported yet");
+    fails("parquet(\"f\")", Code::E0901, "`./f`");
     fails("csv(\"none.csv\").a", Code::E0901, "none.csv");
     fails("csv(3)", Code::E0916, "one string");
     fails("y + 1", Code::E0915, "`y`");

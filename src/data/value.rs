@@ -8,7 +8,9 @@ pub use crate::syntax::ast::Elem;
 use ndarray::{ArcArray, Array2, IxDyn};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 
 /// Numbers in row-major order; cheap to clone, copied when they are changed while shared.
 pub type Numbers = ArcArray<f64, IxDyn>;
@@ -86,6 +88,47 @@ pub enum Column {
     },
     /// Text.
     Text(Arc<[Option<Arc<str>>]>),
+    /// Numbers in their file, a missing one NaN; one number a row.
+    Stored {
+        /// The numbers.
+        array: LazyArray,
+        /// Whether it is known that none is missing.
+        complete: bool,
+    },
+    /// Text in its file, read as a whole when it is asked for.
+    Unread(Arc<Unread>),
+    /// What cannot be used, and why: an error where it is asked for.
+    Refused(DataError),
+}
+
+/// Text that is read when it is asked for, once.
+pub struct Unread {
+    read: Box<dyn Fn() -> Result<Column, DataError> + Send + Sync>,
+    found: OnceLock<Result<Column, DataError>>,
+}
+
+impl Unread {
+    /// The text that `read` will find.
+    pub fn new(read: impl Fn() -> Result<Column, DataError> + Send + Sync + 'static) -> Self {
+        Self { read: Box::new(read), found: OnceLock::new() }
+    }
+    /// The text.
+    pub fn get(&self) -> &Result<Column, DataError> {
+        self.found.get_or_init(|| (self.read)())
+    }
+}
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.found.get().is_some() { "Unread(read)" } else { "Unread" })
+    }
+}
+
+/// Two are equal when what is read is.
+impl PartialEq for Unread {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
 }
 
 /// A table: columns of equal length with distinct names.
@@ -95,7 +138,9 @@ pub struct Table {
     pub file: String,
     /// Names and columns in the order of the file.
     pub columns: Vec<(String, Column)>,
-    /// The line of the file at which every row begins.
+    /// The number of rows.
+    pub rows: usize,
+    /// The line of the file at which every row begins; empty when the file has no lines.
     pub lines: Arc<[u32]>,
 }
 
@@ -269,23 +314,24 @@ impl TextArray {
 }
 
 impl Column {
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        match self {
-            Column::Numbers { data, .. } => data.len(),
-            Column::Text(data) => data.len(),
-        }
-    }
-    /// True without rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Whether row `row` has no value.
-    pub fn is_missing(&self, row: usize) -> bool {
-        match self {
-            Column::Numbers { data, .. } => data[row].is_nan(),
-            Column::Text(data) => data[row].is_none(),
-        }
+    /// The rows without a value, in order.
+    fn missing(&self) -> Result<Vec<usize>, DataError> {
+        Ok(match self {
+            Column::Numbers { data, .. } => (0..data.len()).filter(|&r| data[r].is_nan()).collect(),
+            Column::Text(data) => (0..data.len()).filter(|&r| data[r].is_none()).collect(),
+            Column::Stored { complete: true, .. } => Vec::new(),
+            Column::Stored { array, .. } => {
+                let mut missing = Vec::new();
+                let _ = array.blocks(&mut |at, block| {
+                    missing.extend((at..).zip(block).filter(|(_, x)| x.is_nan()).map(|(row, _)| row));
+                    ControlFlow::Continue(())
+                });
+                array.failure().get().map_or(Ok(missing), |error| Err(error.clone()))?
+            }
+            Column::Unread(text) => text.get().as_ref().map_err(Clone::clone)?.missing()?,
+            // An error where it is taken, not where rows of others are dropped.
+            Column::Refused(_) => Vec::new(),
+        })
     }
     /// The rows at the given positions.
     fn select(&self, rows: &[usize]) -> Column {
@@ -296,6 +342,14 @@ impl Column {
                 spelling: spelling.clone(),
             },
             Column::Text(data) => Column::Text(rows.iter().map(|&r| data[r].clone()).collect()),
+            Column::Stored { array, complete } => Column::Stored { array: array.select(rows), complete: *complete },
+            Column::Unread(text) => {
+                let (text, rows) = (text.clone(), rows.to_vec());
+                Column::Unread(Arc::new(Unread::new(move || {
+                    text.get().as_ref().map_err(Clone::clone).map(|t| t.select(&rows))
+                })))
+            }
+            Column::Refused(error) => Column::Refused(error.clone()),
         }
     }
 }
@@ -303,7 +357,7 @@ impl Column {
 impl Table {
     /// The number of rows.
     pub fn n_rows(&self) -> usize {
-        self.lines.len()
+        self.rows
     }
     /// The names of the columns in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -322,15 +376,19 @@ impl Table {
         Table {
             file: self.file.clone(),
             columns: self.columns.iter().map(|(n, c)| (n.clone(), c.select(rows))).collect(),
-            lines: rows.iter().map(|&r| self.lines[r]).collect(),
+            rows: rows.len(),
+            lines: rows.iter().filter_map(|&r| self.lines.get(r).copied()).collect(),
         }
     }
     /// One column as an array; a missing entry is an error that names row and column.
     pub fn column(&self, name: &str) -> Result<Value, DataError> {
-        let column = self.find(name)?;
+        let column = self.usable(name)?;
         self.no_missing(name, column)?;
         let origin = Some(self.origin(Some(name)));
         Ok(match column {
+            // Missing numbers are made of a wider type than whole ones.
+            Column::Stored { array, .. } => Value::Lazy(array.clone()),
+            Column::Unread(_) | Column::Refused(_) => unreachable!("usable columns are neither"),
             Column::Numbers { data, elem, spelling } => {
                 let array = Array::vector(data.to_vec(), *elem).with_origin(origin);
                 Value::Array(Array { spelling: spelling.clone(), ..array })
@@ -338,20 +396,51 @@ impl Table {
             Column::Text(data) => Value::Text(TextArray { origin, ..TextArray::vector(data.to_vec()) }),
         })
     }
+    /// The column `name` as it can be used: read, or an error.
+    fn usable(&self, name: &str) -> Result<&Column, DataError> {
+        match self.find(name)? {
+            Column::Unread(text) => text.get().as_ref().map_err(Clone::clone),
+            Column::Refused(error) => Err(error.clone()),
+            column => Ok(column),
+        }
+    }
+    /// The columns of [`Table::matrix`] where all of them stay in their file.
+    fn stored_matrix(&self, names: &[&str]) -> Result<Option<LazyArray>, DataError> {
+        let mut arrays = Vec::with_capacity(names.len());
+        for name in names {
+            let Column::Stored { array, .. } = self.usable(name)? else { return Ok(None) };
+            arrays.push((*name, array.clone()));
+        }
+        for (name, _) in &arrays {
+            self.no_missing(name, self.usable(name)?)?;
+        }
+        LazyArray::side_by_side(&self.file, arrays.into_iter().map(|(_, array)| array).collect())
+    }
     /// Several columns of numbers as a matrix `[rows, columns]`, in the order of `names`.
-    pub fn matrix(&self, names: &[&str]) -> Result<Array, DataError> {
+    pub fn matrix(&self, names: &[&str]) -> Result<Value, DataError> {
+        if let Some(array) = self.stored_matrix(names)? {
+            return Ok(Value::Lazy(array));
+        }
         let (n, d) = (self.n_rows(), names.len());
         let mut data = Array2::<f64>::zeros((n, d));
         let mut elem = None;
         for (j, name) in names.iter().enumerate() {
-            let column = self.find(name)?;
+            let column = self.usable(name)?;
             self.no_missing(name, column)?;
-            let Column::Numbers { data: values, elem: column_elem, .. } = column else {
-                return Err(DataError::new(
-                    Code::E0904,
-                    format!("column `{name}` of `{}` holds text, but a matrix needs numbers", self.file),
-                )
-                .help(format!("leave it out with `.except(\"{name}\")`, or make numbers of it with `codes`")));
+            let read;
+            let (values, column_elem) = match column {
+                Column::Numbers { data, elem, .. } => (&**data, elem),
+                Column::Stored { array, .. } => {
+                    read = array.to_array().data;
+                    (read.as_slice().expect("in standard layout"), &array.elem)
+                }
+                _ => {
+                    return Err(DataError::new(
+                        Code::E0904,
+                        format!("column `{name}` of `{}` holds text, but a matrix needs numbers", self.file),
+                    )
+                    .help(format!("leave it out with `.except(\"{name}\")`, or make numbers of it with `codes`")));
+                }
             };
             for (to, &from) in data.column_mut(j).iter_mut().zip(values.iter()) {
                 *to = from;
@@ -366,15 +455,22 @@ impl Table {
         let mut array = Array::new(data.into_dyn(), elem.unwrap_or(Elem::Real));
         array.origin = Some(self.origin(None));
         array.columns = Some(names.iter().map(|n| n.to_string()).collect());
-        Ok(array)
+        Ok(Value::Array(array))
     }
     /// The rows in which none of the named columns (all when `names` is empty) is missing.
     pub fn drop_missing(&self, names: &[&str]) -> Result<Table, DataError> {
-        let columns = match names {
+        let columns: Vec<&Column> = match names {
             [] => self.columns.iter().map(|(_, c)| c).collect(),
-            names => names.iter().map(|n| self.find(n)).collect::<Result<Vec<_>, _>>()?,
+            names => names.iter().map(|n| self.find(n)).collect::<Result<_, _>>()?,
         };
-        let rows: Vec<usize> = (0..self.n_rows()).filter(|&r| !columns.iter().any(|c| c.is_missing(r))).collect();
+        let mut keep = vec![true; self.rows];
+        for column in columns {
+            column.missing()?.into_iter().for_each(|row| keep[row] = false);
+        }
+        if keep.iter().all(|&keep| keep) {
+            return Ok(self.clone());
+        }
+        let rows: Vec<usize> = (0..self.rows).filter(|&row| keep[row]).collect();
         Ok(self.select(&rows))
     }
     fn origin(&self, column: Option<&str>) -> Arc<Origin> {
@@ -382,15 +478,15 @@ impl Table {
         Arc::new(Origin { file: self.file.clone(), column, lines: self.lines.clone() })
     }
     fn no_missing(&self, name: &str, column: &Column) -> Result<(), DataError> {
-        let missing: Vec<usize> = (0..column.len()).filter(|&r| column.is_missing(r)).collect();
+        let missing = column.missing()?;
         let Some(&first) = missing.first() else { return Ok(()) };
-        let line = self.lines[first];
+        let line = self.lines.get(first).map_or(String::new(), |line| format!(" (line {line})"));
         let mut error = DataError::new(
             Code::E0906,
-            format!("column `{name}` of `{}` has a missing value in row {first} (line {line})", self.file),
+            format!("column `{name}` of `{}` has a missing value in row {first}{line}", self.file),
         );
         if missing.len() > 1 {
-            error = error.note(format!("{} of {} rows have no value in this column", missing.len(), column.len()));
+            error = error.note(format!("{} of {} rows have no value in this column", missing.len(), self.rows));
         }
         Err(error.help(format!("drop these rows with `.drop_missing(\"{name}\")` before the column is taken")))
     }

@@ -1,6 +1,7 @@
 //! The numbers of a bound datum: in memory, or in the file that they come from.
 
 use super::lazy::{LazyArray, RowReader, block_rows};
+use super::stored::Failure;
 use super::value::{Numbers, Value};
 use crate::kernels::Scalar;
 use std::ops::ControlFlow;
@@ -52,6 +53,13 @@ impl Values {
         match self {
             Values::Whole(numbers) => numbers.len() * size_of::<f64>(),
             Values::Lazy(lazy) => lazy.bytes(),
+        }
+    }
+    /// Where it is told that a row could not be read, for numbers in files.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Values::Whole(_) => None,
+            Values::Lazy(lazy) => Some(lazy.failure()),
         }
     }
     /// True without elements.
@@ -118,10 +126,12 @@ impl Values {
             }
             Values::Lazy(lazy) => {
                 let mut reader = lazy.reader::<F>();
-                for (row, place) in out.chunks_exact_mut(lazy.unit().max(1)).enumerate() {
-                    reader.read(row, place);
+                let (unit, size) = (lazy.unit().max(1), block_rows(lazy.unit()));
+                for (block, place) in out.chunks_mut(size * unit).enumerate() {
+                    let rows = block * size..block * size + place.len() / unit;
+                    reader.read(rows.clone(), place);
+                    lazy.release(rows);
                 }
-                lazy.release(0..lazy.n_rows());
             }
         }
     }
@@ -135,13 +145,13 @@ impl Values {
 }
 
 /// Reads rows of some numbers in the precision `F`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<F> {
     unit: usize,
     rows: Source<F>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Source<F> {
     Whole(Numbers),
     Lazy(RowReader<F>),
@@ -154,22 +164,28 @@ impl<F: Scalar> Reader<F> {
     /// Writes the rows `rows` to `out`, one after the other.
     pub fn read(&mut self, rows: &[usize], out: &mut [F]) {
         let unit = self.unit;
-        let places = out.chunks_exact_mut(unit).zip(rows);
         match &mut self.rows {
             Source::Whole(numbers) => {
                 let numbers = Values::slice(numbers);
-                for (place, &row) in places {
+                for (place, &row) in out.chunks_exact_mut(unit).zip(rows) {
                     let values = &numbers[row * unit..(row + 1) * unit];
                     place.iter_mut().zip(values).for_each(|(to, &x)| *to = F::from_f64(x));
                 }
             }
-            Source::Lazy(reader) => places.for_each(|(place, &row)| reader.read(row, place)),
+            Source::Lazy(reader) => reader.read(rows.iter().copied(), out),
+        }
+    }
+    /// Whether reading a row may wait for a disk, or takes far longer than copying it.
+    pub fn is_slow(&self) -> bool {
+        match &self.rows {
+            Source::Whole(_) => false,
+            Source::Lazy(reader) => reader.array().is_made() || reader.array().mapped_bytes() >= AHEAD,
         }
     }
     /// Says that the rows `rows` will be read next, so that the disk works while the step runs.
     pub fn want(&self, rows: &[usize]) {
         if let Source::Lazy(reader) = &self.rows
-            && reader.mapped_bytes() >= AHEAD
+            && reader.array().mapped_bytes() >= AHEAD
         {
             rows.iter().for_each(|&row| reader.want(row));
         }

@@ -16,6 +16,10 @@ impl RunError {
             }
             return d.note("starting points are uniform on -2 to 2 in unconstrained space");
         }
+        if let RunError::Data(error) = self {
+            let d = *error.as_ref().clone().into_diagnostic();
+            return d.note("the file could be read when the run began");
+        }
         if let RunError::Memory(memory) = self {
             return memory.diagnostic();
         }

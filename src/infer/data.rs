@@ -5,6 +5,7 @@
 //! rows where these are in memory. Where they are in a file, it is computed for the rows of each step, if it is a value of
 //! each row by itself.
 
+use super::RunError;
 use crate::check::size::Size;
 use crate::check::typed::{DataId, ExprId, ExprKind, Program};
 use crate::data::Values;
@@ -13,7 +14,7 @@ use crate::exec::Executable;
 use crate::exec::plan::Options;
 use crate::index::IndexVec;
 use crate::ir::InputId;
-use crate::kernels::Scalar;
+use crate::kernels::{Scalar, threads};
 use crate::lower::{DataInput, Lowering, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
 use crate::rng::Key;
 use std::collections::HashMap;
@@ -32,7 +33,17 @@ impl BoundData {
     pub fn bytes(&self) -> usize {
         self.values.iter().flatten().map(Values::bytes).sum()
     }
+    /// # Errors
+    /// [`RunError::Data`] when a row of data in files could not be read since they were opened.
+    pub fn check_read(&self) -> Result<(), RunError> {
+        let failed = self.values.iter().flatten().find_map(|values| values.failure()?.get());
+        failed.map_or(Ok(()), |error| Err(RunError::Data(Box::new(error.clone()))))
+    }
 }
+
+/// From so many numbers in a step on, another thread reads them: fewer are read in less time than threads need to agree,
+/// some 10 microseconds.
+const MANY: usize = 1 << 16;
 
 /// Data for the graphs of a run in one precision.
 pub struct Store<F> {
@@ -113,24 +124,54 @@ impl<F: Scalar> Store<F> {
     }
     /// Writes the rows `rows` of the inputs that have rows.
     pub fn give_rows(&mut self, program: &Program, inputs: &[DataInput], rows: &[usize], exe: &mut Executable<F>) {
-        let wanted = |e: &ExprId| inputs.iter().any(|d| d.rows && d.expr == *e);
-        if self.computed.iter().any(wanted) {
-            self.compute(program, rows);
-        }
+        self.compute(program, inputs.iter().filter(|d| d.rows).map(|d| d.expr), rows);
         for d in inputs.iter().filter(|d| d.rows) {
-            let place = exe.input_mut(d.input);
-            if place.is_empty() {
-                continue;
-            }
-            match self.readers.get_mut(&d.expr) {
-                Some(reader) => reader.read(rows, place),
-                None => {
-                    let output = self.computed.iter().position(|&e| e == d.expr).expect("prepared");
-                    let values = self.by_count[&rows.len()].exe.output(output);
-                    place.iter_mut().zip(values).for_each(|(to, &x)| *to = F::from_f64(x));
-                }
+            self.read_one(d.expr, rows, exe.input_mut(d.input));
+        }
+    }
+    /// Writes the rows `rows` of each expression to the place beside it.
+    pub fn read_rows<'o>(
+        &mut self,
+        program: &Program,
+        places: impl Iterator<Item = (ExprId, &'o mut [F])>,
+        rows: &[usize],
+    ) {
+        // What is computed is asked for by every step, or by none.
+        if !self.computed.is_empty() {
+            self.compute_all(program, rows);
+        }
+        places.for_each(|(e, place)| self.read_one(e, rows, place));
+    }
+    fn read_one(&mut self, e: ExprId, rows: &[usize], place: &mut [F]) {
+        if place.is_empty() {
+            return;
+        }
+        match self.readers.get_mut(&e) {
+            Some(reader) => reader.read(rows, place),
+            None => {
+                let output = self.computed.iter().position(|&known| known == e).expect("prepared");
+                let values = self.by_count[&rows.len()].exe.output(output);
+                place.iter_mut().zip(values).for_each(|(to, &x)| *to = F::from_f64(x));
             }
         }
+    }
+    /// The same for another thread.
+    pub fn fork(&self) -> Self {
+        Store {
+            bound: self.bound.clone(),
+            prepared: self.prepared.clone(),
+            fixed: HashMap::new(),
+            readers: self.readers.clone(),
+            computed: self.computed.clone(),
+            by_count: HashMap::new(),
+        }
+    }
+    /// Whether a thread of its own should read the rows of steps that take `inputs`, `numbers` numbers each: rows are made
+    /// or computed, or come from a disk, or are so many that reading them takes longer than handing them over. With one
+    /// thread there is no other.
+    pub fn pays_ahead(&self, inputs: &[DataInput], numbers: usize) -> bool {
+        let slow = |d: &DataInput| self.readers.get(&d.expr).is_none_or(Reader::is_slow);
+        threads::count() > 1 && (numbers >= MANY || inputs.iter().filter(|d| d.rows).any(slow))
     }
     /// Says that these rows are given next, so that a slow disk works while a step runs.
     pub fn want_rows(&self, inputs: &[DataInput], rows: &[usize]) {
@@ -140,8 +181,13 @@ impl<F: Scalar> Store<F> {
             }
         }
     }
-    /// Computes the rows `rows` of all of `computed`.
-    fn compute(&mut self, program: &Program, rows: &[usize]) {
+    /// Computes the rows `rows` of all of `computed`, if one of them is among `wanted`.
+    fn compute(&mut self, program: &Program, mut wanted: impl Iterator<Item = ExprId>, rows: &[usize]) {
+        if wanted.any(|e| self.computed.contains(&e)) {
+            self.compute_all(program, rows);
+        }
+    }
+    fn compute_all(&mut self, program: &Program, rows: &[usize]) {
         let of_rows = self.of_rows(program, rows.len());
         for (input, reader) in &mut of_rows.inputs {
             let place = of_rows.exe.input_mut(*input);

@@ -4,6 +4,7 @@
 //! the Markov chains on top of `sampler.rs`; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
 //! held-out data. Nothing here reads files, the clock or the terminal.
 
+pub mod ahead;
 mod blame;
 pub mod data;
 pub mod density;
@@ -19,6 +20,7 @@ pub mod schedule;
 pub mod start;
 pub mod svi;
 
+use crate::data::DataError;
 use crate::exec::Clock;
 use crate::source::Span;
 pub use memory::Memory;
@@ -61,6 +63,8 @@ pub enum RunError {
     Stopped(String),
     /// It needs more memory than it may.
     Memory(Box<Memory>),
+    /// A row of data in files could not be read, after all was well when they were opened.
+    Data(Box<DataError>),
 }
 
 impl RunError {
@@ -97,6 +101,7 @@ impl fmt::Display for RunError {
             RunError::NoStart { tries, cause } => {
                 write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
             }
+            RunError::Data(error) => f.write_str(&error.message),
             RunError::Memory(memory) => f.write_str(&memory.diagnostic().message),
             RunError::Sampler { chain, reason } => write!(f, "chain {chain} cannot go on: {reason}"),
         }

@@ -3,17 +3,18 @@
 //! In: a program, a guide, data, settings.   Out: the parameters, the course of the fit, the ELBO on all data.
 //! All randomness comes from the seed: the same seed gives the same numbers, whatever the number of threads.
 
+use super::ahead::Ahead;
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
 use super::optim::{Optimizer, clip_factor, global_norm, sum_squares};
 use super::profile::{Laps, Phase};
 use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
-use crate::check::typed::{Program, SiteId};
+use crate::check::typed::{ExprId, Program, SiteId};
 use crate::exec::Executable;
 use crate::exec::plan::Options;
 use crate::kernels::Scalar;
-use crate::lower::{Slots, rows::Prepared};
+use crate::lower::{DataInput, Slots, rows::Prepared};
 use crate::report::fit::{Elbo, StopReason, TraceRow};
 use crate::report::statistics::pareto_k;
 use crate::rng::{Key, Philox};
@@ -224,6 +225,13 @@ impl<'p> Svi<'p> {
         let particles = settings.particles.unwrap_or(1);
         let spec = |rows| self.spec(rows, settings.kl, settings.estimator, anneal);
         let (mut whole, mut short) = self.steps(spec, true, &store, &mut memory, &mut laps)?;
+        let row_exprs = rows.map_or(Vec::new(), |(_, size, _)| row_exprs(&mut whole, size));
+        let numbers = rows.map_or(0, |(_, size, _)| row_exprs.iter().map(|(_, unit)| unit * size).sum::<usize>());
+        let reads_ahead = rows.is_some() && store.pays_ahead(&whole.graph.inputs, numbers);
+        if reads_ahead {
+            memory.fit.push(("batch read ahead", (numbers * size_of::<F>()) as u64));
+            memory.check()?;
+        }
         if self.restart == 0 {
             observer.planned(&memory);
         }
@@ -240,7 +248,8 @@ impl<'p> Svi<'p> {
         let mut gradient = vec![F::ZERO; if together { params.len() } else { 0 }];
         let mut optimizer = Optimizer::<F>::new(settings.optimizer, params.len());
         let total = if params.is_empty() { 0 } else { total };
-        let mut order = Order::new(rows, root.fold_in(Stream::Shuffle as u64));
+        let shuffle_key = root.fold_in(Stream::Shuffle as u64);
+        let mut order = Order::new(rows, shuffle_key);
         let steps_key = root.fold_in(Stream::Steps as u64);
         let mut trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
         let mut stop = StopReason::Completed;
@@ -249,89 +258,119 @@ impl<'p> Svi<'p> {
         laps.lap(Phase::Start);
         laps.before_steps();
         let began = observer.clock();
-        for t in 0..total {
-            order.advance();
-            let batch = order.batch();
-            let step = match (&mut short, rows) {
-                (Some(short), Some((_, full, _))) if batch.len() < full => short,
-                _ => &mut whole,
-            };
-            items += batch.len() as u64;
-            store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
-            give_indices(step, batch);
-            store.want_rows(&step.graph.inputs, order.peek());
-            if let Some(weight) = step.graph.weight {
-                let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
-                step.exe.set_data(weight, &[F::from_f64(w)]);
-            }
-            laps.lap(Phase::Rows);
-            give_params(step, self.slots, &params);
-            let key = steps_key.fold_in(t);
-            laps.lap(Phase::Params);
-            let rate = settings.learning_rate * settings.schedule.factor(t, total);
-            optimizer.begin(rate);
-            let (elbo, norm) = if gradient.is_empty() {
-                step.exe.run(&[], key.fold_in(0));
-                laps.lap(Phase::Run);
-                let elbo = step.exe.output(0)[0].to_f64();
-                // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
-                let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
-                let scale = known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
-                let mut squares = 0.0;
-                for (at, slot) in self.slots.list.iter().enumerate() {
-                    let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
-                    squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
+        let done = std::thread::scope(|scope| -> Result<(), RunError> {
+            let mut ahead = reads_ahead.then(|| {
+                let (mut order, mut left) = (Order::new(rows, shuffle_key), total);
+                let mut store = store.fork();
+                if let Some((_, whole, rest)) = rows {
+                    store.expect_rows(self.program, whole);
+                    store.expect_rows(self.program, rest);
                 }
-                (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
-            } else {
-                let share = 1.0 / particles as f64;
-                let mut elbo = 0.0;
-                for particle in 0..particles {
-                    step.exe.run(&[], key.fold_in(particle as u64));
-                    laps.lap(Phase::Run);
-                    elbo += step.exe.output(0)[0].to_f64() * share;
-                    match particle {
-                        0 => copy_gradient(step, self.slots, &mut gradient),
-                        _ => add_gradient(step, self.slots, &mut gradient),
+                Ahead::begin(scope, self.program, store, row_exprs.clone(), move |rows| {
+                    let more = left > 0;
+                    if more {
+                        left -= 1;
+                        order.advance();
+                        rows.clear();
+                        rows.extend_from_slice(order.batch());
                     }
-                    laps.lap(Phase::Params);
+                    more
+                })
+            });
+            for t in 0..total {
+                order.advance();
+                let batch = order.batch();
+                let step = match (&mut short, rows) {
+                    (Some(short), Some((_, full, _))) if batch.len() < full => short,
+                    _ => &mut whole,
+                };
+                items += batch.len() as u64;
+                match &mut ahead {
+                    Some(ahead) => ahead_gives(ahead, &row_exprs, step),
+                    None => {
+                        store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
+                        store.want_rows(&step.graph.inputs, order.peek());
+                    }
                 }
-                let known = settings.clip.map(|limit| (limit, share * global_norm(&gradient)));
-                let scale = share * known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
-                let squares = optimizer.sweep(0, &mut params, &gradient, scale);
-                (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
-            };
-            if !elbo.is_finite() || !norm.is_finite() {
-                let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
-                return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
+                if rows.is_some() {
+                    self.bound.check_read()?;
+                }
+                give_indices(step, batch);
+                if let Some(weight) = step.graph.weight {
+                    let w = ((t + 1) as f64 / settings.anneal_kl as f64).min(1.0);
+                    step.exe.set_data(weight, &[F::from_f64(w)]);
+                }
+                laps.lap(Phase::Rows);
+                give_params(step, self.slots, &params);
+                let key = steps_key.fold_in(t);
+                laps.lap(Phase::Params);
+                let rate = settings.learning_rate * settings.schedule.factor(t, total);
+                optimizer.begin(rate);
+                let (elbo, norm) = if gradient.is_empty() {
+                    step.exe.run(&[], key.fold_in(0));
+                    laps.lap(Phase::Run);
+                    let elbo = step.exe.output(0)[0].to_f64();
+                    // Without a limit the norm comes with the step: where it is not finite, nobody uses the parameters.
+                    let known = settings.clip.map(|limit| (limit, step.norm(self.slots)));
+                    let scale = known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
+                    let mut squares = 0.0;
+                    for (at, slot) in self.slots.list.iter().enumerate() {
+                        let place = &mut params[slot.offset..slot.offset + slot.shape.count()];
+                        squares += optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
+                    }
+                    (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
+                } else {
+                    let share = 1.0 / particles as f64;
+                    let mut elbo = 0.0;
+                    for particle in 0..particles {
+                        step.exe.run(&[], key.fold_in(particle as u64));
+                        laps.lap(Phase::Run);
+                        elbo += step.exe.output(0)[0].to_f64() * share;
+                        match particle {
+                            0 => copy_gradient(step, self.slots, &mut gradient),
+                            _ => add_gradient(step, self.slots, &mut gradient),
+                        }
+                        laps.lap(Phase::Params);
+                    }
+                    let known = settings.clip.map(|limit| (limit, share * global_norm(&gradient)));
+                    let scale = share * known.map_or(1.0, |(limit, norm)| clip_factor(norm, limit));
+                    let squares = optimizer.sweep(0, &mut params, &gradient, scale);
+                    (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
+                };
+                if !elbo.is_finite() || !norm.is_finite() {
+                    let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
+                    return Err(self.blame(step, &keys, Some(t + 1), elbo, norm));
+                }
+                laps.lap(Phase::Optimizer);
+                laps.step();
+                let secs = observer.clock() - began;
+                trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
+                let keep = 1.0 - 1.0 / SMOOTHING;
+                shown = keep * shown + (1.0 - keep) * elbo;
+                weight_sum = keep * weight_sum + (1.0 - keep);
+                let per_sec = |n: f64| if secs > 0.0 { n / secs } else { 0.0 };
+                let status = Status {
+                    step: t + 1,
+                    total,
+                    epoch: match settings.length {
+                        Length::Epochs(n) => Some((order.epochs_done, n)),
+                        Length::Steps(_) => None,
+                    },
+                    elbo: shown / weight_sum,
+                    secs,
+                    steps_per_sec: per_sec((t + 1) as f64),
+                    items_per_sec: rows.map(|_| per_sec(items as f64)),
+                };
+                let flow = observer.status(&status);
+                laps.lap(Phase::Progress);
+                if flow.is_break() {
+                    stop = StopReason::Interrupted;
+                    break;
+                }
             }
-            laps.lap(Phase::Optimizer);
-            laps.step();
-            let secs = observer.clock() - began;
-            trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
-            let keep = 1.0 - 1.0 / SMOOTHING;
-            shown = keep * shown + (1.0 - keep) * elbo;
-            weight_sum = keep * weight_sum + (1.0 - keep);
-            let per_sec = |n: f64| if secs > 0.0 { n / secs } else { 0.0 };
-            let status = Status {
-                step: t + 1,
-                total,
-                epoch: match settings.length {
-                    Length::Epochs(n) => Some((order.epochs_done, n)),
-                    Length::Steps(_) => None,
-                },
-                elbo: shown / weight_sum,
-                secs,
-                steps_per_sec: per_sec((t + 1) as f64),
-                items_per_sec: rows.map(|_| per_sec(items as f64)),
-            };
-            let flow = observer.status(&status);
-            laps.lap(Phase::Progress);
-            if flow.is_break() {
-                stop = StopReason::Interrupted;
-                break;
-            }
-        }
+            Ok(())
+        });
+        done?;
         let secs = observer.clock() - began;
         // What the steps needed is free for what follows.
         [Some(whole), short].iter().flatten().for_each(|step| laps.take(&step.exe));
@@ -410,6 +449,7 @@ impl<'p> Svi<'p> {
         for (at, batch) in indices.chunks(full).enumerate() {
             let step = if batch.len() < full { short.as_mut().expect("made for the rest") } else { &mut whole };
             store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
+            self.bound.check_read()?;
             give_indices(step, batch);
             for (i, sum) in values.iter_mut().enumerate() {
                 let key = key.fold_in(i as u64);
@@ -526,6 +566,27 @@ fn give_indices<F: Scalar>(step: &mut Step<F>, batch: &[usize]) {
     let Some(input) = step.graph.rows else { return };
     let place = step.exe.input_mut(input);
     place.iter_mut().zip(batch).for_each(|(to, &row)| *to = F::from_usize(row));
+}
+/// The expressions whose rows a step takes, each with its elements in one of the `rows` rows of the step.
+fn row_exprs<F: Scalar>(step: &mut Step<F>, rows: usize) -> Vec<(ExprId, usize)> {
+    let Step { graph, exe } = step;
+    let unit = |d: &DataInput| (d.expr, exe.input_mut(d.input).len() / rows.max(1));
+    graph.inputs.iter().filter(|d| d.rows).map(unit).filter(|(_, unit)| *unit > 0).collect()
+}
+/// Gives a step the rows that were read ahead for it.
+fn ahead_gives<F: Scalar>(ahead: &mut Ahead<F>, exprs: &[(ExprId, usize)], step: &mut Step<F>) {
+    let Step { graph, exe } = step;
+    let taken = ahead.take(|batch| {
+        for d in graph.inputs.iter().filter(|d| d.rows) {
+            let place = exe.input_mut(d.input);
+            if let Some(at) = exprs.iter().position(|(e, _)| *e == d.expr)
+                && place.len() == batch[at].len()
+            {
+                place.copy_from_slice(&batch[at]);
+            }
+        }
+    });
+    assert!(taken, "the thread that reads rows ahead has failed");
 }
 fn copy_gradient<F: Scalar>(step: &Step<F>, slots: &Slots, gradient: &mut [F]) {
     for (at, slot) in slots.list.iter().enumerate() {
