@@ -328,7 +328,8 @@ impl<'p> Pointwise<'p> {
         }
         for (term, by_observation) in terms.iter_mut().zip(kept) {
             let count = term.count();
-            let by_draw: Vec<F> = (0..n * count).map(|i| F::from_f64(by_observation[i % count * n + i / count])).collect();
+            let by_draw: Vec<F> =
+                (0..n * count).map(|i| F::from_f64(by_observation[i % count * n + i / count])).collect();
             term.log_likelihood = Some(by_draw.into());
         }
         Loo { chains, draws, terms }

@@ -84,7 +84,8 @@ pub fn compare<'f>(fits: &'f [(String, Fit)]) -> Result<Comparison<'f>, Refusal>
             (Some(loo), Some(best)) => match loo.paired(best, [name, best_name]) {
                 Ok(pairs) => Some(pairs),
                 Err(why) => {
-                    let help = "elpd_loo is a sum over observations: fit both models to the same ones, under the same names";
+                    let help =
+                        "elpd_loo is a sum over observations: fit both models to the same ones, under the same names";
                     return refuse(format!("these fits have not observed the same data: {why}"), help);
                 }
             },
@@ -126,7 +127,8 @@ pub fn compare<'f>(fits: &'f [(String, Fit)]) -> Result<Comparison<'f>, Refusal>
     }
     let few = best.loo.as_ref().map(|loo| loo.count()).filter(|&n| with.len() > 1 && n < FEW_OBSERVATIONS);
     if let Some(n) = few {
-        sentences.push(format!("With {n} observations the standard errors are rough themselves, and rather too small."));
+        sentences
+            .push(format!("With {n} observations the standard errors are rough themselves, and rather too small."));
     }
     warnings.extend(clash);
     Ok(Comparison { fits: list, sentences, warnings, scores: scored })
@@ -276,7 +278,8 @@ impl Comparison<'_> {
     pub fn csv(&self) -> String {
         let scores = self.score_columns();
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let fixed = ["fit", "algorithm", "guide", "elpd_loo", "se", "difference", "difference_se", "p_loo", "bad_k", "n"];
+        let fixed =
+            ["fit", "algorithm", "guide", "elpd_loo", "se", "difference", "difference_se", "p_loo", "bad_k", "n"];
         let header = fixed.into_iter().chain(scores.iter().map(|s| s.heading.as_str()));
         writer.write_record(header).expect("writing to memory cannot fail");
         let cell = |x: Option<f64>| x.filter(|x| x.is_finite()).map_or(String::new(), |x| x.to_string());

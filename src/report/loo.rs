@@ -204,13 +204,7 @@ impl Loo {
         let list = |loo: &Loo| sorted(loo).iter().map(|&i| format!("`{}`", loo.terms[i].name)).collect::<Vec<_>>();
         let [own, others] = [list(self), list(other)];
         if own != others {
-            return Err(format!(
-                "`{}` observes {}, `{}` {}",
-                names[0],
-                own.join(", "),
-                names[1],
-                others.join(", ")
-            ));
+            return Err(format!("`{}` observes {}, `{}` {}", names[0], own.join(", "), names[1], others.join(", ")));
         }
         let mut pairs = Vec::with_capacity(self.count());
         for (a, b) in sorted(self).into_iter().zip(sorted(other)) {
@@ -226,7 +220,10 @@ impl Loo {
                 ));
             }
             if a.hash != b.hash {
-                return Err(format!("the values of `{}` are not the same in `{}` and `{}`", a.name, names[0], names[1]));
+                return Err(format!(
+                    "the values of `{}` are not the same in `{}` and `{}`",
+                    a.name, names[0], names[1]
+                ));
             }
             pairs.extend(a.points.iter().zip(&b.points).map(|(a, b)| [a.elpd, b.elpd]));
         }
@@ -437,7 +434,10 @@ mod tests {
         assert_eq!(loo.good_k(), 0.7);
         assert_eq!(loo.remark(), "p_loo 0.3, 2 of 3 Pareto k above 0.70");
         let warning = loo.warning().expect("two are bad");
-        assert!(warning.contains("2 of 3 observations") && warning.contains("`y[C]` (1.50), `y[A]` (0.75)"), "{warning}");
+        assert!(
+            warning.contains("2 of 3 observations") && warning.contains("`y[C]` (1.50), `y[A]` (0.75)"),
+            "{warning}"
+        );
         assert!((good_k(100) - 0.5).abs() < 1e-12 && loo_of(vec![point(0.6)], 1, 100).bad().len() == 1);
     }
 

@@ -376,8 +376,11 @@ fn sites(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
         return Vec::new();
     }
     let columns = ELEMENT_COLUMNS.iter().zip(cells).map(|(&(heading, drop), cells)| Column::new(heading, drop, cells));
-    let columns: Vec<Column> =
-        if point { columns.take(1).map(|c| Column { heading: "value".into(), ..c }).collect() } else { columns.collect() };
+    let columns: Vec<Column> = if point {
+        columns.take(1).map(|c| Column { heading: "value".into(), ..c }).collect()
+    } else {
+        columns.collect()
+    };
     table("site", &rows, columns, options)
 }
 
