@@ -146,7 +146,7 @@ impl Loo {
         format!("p_loo {}, {bad} of {} Pareto k above {limit}", fixed(p_loo, 1), self.count())
     }
     /// What to do about observations whose numbers cannot be relied on, if there are any.
-    pub fn warning(&self) -> Option<String> {
+    pub fn advice(&self) -> Option<String> {
         let bad = self.bad();
         if bad.is_empty() {
             return None;
@@ -433,11 +433,8 @@ mod tests {
         loo.terms[0].labels = vec![Some(vec!["A".into(), "B".into(), "C".into()])];
         assert_eq!(loo.good_k(), 0.7);
         assert_eq!(loo.remark(), "p_loo 0.3, 2 of 3 Pareto k above 0.70");
-        let warning = loo.warning().expect("two are bad");
-        assert!(
-            warning.contains("2 of 3 observations") && warning.contains("`y[C]` (1.50), `y[A]` (0.75)"),
-            "{warning}"
-        );
+        let advice = loo.advice().expect("two are bad");
+        assert!(advice.contains("2 of 3 observations") && advice.contains("`y[C]` (1.50), `y[A]` (0.75)"), "{advice}");
         assert!((good_k(100) - 0.5).abs() < 1e-12 && loo_of(vec![point(0.6)], 1, 100).bad().len() == 1);
     }
 

@@ -49,6 +49,9 @@ where
         fit.notes.extend(planned.notes.iter().cloned());
         let Some(first) = quantities.first() else { return };
         let (chains, all) = (first.chains, first.draws);
+        if all == 0 {
+            return;
+        }
         let Some(used) = planned.affordable(made).filter(|&used| used > 0) else {
             fit.notes.push(
                 "no leave-one-out: it would take longer than the fit; `evaluate` scores rows that the fit has not seen"
@@ -80,7 +83,7 @@ where
                 loo.count()
             ));
         }
-        fit.warnings.extend(loo.warning());
+        fit.notes.extend(loo.advice());
         fit.loo = Some(loo);
     }
 }
