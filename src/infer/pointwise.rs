@@ -28,6 +28,8 @@ use std::ops::Range;
 pub const MOST: usize = 1 << 22;
 /// With fewer draws leave-one-out says little: what is reliable begins at a Pareto k below 0.5.
 const FEWEST_DRAWS: usize = 100;
+/// Memory that all runs of a plan go through which takes so little time that nobody asks [bytes]: a second or less.
+const LITTLE: usize = 1 << 30;
 /// Rows of a block, at most.
 const MOST_ROWS: usize = 1024;
 
@@ -114,11 +116,12 @@ impl<F: Scalar> Planned<F> {
     fn passes(&self) -> usize {
         if self.block.is_some() { 1 } else { (self.count * self.chains * self.draws).div_ceil(MOST) }
     }
-    /// The draws of each chain that are used: fewer than there are where all would take longer than the fit has taken.
-    /// `None` where too few are left.
+    /// The draws of each chain that are used: fewer than there are where all would take long, and longer than the fit has
+    /// taken. `None` where too few are left.
     pub fn affordable(&self, made: Made) -> Option<usize> {
         let (all, passes) = (self.chains * self.draws, self.passes());
-        if self.block.is_none() && passes == 1 {
+        let runs = self.block.as_ref().map_or(passes, |b| b.all.div_ceil(b.rows)) * all;
+        if self.plan.plan.needs(0).bytes.saturating_mul(runs) <= LITTLE {
             return Some(self.draws);
         }
         let affordable = (made.evaluations / passes as f64) as usize;
