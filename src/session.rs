@@ -30,6 +30,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 mod expects;
+mod loo;
 mod nuts;
 mod svi;
 

@@ -118,7 +118,7 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    for command in ["predict", "report", "compare", "audit", "sbc", "graph", "new", "lsp"] {
+    for command in ["predict", "report", "audit", "sbc", "graph", "new", "lsp"] {
         let ended = call(&[command, "x", "--flag"]).expect(2);
         assert!(ended.err.contains(&format!("`bayesc {command}` is not built yet")), "{}", ended.err);
     }
@@ -342,6 +342,44 @@ fn fits_that_are_not_there_are_3() {
 }
 
 #[test]
+fn fits_are_compared_side_by_side() {
+    let folder = project();
+    write(&folder, "y.csv", "y\n1.0\n2.0\n4.5\n1.5\n2.5\n3.0\n0.5\n2.0\n");
+    let fitted = |name: &str, scale: &str| {
+        let text = MODEL.replace("Normal(mu, 1)", &format!("Normal(mu, {scale})")).replace("draws = 50", "draws = 400");
+        let model = write(&folder, &format!("{name}.bayes"), text.replace("steps = 60", "steps = 400"));
+        let ended = call(&["run", &model]).expect(0);
+        assert!(ended.out.contains("elpd_loo") && ended.out.contains("of 8 Pareto k above"), "{}", ended.out);
+        at(&folder, &format!("{name}.fit"))
+    };
+    let (near, far) = (fitted("near", "1"), fitted("far", "20"));
+    assert!(folder.path().join("near.fit/log_likelihood.safetensors").exists());
+    let table = call(&["compare", &far, &near]).expect(0);
+    let [near_at, far_at] = ["near.fit", "far.fit"].map(|name| table.out.find(name).expect("a row for each fit"));
+    assert!(near_at < far_at && table.out.contains("predicts better than"), "{}", table.out);
+    let json = call(&["compare", &far, &near, "--format", "json"]).expect(0).json();
+    assert_eq!(json["compare"]["best"], near.as_str());
+    assert!(json["compare"]["fits"][1]["difference"].as_f64().expect("a number") < -4.0);
+    let csv = call(&["compare", &far, &near, "--format", "csv"]).expect(0).out;
+    assert!(csv.starts_with("fit,algorithm,guide,elpd_loo,se,") && csv.lines().count() == 3, "{csv}");
+    let summary = call(&["summary", &near, "--format", "json"]).expect(0).json();
+    assert_eq!(summary["summary"]["loo"]["observations"], 8);
+    // Fits of other data.
+    write(&folder, "y.csv", "y\n1.0\n2.0\n4.5\n1.5\n2.5\n3.0\n0.5\n2.1\n");
+    let changed = fitted("changed", "1");
+    let refused = call(&["compare", &near, &changed]).expect(3);
+    assert!(
+        refused.err.contains("not observed the same data") && refused.err.contains("values of `y`"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(call(&["compare", &near, &changed, "--format", "json"]).expect(3).json()["exit_code"], 3);
+    assert!(call(&["compare", &near, &near]).expect(2).err.contains("twice"));
+    assert!(call(&["compare", &near]).expect(2).err.contains("FIT"));
+    call(&["compare", &near, &at(&folder, "none.fit")]).expect(3);
+}
+
+#[test]
 fn a_broken_expectation_is_5_after_the_fit_is_written() {
     let folder = project();
     let with = |lines: &str| format!("{MODEL}expect {{\n{lines}\n}}\n");
@@ -407,7 +445,8 @@ fn a_profile_adds_up_and_names_lines() {
     for part in ["profile: ", "1 thread, f64", "ceilings measured here", "first step", "of ceiling", "optimizer"] {
         assert!(text.contains(part), "`{part}` in\n{text}");
     }
-    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    let profile = &text[text.find("profile: ").expect("found above")..];
+    assert!(profile.lines().all(|l| l.chars().count() <= 80), "{profile}");
     let infer = ["--infer", "svi"];
     let more: [&[&str]; 2] = [&infer, &["--infer", "nuts", "--set", "draws=100"]];
     for more in more {

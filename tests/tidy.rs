@@ -42,6 +42,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 /// Imports upwards that are wanted: from, what, why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("infer", "report::fit", "an engine's result is the fit as plain data"),
+    ("infer", "report::loo", "leave-one-out is summed up block by block, where the log likelihoods are"),
     ("infer", "report::metrics", "held-out data are scored while the draws are made"),
     ("infer", "report::statistics", "engines judge themselves by the same numbers that are shown"),
     ("check", "infer::optim", "the settings that a program may write are the engine's own"),

@@ -18,6 +18,7 @@ Examples:
   bayesc check model.bayes               is the program right? (no data needed)
   bayesc run model.bayes                 fit it, print the posterior, write model.fit/
   bayesc summary model.fit               the table again
+  bayesc compare a.fit b.fit             which of two models predicts better
   bayesc explain E0301                   what a message means
   bayesc doc Gamma                       what a distribution or function is
 
@@ -56,16 +57,16 @@ pub enum Format {
     Json,
 }
 
-/// What `summary` prints.
+/// What `summary` and `compare` print.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SummaryFormat {
     /// A table for people.
     #[default]
     #[value(alias = "text")]
     Table,
-    /// One JSON document: the content of summary.json under the key `summary`.
+    /// One JSON document; the content of summary.json stands under the key `summary`.
     Json,
-    /// One line for each element.
+    /// One line for each element, or for each fit.
     Csv,
 }
 
@@ -115,6 +116,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Plots of a fit, in the terminal.
     Plot(Plot),
+    /// Several fits side by side: which predicts better.
+    Compare(Compare),
     /// Experiment with a model line by line.
     Repl(Repl),
     /// Print what a step of the compiler makes of a program.
@@ -131,9 +134,6 @@ pub enum Command {
     /// One HTML page.
     #[command(hide = true, disable_help_flag = true)]
     Report(Later),
-    /// Several fits side by side.
-    #[command(hide = true, disable_help_flag = true)]
-    Compare(Later),
     /// NUTS judges a guide.
     #[command(hide = true, disable_help_flag = true)]
     Audit(Later),
@@ -345,6 +345,27 @@ pub struct Plot {
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// `bayesc compare`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc compare linear.fit robust.fit
+  bayesc compare fits/*.fit
+  bayesc compare linear.fit robust.fit --format json | jq .compare.best
+  bayesc compare linear.fit robust.fit --format csv > comparison.csv
+
+The first fit of the table is the one that predicts best, by PSIS-LOO: the expected log density of new data like the
+observed ones (elpd_loo, in nats, larger is better). Differences to it are taken observation by observation, so all fits
+must have observed the same data. Scores of `evaluate` stand beside them.")]
+pub struct Compare {
+    /// The fit directories, two or more.
+    #[arg(value_name = "FIT", required = true, num_args = 2..)]
+    pub fits: Vec<PathBuf>,
+    /// What stdout gets: table, json (the content under `compare`), or csv (a line for each fit).
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Table, hide_possible_values = true)]
+    pub format: SummaryFormat,
 }
 
 /// A kind of plot.

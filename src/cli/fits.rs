@@ -43,7 +43,7 @@ pub fn summary(args: &SummaryArgs, shell: &mut Shell) -> Result<(), Exit> {
 }
 
 /// Reads a fit; a model's path in its place gets a hint.
-fn load(path: &Path, shell: &mut Shell) -> Result<Fit, Exit> {
+pub(super) fn load(path: &Path, shell: &mut Shell) -> Result<Fit, Exit> {
     store::load(path).map_err(|error| {
         let beside = path.with_extension("fit");
         let help = if beside != path && store::is_fit(&beside) {

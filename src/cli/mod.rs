@@ -5,6 +5,7 @@
 
 pub mod args;
 mod check;
+mod compare;
 mod doc;
 mod emit;
 mod explain;
@@ -102,6 +103,7 @@ impl Command {
             Command::Prior(args) => prior::prior(&args, shell),
             Command::Summary(args) => fits::summary(&args, shell),
             Command::Plot(args) => fits::plot(&args, shell),
+            Command::Compare(args) => compare::compare(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
             Command::Repl(args) => match crate::repl::main(args.path, shell.out.color) {
@@ -114,7 +116,6 @@ impl Command {
             Command::Fmt(args) => fmt::fmt(&args, shell),
             Command::Predict(later)
             | Command::Report(later)
-            | Command::Compare(later)
             | Command::Audit(later)
             | Command::Sbc(later)
             | Command::Graph(later)

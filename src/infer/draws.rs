@@ -43,6 +43,17 @@ pub struct Draws<'p> {
     pub convolution: Method,
 }
 
+/// The size name of each dimension that has one, and the labels of each whose indices have names.
+pub fn dimensions(
+    program: &Program,
+    labels: &SizeLabels,
+    shape: &[Size],
+) -> (Vec<Option<String>>, Vec<Option<Vec<String>>>) {
+    let name = |size: &Size| size.as_number().is_none().then(|| program.size_text(size));
+    let labels = |size: &Size| labels.get(size.as_name()?)?.as_ref().map(|l| l.to_vec());
+    (shape.iter().map(name).collect(), shape.iter().map(labels).collect())
+}
+
 struct Column {
     name: String,
     doc: Option<String>,
@@ -73,6 +84,26 @@ impl<F: Scalar> Posterior<F> for Vec<Quantity> {
         let q = self.iter().find(|q| q.name == site).expect("every site has draws");
         out.clear();
         out.extend((0..q.count()).map(|e| F::from_f64(q.value(0, i, e))));
+    }
+}
+
+/// Chosen draws of the sites among all that are kept, by their place in `[chain, draw]`.
+pub struct Chosen<'q> {
+    /// The quantities, each with its draws.
+    pub quantities: &'q [Quantity],
+    /// The places.
+    pub places: Vec<usize>,
+}
+
+impl<F: Scalar> Posterior<F> for Chosen<'_> {
+    fn draws(&self) -> usize {
+        self.places.len()
+    }
+    fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>) {
+        let q = self.quantities.iter().find(|q| q.name == site).expect("every site has draws");
+        let (count, at) = (q.count(), self.places[i]);
+        out.clear();
+        out.extend((at * count..(at + 1) * count).map(|e| F::from_f64(q.data.get(e))));
     }
 }
 
@@ -282,16 +313,7 @@ impl<'p> Draws<'p> {
         };
         let mut q = Quantity::new(c.name, c.role, elem, &shape, chains, n, data);
         q.doc = c.doc;
-        for (at, size) in c.shape.iter().enumerate() {
-            if size.as_number().is_none() {
-                q.dims[at] = Some(self.program.size_text(size));
-            }
-            if let Some(id) = size.as_name()
-                && let Some(labels) = self.labels.get(id).and_then(|l| l.as_ref())
-            {
-                q.labels[at] = Some(labels.to_vec());
-            }
-        }
+        (q.dims, q.labels) = dimensions(self.program, self.labels, &c.shape);
         q
     }
 

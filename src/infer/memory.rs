@@ -47,13 +47,18 @@ impl Memory {
         sum(&self.always) + sum(&self.fit).max(sum(&self.report))
     }
 
+    /// What is needed after the fit.
+    pub fn reported(&self) -> u64 {
+        sum(&self.always) + sum(&self.report)
+    }
+
     /// Plans graphs of the fit, `copies` times each, and counts them, before any of their memory is taken. Where all of it is
     /// more than may be, values are computed again in the largest plan, and then in the others, as far as it helps.
     pub fn prepare<F: Scalar>(&mut self, graphs: &[&Graph], options: Options, copies: usize) -> Vec<Prepared<F>> {
         let plan = |graph: &Graph, room| Executable::<F>::prepare(graph, Options { room, ..options });
         let mut plans: Vec<Prepared<F>> = graphs.iter().map(|graph| plan(graph, None)).collect();
         let mut needs: Vec<Needs> = plans.iter().map(|plan| plan.needs(NAMED)).collect();
-        let report = sum(&self.always) + sum(&self.report);
+        let report = self.reported();
         if let Some(limit) = self.limit.filter(|&limit| report <= limit) {
             let mut order: Vec<usize> = (0..plans.len()).collect();
             order.sort_by_key(|&i| Reverse(needs[i].bytes));

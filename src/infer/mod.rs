@@ -13,6 +13,7 @@ pub mod elbo;
 pub mod memory;
 pub mod nuts;
 pub mod optim;
+pub mod pointwise;
 pub mod predictive;
 pub mod profile;
 pub mod sampler;

@@ -8,7 +8,9 @@ use crate::ir::ValueId;
 pub struct DataTerm {
     /// What a message calls it.
     pub name: String,
-    /// Its sum over all elements [nats].
+    /// Its elements: one for each independent event [nats].
+    pub each: ValueId,
+    /// Their sum [nats].
     pub sum: ValueId,
     /// The expression whose shape says whether it has rows.
     pub like: ExprId,
@@ -45,6 +47,6 @@ impl Lowering<'_> {
         };
         let sum = self.g.sum_all(value);
         self.g.set_origin(before);
-        Some(DataTerm { name, sum, like })
+        Some(DataTerm { name, each: value, sum, like })
     }
 }

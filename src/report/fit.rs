@@ -3,6 +3,7 @@
 //! Everything here serialises into `fit.json`, except the large arrays: draws, parameters and the trace have files of
 //! their own (`store.rs`). A number that is not finite is written as `null` and read back as NaN.
 
+use super::loo::Loo;
 use serde::{Deserialize, Serialize};
 
 /// The number type a model was run in.
@@ -325,30 +326,39 @@ impl Quantity {
     }
     /// The position of `element` in each dimension.
     pub fn position(&self, element: usize) -> Vec<usize> {
-        let mut rest = element;
-        let mut position = vec![0; self.shape.len()];
-        for (p, &extent) in position.iter_mut().zip(&self.shape).rev() {
-            *p = rest % extent;
-            rest /= extent;
-        }
-        position
+        position(&self.shape, element)
     }
     /// The name of one element: `mu`, `theta[A]`, `w[0, 2]`.
     pub fn element_name(&self, element: usize) -> String {
-        if self.shape.is_empty() {
-            return self.name.clone();
-        }
-        let parts: Vec<String> = self
-            .position(element)
-            .into_iter()
-            .enumerate()
-            .map(|(dim, i)| {
-                let label = self.labels.get(dim).and_then(Option::as_ref).and_then(|names| names.get(i));
-                label.cloned().unwrap_or_else(|| i.to_string())
-            })
-            .collect();
-        format!("{}[{}]", self.name, parts.join(", "))
+        element_name(&self.name, &self.shape, &self.labels, element)
     }
+}
+
+/// The place of `element` (row-major position) in each dimension of an array.
+fn position(shape: &[usize], element: usize) -> Vec<usize> {
+    let mut rest = element;
+    let mut position = vec![0; shape.len()];
+    for (p, &extent) in position.iter_mut().zip(shape).rev() {
+        *p = rest % extent;
+        rest /= extent;
+    }
+    position
+}
+
+/// The name of one element of an array by its labels, or its place where there are none.
+pub fn element_name(name: &str, shape: &[usize], labels: &[Option<Vec<String>>], element: usize) -> String {
+    if shape.is_empty() {
+        return name.to_string();
+    }
+    let parts: Vec<String> = position(shape, element)
+        .into_iter()
+        .enumerate()
+        .map(|(dim, i)| {
+            let label = labels.get(dim).and_then(Option::as_ref).and_then(|names| names.get(i));
+            label.cloned().unwrap_or_else(|| i.to_string())
+        })
+        .collect();
+    format!("{name}[{}]", parts.join(", "))
 }
 
 /// The scores of one observed quantity on held-out data, in the order they are shown.
@@ -459,6 +469,10 @@ pub struct Fit {
     pub sampler: Option<SamplerReport>,
     /// What is reported, in the order of the program.
     pub quantities: Vec<Quantity>,
+    /// How well it predicts each observation without having seen it; `None` where nothing is observed, or where that
+    /// cannot be had (a note says why).
+    #[serde(default)]
+    pub loo: Option<Loo>,
     /// Scores on held-out data by observed name.
     #[serde(with = "ordered")]
     pub evaluation: Vec<(String, Metrics)>,
@@ -500,6 +514,7 @@ impl Fit {
             diagnostics: Diagnostics::default(),
             sampler: None,
             quantities: Vec::new(),
+            loo: None,
             evaluation: Vec::new(),
             expect: Vec::new(),
             timing: Timing::default(),

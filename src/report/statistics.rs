@@ -309,6 +309,20 @@ fn fourier(x: &mut [(f64, f64)]) {
     }
 }
 
+/// The effective number of draws for the mean, over their number; 1 where the draws do not say: too few of them, all the
+/// same, or not finite. `draws` is `[chain, draw]`.
+///
+/// # Panics
+/// When `chains` does not divide the number of draws.
+pub fn relative_efficiency(draws: &[f64], chains: usize) -> f64 {
+    assert!(chains > 0 && draws.len().is_multiple_of(chains), "draws do not divide into chains");
+    let same = draws.iter().all(|x| *x == draws[0]);
+    if draws.len() / chains < MIN_DRAWS || same || !draws.iter().all(|x| x.is_finite()) {
+        return 1.0;
+    }
+    ess(&split_chains(draws, chains)) / draws.len() as f64
+}
+
 /// Pareto k-hat of importance ratios given by their logarithms: the shape of the largest ones.
 ///
 /// Below 0.5 an importance average converges quickly, up to 0.7 it is usable, above it is not: a guide with such a value
@@ -329,18 +343,37 @@ pub fn pareto_k(log_ratios: &[f64]) -> f64 {
     let cutoff = (sorted[sorted.len() - 1 - tail_length] - largest).max(f64::MIN_POSITIVE.ln());
     let excesses: Vec<f64> =
         sorted.iter().map(|x| x - largest).filter(|&x| x > cutoff).map(|x| x.exp() - cutoff.exp()).collect();
-    if excesses.len() < MIN_TAIL { f64::INFINITY } else { generalized_pareto_shape(&excesses) }
+    if excesses.len() < MIN_TAIL { f64::INFINITY } else { generalized_pareto(&excesses).shape }
 }
 
 /// A tail of fewer ratios says nothing about its shape.
-const MIN_TAIL: usize = 5;
+pub(super) const MIN_TAIL: usize = 5;
 
-/// The shape k of a generalized Pareto distribution, from sorted positive excesses.
+/// A generalized Pareto distribution of positive numbers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct GeneralizedPareto {
+    /// The shape k.
+    pub shape: f64,
+    /// The scale sigma, in the unit of the numbers.
+    pub scale: f64,
+}
+
+impl GeneralizedPareto {
+    /// The quantile `p`, `0 <= p < 1`.
+    pub fn quantile(self, p: f64) -> f64 {
+        let log_tail = (-p).ln_1p();
+        let standard =
+            if self.shape.abs() < f64::EPSILON { -log_tail } else { (-self.shape * log_tail).exp_m1() / self.shape };
+        self.scale * standard
+    }
+}
+
+/// The generalized Pareto distribution of sorted positive excesses.
 ///
 /// Zhang & Stephens 2009, Technometrics 51:316: with `theta = -k / sigma`, the posterior mean of theta under their
-/// data-based prior, on a grid; then k by its maximum likelihood given theta. The estimate is drawn towards 0.5 with
-/// the weight of ten observations (arXiv:1507.02646, appendix C).
-fn generalized_pareto_shape(excesses: &[f64]) -> f64 {
+/// data-based prior, on a grid; then k by its maximum likelihood given theta, and sigma with it. The estimate of k is
+/// drawn towards 0.5 with the weight of ten observations (arXiv:1507.02646, appendix C).
+pub(super) fn generalized_pareto(excesses: &[f64]) -> GeneralizedPareto {
     const PRIOR_SPREAD: f64 = 3.0;
     const PRIOR_WEIGHT: f64 = 10.0;
     const PRIOR_SHAPE: f64 = 0.5;
@@ -363,7 +396,8 @@ fn generalized_pareto_shape(excesses: &[f64]) -> f64 {
     let top = log_likelihoods.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = log_likelihoods.iter().map(|l| (l - top).exp()).collect();
     let theta = dot(&thetas, &weights) / weights.iter().sum::<f64>();
-    (n * shape_given(theta) + PRIOR_WEIGHT * PRIOR_SHAPE) / (n + PRIOR_WEIGHT)
+    let k = shape_given(theta);
+    GeneralizedPareto { shape: (n * k + PRIOR_WEIGHT * PRIOR_SHAPE) / (n + PRIOR_WEIGHT), scale: -k / theta }
 }
 
 #[cfg(test)]

@@ -7,12 +7,15 @@
 //! | `params.safetensors` | variational parameters or the mode, unconstrained, one tensor per name |
 //! | `draws.safetensors` | one tensor `[chain, draw, …]` per reported quantity |
 //! | `sample_stats.safetensors` | for Markov chains: one tensor `[chain, draw]` per statistic of the sampler |
+//! | `log_likelihood.safetensors` | one tensor `[chain, draw, …]` per observed name: the log likelihood of each observation, where they are few enough |
+//! | `loo.safetensors` | of each observed name three tensors: `NAME.elpd_loo`, `NAME.p_loo`, `NAME.pareto_k` |
 //! | `trace.csv` | step, elbo, gradient norm, learning rate, seconds |
 //!
 //! A fit is written into a directory beside the final one and takes its place when every file is on disk: until then
 //! an older fit of that name stays as it was.
 
 use super::fit::{Draws, Fit, Moments, NamedTensor, Precision, Quantity, TraceRow};
+use super::loo::{Loo, LooTerm, Point};
 use super::summary::Summary;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde_json::{Map, Value, json};
@@ -32,6 +35,8 @@ const PARAMS: &str = "params.safetensors";
 const DRAWS: &str = "draws.safetensors";
 const MOMENTS: &str = "moments.safetensors";
 const SAMPLE_STATS: &str = "sample_stats.safetensors";
+const LOG_LIKELIHOOD: &str = "log_likelihood.safetensors";
+const LOO: &str = "loo.safetensors";
 const TRACE: &str = "trace.csv";
 
 /// Why a fit directory cannot be written or read (exit code 3).
@@ -178,6 +183,19 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
         let stats = sampler.draws.iter().map(|s| (s.name.as_str(), Tensor::of_param(s, Precision::F64)));
         write_tensors(&dir.join(SAMPLE_STATS), stats.collect())?;
     }
+    if let Some(loo) = &fit.loo {
+        let points: Vec<NamedTensor> = loo.terms.iter().flat_map(points_of).collect();
+        let tensors = points.iter().map(|p| (p.name.as_str(), Tensor::of_param(p, Precision::F64)));
+        write_tensors(&dir.join(LOO), tensors.collect())?;
+        let kept = loo.terms.iter().filter_map(|t| {
+            let shape = [loo.chains, loo.draws].iter().chain(&t.shape).copied().collect();
+            Some((t.name.as_str(), Tensor { shape, values: Values::Same(t.log_likelihood.as_ref()?) }))
+        });
+        let kept: Vec<(&str, Tensor<'_>)> = kept.collect();
+        if !kept.is_empty() {
+            write_tensors(&dir.join(LOG_LIKELIHOOD), kept)?;
+        }
+    }
     for (name, bytes) in extra {
         write_atomic(&dir.join(name), bytes)?;
     }
@@ -194,6 +212,46 @@ fn moments_of(q: &Quantity) -> Vec<NamedTensor> {
         data: data.to_vec(),
     };
     vec![of("mean", &m.mean), of("sd", &m.sd)]
+}
+
+/// What leave-one-out says about each observation: the names of the tensors and the numbers in them.
+const POINTS: [(&str, fn(&mut Point) -> &mut f64); 3] =
+    [("elpd_loo", |p| &mut p.elpd), ("p_loo", |p| &mut p.p), ("pareto_k", |p| &mut p.pareto_k)];
+
+fn points_of(term: &LooTerm) -> Vec<NamedTensor> {
+    let of = |(what, pick): (&str, fn(&mut Point) -> &mut f64)| NamedTensor {
+        name: format!("{}.{what}", term.name),
+        shape: term.shape.clone(),
+        data: term.points.iter().map(|&p| *pick(&mut p.clone())).collect(),
+    };
+    POINTS.map(of).into()
+}
+
+/// Reads what [`points_of`] wrote, and the log likelihoods that are kept.
+fn read_loo(dir: &Path, loo: &mut Loo) -> Result<(), StoreError> {
+    let path = dir.join(LOO);
+    let tensors = read_params(&path)?;
+    for term in &mut loo.terms {
+        term.points = vec![Point::default(); term.count()];
+        for (what, pick) in POINTS {
+            let wanted = format!("{}.{what}", term.name);
+            let found = tensors.iter().find(|t| t.name == wanted && t.shape == term.shape);
+            let found = found.ok_or_else(|| format_error(&path, format!("`{wanted}` is not there")))?;
+            term.points.iter_mut().zip(&found.data).for_each(|(point, &x)| *pick(point) = x);
+        }
+    }
+    let path = dir.join(LOG_LIKELIHOOD);
+    if path.is_file() {
+        let bytes = read(&path)?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| format_error(&path, error))?;
+        for term in &mut loo.terms {
+            if let Ok(tensor) = tensors.tensor(&term.name) {
+                let data = decode(tensor.dtype(), tensor.data()).ok_or_else(|| not_real(&path, &term.name))?;
+                term.log_likelihood = Some(data);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Puts `fresh` in the place of `target`; when that fails `target` is what it was.
@@ -347,6 +405,9 @@ pub fn load(dir: &Path) -> Result<Fit, StoreError> {
     if let Some(sampler) = &mut fit.sampler {
         sampler.draws = read_params(&dir.join(SAMPLE_STATS))?;
     }
+    if let Some(loo) = &mut fit.loo {
+        read_loo(dir, loo)?;
+    }
     fit.trace = read_trace(&dir.join(TRACE))?;
     Ok(fit)
 }
@@ -433,6 +494,17 @@ mod tests {
         fit.trace = vec![row, TraceRow { step: 2, elbo: -1.0 / 3.0, ..row }];
         fit.params = vec![NamedTensor { name: "x.loc".into(), shape: vec![2], data: vec![0.5, -0.25] }];
         fit.notes = vec!["a note".into()];
+        let points = [-1.5, -0.25].map(|elpd| Point { elpd, p: 0.1, pareto_k: 0.3 }).into();
+        let term = LooTerm {
+            name: "y".into(),
+            shape: vec![2],
+            dims: vec![Some("N".into())],
+            labels: vec![None],
+            hash: "ab".into(),
+            points,
+            log_likelihood: Some(Draws::F32(vec![-0.5; 12])),
+        };
+        fit.loo = Some(Loo { chains: 2, draws: 3, terms: vec![term] });
         fit
     }
 
@@ -455,7 +527,7 @@ mod tests {
         let fit = example(3);
         save_example(&fit, &dir).expect("a new folder");
         assert_eq!(load(&dir).expect("what was saved"), fit);
-        assert_eq!(names(&dir), [DRAWS, FIT, PARAMS, SUMMARY, TRACE]);
+        assert_eq!(names(&dir), [DRAWS, FIT, LOG_LIKELIHOOD, LOO, PARAMS, SUMMARY, TRACE]);
         assert_eq!(names(dir.parent().expect("a parent")), ["a.fit"]);
         let fit_json: Value = serde_json::from_slice(&read(&dir.join(FIT)).expect("a file")).expect("JSON");
         assert_eq!(fit_json["format"], json!(1));

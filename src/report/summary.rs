@@ -4,6 +4,7 @@
 //! [`LARGE_SITE`] elements (network weights) are summarised as a whole unless all elements are asked for.
 
 use super::fit::{Diagnostics, Fit, Metrics, Quantity};
+use super::loo::Loo;
 use super::statistics::{ElementSummary, summarize, summarize_independent};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
@@ -99,6 +100,7 @@ impl Summary {
                 "min_e_bfmi": optional(diagnostics.min_e_bfmi),
             },
             "sampler": fit.sampler,
+            "loo": fit.loo.as_ref().map(Loo::json),
             "sites": sites,
             "evaluate": evaluate,
             "expect": fit.expect,

@@ -156,6 +156,10 @@ fn facts(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
         };
         rows.push(("Pareto k", fixed(k, 2), style, words.into()));
     }
+    if let Some(loo) = &fit.loo {
+        let style = if loo.bad().is_empty() { GOOD } else { DOUBT };
+        rows.push(("elpd_loo", loo.elpd().text(options.ascii), style, loo.remark()));
+    }
     if let Some(divergences) = diagnostics.divergences {
         let (style, words) = match divergences {
             0 => (GOOD, "none"),
@@ -225,14 +229,14 @@ fn scores(fit: &Fit, options: &TableOptions) -> Vec<String> {
 
 /// A column: its heading, its cells in line, and how early it goes when the terminal is narrow (0 stays).
 pub(super) struct Column {
-    heading: &'static str,
+    heading: String,
     cells: Vec<String>,
     expendable: u8,
 }
 
 impl Column {
-    pub(super) fn new(heading: &'static str, expendable: u8, cells: Vec<String>) -> Self {
-        Self { heading, cells: align_decimals(&cells), expendable }
+    pub(super) fn new(heading: impl Into<String>, expendable: u8, cells: Vec<String>) -> Self {
+        Self { heading: heading.into(), cells: align_decimals(&cells), expendable }
     }
     fn width(&self) -> usize {
         self.cells.first().map_or(0, |c| display_width(c)).max(self.heading.len())
@@ -275,7 +279,7 @@ pub(super) fn table(first: &str, rows: &[Row], mut columns: Vec<Column>, options
     let beside = room >= widest.unwrap_or(0).min(24);
     let mut line = pad_right(first, name_width);
     for column in &columns {
-        line += &format!("  {}", pad_left(column.heading, column.width()));
+        line += &format!("  {}", pad_left(&column.heading, column.width()));
     }
     let mut lines = vec![options.paint(BOLD, line.trim_end())];
     for (i, row) in rows.iter().enumerate() {
@@ -372,8 +376,11 @@ fn sites(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
         return Vec::new();
     }
     let columns = ELEMENT_COLUMNS.iter().zip(cells).map(|(&(heading, drop), cells)| Column::new(heading, drop, cells));
-    let columns: Vec<Column> =
-        if point { columns.take(1).map(|c| Column { heading: "value", ..c }).collect() } else { columns.collect() };
+    let columns: Vec<Column> = if point {
+        columns.take(1).map(|c| Column { heading: "value".into(), ..c }).collect()
+    } else {
+        columns.collect()
+    };
     table("site", &rows, columns, options)
 }
 
@@ -447,7 +454,7 @@ fn arrays(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
         doubtful: !fit.independent_draws && w.max_rhat >= 1.01,
     };
     let rows: Vec<Row> = long.iter().map(|(q, w)| row(q, w)).collect();
-    let column = |heading, expendable, text: &dyn Fn(&WholeSummary) -> String| {
+    let column = |heading: &str, expendable, text: &dyn Fn(&WholeSummary) -> String| {
         Column::new(heading, expendable, long.iter().map(|(_, w)| text(w)).collect())
     };
     let in_sds = |x: f64, w: &WholeSummary| {

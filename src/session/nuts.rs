@@ -1,6 +1,6 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, model_source, one};
+use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, loo, model_source, one};
 use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
@@ -8,6 +8,7 @@ use crate::exec::plan::Options;
 use crate::infer::density::{self, Space};
 use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
+use crate::infer::pointwise::{Made, Pointwise};
 use crate::infer::predictive::Predictive;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::sampler::Transition;
@@ -95,6 +96,16 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
         (predictive, scoring)
     });
+    let pointwise = Pointwise {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        guide: None,
+        slots: &slots,
+        subsampled: None,
+        convolution: Method::Direct,
+    };
+    let leave_one_out = loo::Plan::<f64>::new(pointwise, settings.chains, settings.draws, &mut memory);
     let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone(), memory: &memory };
     let result = nuts.run(observer)?;
     let total = observer.clock() - began;
@@ -113,6 +124,10 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         fit.evaluation = predictive.score::<f64>(scoring, &[], &mut posterior, root.fold_in(11));
         laps.lap(Phase::Scores);
     }
+    let gradients: u64 = result.chains.iter().map(|c| c.gradients).sum();
+    let made = Made { evaluations: gradients as f64, independent: false };
+    leave_one_out.finish(&mut fit, &quantities, made, &[], (&draws, root.fold_in(10)));
+    laps.lap(Phase::Scores);
     fit.quantities = quantities;
     for (name, sd) in draws.prior_sds() {
         if let Some(q) = fit.quantities.iter_mut().find(|q| q.name == name) {

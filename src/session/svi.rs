@@ -1,12 +1,13 @@
 //! A program run by variational inference: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, draws_of_sites, model_source, one};
+use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, draws_of_sites, loo, model_source, one};
 use crate::check::settings::{Length, Reparam};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
 use crate::infer::draws::Draws;
 use crate::infer::elbo::KlTerm;
+use crate::infer::pointwise::{Made, Pointwise};
 use crate::infer::predictive::Predictive;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
@@ -57,6 +58,16 @@ where
         memory.report.push(("scores", scoring.bytes(settings.draws.min(SCORE_DRAWS))));
         (predictive, scoring)
     });
+    let pointwise = Pointwise {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        guide: Some(chosen.guide),
+        slots: &slots,
+        subsampled: settings.minibatch.map(|b| b.size),
+        convolution: settings.convolution,
+    };
+    let leave_one_out = loo::Plan::<F>::new(pointwise, 1, settings.draws, &mut memory);
     let svi = Svi {
         program,
         guide: chosen.guide,
@@ -101,10 +112,17 @@ where
         };
         laps.lap(Phase::Scores);
     }
+    let steps = result.trace.len() as f64;
+    let passes = match settings.minibatch {
+        Some(b) => result.items as f64 / bound.data.sizes[b.size] as f64,
+        None => steps,
+    };
+    let made = Made { evaluations: passes * settings.particles.unwrap_or(1) as f64, independent: true };
+    leave_one_out.finish(&mut fit, &quantities, made, &result.params, (&draws, root.fold_in(10)));
+    laps.lap(Phase::Scores);
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
     fit.notes.extend(not_kept(&quantities));
-    let steps = result.trace.len() as f64;
     let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
     fit.timing = Timing {
         compile_secs,

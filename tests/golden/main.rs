@@ -19,6 +19,7 @@ mod functions;
 mod held_out;
 mod in_files;
 mod library;
+mod loo;
 mod loops;
 mod matrices;
 mod modules;
