@@ -99,6 +99,7 @@ impl Summary {
                 "min_e_bfmi": optional(diagnostics.min_e_bfmi),
             },
             "sampler": fit.sampler,
+            "mode": fit.mode,
             "sites": sites,
             "evaluate": evaluate,
             "expect": fit.expect,

@@ -21,6 +21,7 @@ mod in_files;
 mod library;
 mod loops;
 mod matrices;
+mod modes;
 mod modules;
 mod networks;
 mod nuts;
