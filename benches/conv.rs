@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use bayesc::kernels::conv::{Conv2d, Conv2dShape};
+use bayesc::kernels::conv::{Conv2d, Conv2dShape, Method};
 use bayesc::kernels::threads;
 use bayesc::rng::{Key, fill_normal};
 
@@ -44,7 +44,8 @@ fn time(mut call: impl FnMut()) -> (f64, f64) {
 }
 
 fn main() {
-    for shape in SHAPES {
+    let methods = [(Method::Auto, "auto"), (Method::Direct, "direct")];
+    for (shape, (method, name)) in SHAPES.into_iter().flat_map(|shape| methods.map(|method| (shape, method))) {
         let [batch, in_channels, height, width, out_channels, kernel, stride, padding] = shape;
         let plan = Conv2d::new(Conv2dShape {
             batch,
@@ -56,7 +57,8 @@ fn main() {
             padding: [[padding; 2]; 2],
             dilation: [1, 1],
             groups: 1,
-        });
+        })
+        .with_method(method);
         let x = values(1, batch * in_channels * height * width);
         let w = values(2, out_channels * in_channels * kernel * kernel);
         let dy = values(3, plan.y_len());
@@ -73,7 +75,7 @@ fn main() {
         });
         for (direction, flops, (median, best)) in [("fwd", flops, forward), ("fwd+bwd", 3.0 * flops, all)] {
             let line = serde_json::json!({
-                "kind": "conv", "peer": "bayesc", "dir": direction, "shape": shape, "threads": threads::count(),
+                "kind": "conv", "peer": "bayesc", "method": name, "dir": direction, "shape": shape, "threads": threads::count(),
                 "ms": 1e3 * median, "min_ms": 1e3 * best,
                 "gflops": flops / median / 1e9, "best_gflops": flops / best / 1e9,
             });

@@ -17,6 +17,11 @@ const READERS: &[(&str, &str)] = &[
     ("npy", "The array of a NumPy file."),
     ("npz", "The arrays of a NumPy archive; `npz(\"d.npz\").x` is one."),
     ("idx", "The array of an IDX file, gzipped or not."),
+    (
+        "images",
+        "The PNG images that a pattern such as `dir/*/*.png` names, as one array; `.label` and `.class` of folders.",
+    ),
+    ("parquet", "A column of a Parquet file; needs a bayesc that was built with the feature `parquet`."),
     ("safetensors", "The tensors of a file; `safetensors(\"d.safetensors\").w` is one."),
 ];
 
