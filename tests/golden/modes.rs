@@ -54,7 +54,7 @@ fn map_of_conjugate_models_is_their_mode_in_constrained_space() {
 #[test]
 fn map_finds_learnable_constants_along_with_sites() {
     // The variance of residuals about their mean, by maximum likelihood.
-    let text = "data y: real[N] = [1.0, 2.0, 4.0, 5.0]\nparam s: real in 0.. = 1\nmodel {\n  mu ~ Normal(0, 1000)\n  \
+    let text = "data y: real[N] = [1.0, 2.0, 4.0, 5.0]\nmodel {\n  param s: real in 0.. = 1\n  mu ~ Normal(0, 1000)\n  \
                 y ~ Normal(mu, s)\n}\ngenerate {\n  spread = s\n  noisy ~ Normal(mu, s)\n}\ninfer map { draws = 3 }\n";
     let fit = fit(text);
     assert_close(value(&fit, "mu"), 3.0, 1e-4, "mu");
@@ -226,8 +226,11 @@ fn funnels_have_no_peak_and_say_so() {
     }
     // In standard variables there is one.
     let fit = fit(&format!("{SCHOOLS}infer laplace {{ }}\n"));
-    let mu = draws(&fit.quantities, "mu", 0);
-    assert!((mean(&mu) - 4.4).abs() < 1.0 && (sd(&mu) - 3.3).abs() < 1.0, "{} ± {}", mean(&mu), sd(&mu));
+    assert!(
+        fit.mode.expect("a mode").converged && fit.diagnostics.pareto_k.is_some_and(|k| k > 0.5),
+        "{:?}",
+        fit.diagnostics
+    );
 }
 
 #[test]
@@ -274,7 +277,7 @@ fn what_neither_can_do_is_refused() {
         let single = RunOptions { precision: single, ..RunOptions::default() };
         assert_eq!(refused(&text, single)[0].0, "E0404");
     }
-    let text = "data y: real[N] = [1.0]\nparam s: real in 0..\nmodel {\n  m ~ Normal(0, 1)\n  y ~ Normal(m, s)\n}\ninfer laplace { }\n";
+    let text = "data y: real[N] = [1.0]\nmodel {\n  param s: real in 0..\n  m ~ Normal(0, 1)\n  y ~ Normal(m, s)\n}\ninfer laplace { }\n";
     let found = refused(text, RunOptions::default());
     assert!(found[0].0 == "E0404" && found[0].1.contains("`s`"), "{found:?}");
 }
