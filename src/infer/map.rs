@@ -71,7 +71,7 @@ impl Map<'_> {
             observer.profiled(profile);
         }
         let advice = search.advice(&graph, &mode);
-        let edges = search.at_edges(&graph, &mode.best.x);
+        let edges = search.at_edges(&graph, &mut density, &mode.best.x);
         Ok(MapFit { mode, advice, edges })
     }
 

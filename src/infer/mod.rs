@@ -62,10 +62,10 @@ pub enum RunError {
     NoMaximum {
         /// The coordinate that left all bounds, in words.
         name: String,
-        /// How steeply the density still rises along it [nats per unit].
-        slope: f64,
         /// How far it got.
         coordinate: f64,
+        /// Steps of the search.
+        steps: usize,
     },
     /// The point that was found is not a peak: no normal can stand there.
     NoPeak {
@@ -128,10 +128,10 @@ impl fmt::Display for RunError {
             RunError::NoStart { tries, cause } => {
                 write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
             }
-            RunError::NoMaximum { name, slope, coordinate } => write!(
+            RunError::NoMaximum { name, coordinate, steps } => write!(
                 f,
-                "the density has no maximum: it still rises along {name}, by {slope:.3} nats per unit of the \
-                 unconstrained coordinate, which is {coordinate:.1} by now"
+                "the density has no maximum that {steps} steps could find: it keeps rising along {name}, whose \
+                 unconstrained coordinate is {coordinate:.1} by now"
             ),
             RunError::NoPeak { name } => {
                 write!(

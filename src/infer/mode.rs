@@ -5,6 +5,7 @@
 
 use super::data::BoundData;
 use super::density::{self, Density, DensityGraph};
+use super::hessian;
 use super::lbfgs::{self, End, Found, Stop, maximize};
 use super::{Observer, RunError, Status};
 use crate::check::typed::*;
@@ -12,12 +13,21 @@ use crate::dist::SupportKind;
 use crate::lower::Slots;
 use crate::rng::Key;
 
+/// Up to so many coordinates the end of a search is checked along each of them, at the cost of four gradients for each.
+const CHECKED: usize = 2_000;
+/// Searches that go on where a check fails, at most.
+const ROUNDS: usize = 3;
+/// Heights that differ by less are the same [nats].
+const SAME: f64 = 1e-3;
 /// Starting points that are tried for each search.
 const TRIES: u64 = 100;
-/// Coordinates of a bounded support beyond this are at its end: e^-15 is 3e-7 of the scale of a site.
-const EDGE: f64 = 15.0;
-/// Coordinates of a bounded support beyond this do not come back: e^-30 is 1e-13.
-const GONE: f64 = 30.0;
+/// Coordinates of a bounded support beyond this may be at its end: e^-5 is 0.7 % of the scale of a site.
+const EDGE: f64 = 5.0;
+/// They are when the slope changes by less over half a unit to either side [nats]; about a maximum inside it changes by
+/// one where a site has as little information as one observation.
+const LEVEL: f64 = 1e-2;
+/// Coordinates of a bounded support beyond this do not come back: e^-15 is 3e-7 of the scale of a site.
+const GONE: f64 = 15.0;
 /// The same on the real line, where a coordinate has the unit of its site.
 const FAR: f64 = 1e8;
 
@@ -60,11 +70,22 @@ impl Mode {
     /// What to say when searches ended at different heights.
     pub fn note(&self) -> Option<String> {
         let lowest = self.ends.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = self.ends.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         // Below this heights differ by where exactly a search stopped.
-        (self.best.value - lowest > 1e-3).then(|| {
-            let ends: Vec<String> = self.ends.iter().map(|v| format!("{v:.2}")).collect();
-            format!("the highest of {} searches counts: their log densities are {}", ends.len(), ends.join(", "))
-        })
+        if highest - lowest <= SAME {
+            return None;
+        }
+        let ends: Vec<String> = self.ends.iter().map(|v| format!("{v:.2}")).collect();
+        let but = if highest - self.best.value > SAME {
+            "; those above it are of searches that found no maximum"
+        } else {
+            ""
+        };
+        let (value, n) = (self.best.value, ends.len());
+        Some(format!(
+            "the highest of {n} searches counts, {value:.2}: their log densities are {}{but}",
+            ends.join(", ")
+        ))
     }
 }
 
@@ -89,7 +110,6 @@ impl Search<'_> {
                 Err(error) if best.is_none() && restart + 1 == self.restarts => return Err(error),
                 Err(_) => continue,
             };
-            let mut f = |u: &[f64], g: &mut [f64]| density.evaluate(u, g);
             let mut watch = |value: f64, _: f64| {
                 steps += 1;
                 let secs = observer.clock() - began;
@@ -106,7 +126,13 @@ impl Search<'_> {
                     items_per_sec: None,
                 })
             };
-            let found = maximize(&mut f, start, self.stop, &mut watch);
+            let mut found = maximize(&mut |u, g| density.evaluate(u, g), start, self.stop, &mut watch);
+            for _ in 0..ROUNDS {
+                match self.missed(density, &found) {
+                    Some(scale) => found = self.again(density, found, &scale, &mut watch),
+                    None => break,
+                }
+            }
             evaluations += found.evaluations as u64;
             ends.push(found.value);
             let stopped = found.end == End::Stopped;
@@ -124,11 +150,7 @@ impl Search<'_> {
         }
         let best = best.expect("a search that cannot start is an error");
         if let Some(at) = self.gone(graph, &best) {
-            return Err(RunError::NoMaximum {
-                name: graph.name(at),
-                slope: best.gradient[at].abs(),
-                coordinate: best.x[at],
-            });
+            return Err(RunError::NoMaximum { name: graph.name(at), coordinate: best.x[at], steps: best.steps });
         }
         Ok(Mode { best, ends, steps, evaluations, secs: observer.clock() - began })
     }
@@ -150,6 +172,37 @@ impl Search<'_> {
         Err(RunError::NoStart { tries: TRIES, cause: Box::new(cause) })
     }
 
+    /// Whether a search took a direction for level that is only long: the model of L-BFGS knows one scale before it has
+    /// moved along all others. Then the standard deviations of the coordinates, as the curvature along each has them.
+    fn missed(&self, density: &mut Density, found: &Found) -> Option<Vec<f64>> {
+        if found.end != End::Converged || found.x.len() > CHECKED {
+            return None;
+        }
+        let (curvature, _) = hessian::precision(density, None, &found.x, false);
+        let deviation = |a: &f64| if *a > 0.0 && a.is_finite() { a.sqrt().recip() } else { 0.0 };
+        let mut scale: Vec<f64> = curvature.values.iter().map(deviation).collect();
+        let expected: f64 = scale.iter().zip(&found.gradient).map(|(s, g)| 0.5 * (s * g).powi(2)).sum();
+        scale.iter_mut().filter(|s| **s == 0.0).for_each(|s| *s = 1.0);
+        (expected > 100.0 * self.stop.tolerance.max(f64::EPSILON * found.value.abs())).then_some(scale)
+    }
+
+    /// Goes on in coordinates of unit scale.
+    fn again(&self, density: &mut Density, from: Found, scale: &[f64], watch: &mut lbfgs::Watch<'_>) -> Found {
+        let place =
+            |y: &[f64]| -> Vec<f64> { from.x.iter().zip(scale).zip(y).map(|((x, scale), y)| x + scale * y).collect() };
+        let mut f = |y: &[f64], g: &mut [f64]| {
+            let value = density.evaluate(&place(y), g);
+            g.iter_mut().zip(scale).for_each(|(g, scale)| *g *= scale);
+            value
+        };
+        let mut found = maximize(&mut f, vec![0.0; scale.len()], self.stop, watch);
+        found.x = place(&found.x);
+        found.gradient.iter_mut().zip(scale).for_each(|(g, scale)| *g /= scale);
+        found.steps += from.steps;
+        found.evaluations += from.evaluations;
+        found
+    }
+
     /// The coordinate that has left all bounds in a search that found no maximum.
     fn gone(&self, graph: &DensityGraph, found: &Found) -> Option<usize> {
         if found.end == End::Converged {
@@ -168,12 +221,25 @@ impl Search<'_> {
         site.map_or(param.is_some_and(|p| p.constraint != Constraint::Real), |s| s.dist.support() != SupportKind::Real)
     }
 
-    /// Sites whose mode is at an end of their support, as far as numbers go.
-    pub fn at_edges(&self, graph: &DensityGraph, x: &[f64]) -> Vec<String> {
-        let mut names: Vec<String> = (0..x.len())
-            .filter(|&at| x[at].abs() > EDGE && self.is_bounded(graph, at))
-            .filter_map(|at| graph.coordinates.iter().find(|c| c.range.contains(&at)).map(|c| c.name.clone()))
-            .collect();
+    /// Sites whose mode is at an end of their support, as far as numbers go: the density has become level there.
+    pub fn at_edges(&self, graph: &DensityGraph, density: &mut Density, x: &[f64]) -> Vec<String> {
+        let mut moved = x.to_vec();
+        let mut gradient = vec![0.0; x.len()];
+        let mut slope = |moved: &[f64], at: usize| {
+            density.evaluate(moved, &mut gradient);
+            gradient[at]
+        };
+        let mut names = Vec::new();
+        for at in (0..x.len()).filter(|&at| x[at].abs() > EDGE && self.is_bounded(graph, at)) {
+            moved[at] = x[at] + 0.5;
+            let above = slope(&moved, at);
+            moved[at] = x[at] - 0.5;
+            let below = slope(&moved, at);
+            moved[at] = x[at];
+            if (above - below).abs() < LEVEL {
+                names.extend(graph.coordinates.iter().find(|c| c.range.contains(&at)).map(|c| c.name.clone()));
+            }
+        }
         names.dedup();
         names
     }

@@ -87,7 +87,14 @@ fn map_sums_discrete_latents_out() {
 fn a_mode_at_the_end_of_a_support_is_told() {
     let fit = fit("model {\n  t ~ Exponential(2)\n}\ninfer map { }\n");
     assert!(value(&fit, "t") < 1e-6);
-    assert!(fit.notes.iter().any(|n| n.contains("end of the support of `t`")), "{:?}", fit.notes);
+    let told = |fit: &Fit| fit.notes.iter().any(|n| n.contains("end of the support of"));
+    assert!(told(&fit), "{:?}", fit.notes);
+    // A scale that is small because of its unit is at no end.
+    let small = self::fit(
+        "data y: real[N] = [1e-6, -2e-6, 1.5e-6]\nmodel {\n  s ~ HalfNormal(1e-5)\n  y ~ Normal(0, s)\n}\ninfer map { }\n",
+    );
+    assert!(!told(&small) && small.mode.expect("a mode").converged, "{:?}", small.notes);
+    assert_close(value(&small, "s") / (7.25e-12f64 / 3.0).sqrt(), 1.0, 0.05, "the scale");
 }
 
 #[test]
@@ -96,6 +103,16 @@ fn several_searches_find_the_higher_of_two_peaks() {
     let fit = fit(&format!("{text}infer map {{ restarts = 12, seed = 1 }}\n"));
     assert!(value(&fit, "x") < -1.0, "{}", value(&fit, "x"));
     assert!(fit.notes.iter().any(|n| n.contains("the highest of 12 searches")), "{:?}", fit.notes);
+}
+
+#[test]
+fn coordinates_of_very_different_scales_reach_their_modes() {
+    let fit = fit(
+        "model {\n  far ~ Normal(7000, 10_000)\n  near ~ Normal(0.003, 1e-4)\n  one ~ Normal(2, 1)\n}\ninfer map { }\n",
+    );
+    assert_close(value(&fit, "far"), 7000.0, 1.0, "far");
+    assert_close(value(&fit, "near"), 0.003, 1e-8, "near");
+    assert_close(value(&fit, "one"), 2.0, 1e-4, "one");
 }
 
 #[test]
