@@ -186,8 +186,8 @@ impl Precision {
         let rounding = 8.0 * n as f64 * f64::EPSILON;
         let flat = || (0..n).find(|&at| l.values[at * n + at].powi(2) <= rounding);
         let Some(pivot) = failed.or_else(flat) else {
-            for i in 0..n {
-                l.values[i * n..(i + 1) * n].iter_mut().for_each(|x| *x *= scale[i]);
+            for (row, scale) in l.values.chunks_exact_mut(n.max(1)).zip(&scale) {
+                row.iter_mut().for_each(|x| *x *= scale);
             }
             return Ok(Factor(l));
         };
