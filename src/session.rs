@@ -30,7 +30,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 mod expects;
+mod laplace;
 mod loo;
+mod map;
 mod nuts;
 mod svi;
 
@@ -635,6 +637,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
     if let Some(seed) = options.seed {
         infer.svi.seed = seed;
         infer.nuts.seed = seed;
+        infer.mode.seed = seed;
     }
     if let Some(precision) = options.precision {
         infer.svi.precision = precision;
@@ -645,6 +648,22 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             infer,
             program,
             guide: usize::MAX,
+            precision: Precision::F64,
+            notes,
+            all: options.all,
+            max_memory: options.max_memory,
+        });
+    }
+    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+        map::refuse(&infer, options)?;
+        if infer.algorithm == Algorithm::Laplace {
+            laplace::refuse(&program, &infer)?;
+        }
+        let guide = map::point_mass(&mut program, &model);
+        return Ok(Chosen {
+            infer,
+            program,
+            guide,
             precision: Precision::F64,
             notes,
             all: options.all,
@@ -759,6 +778,8 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
     }
     let mut fit = match (chosen.infer.algorithm, chosen.precision) {
         (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
+        (Algorithm::Map, _) => map::fit(bound, &chosen, observer),
+        (Algorithm::Laplace, _) => laplace::fit(bound, &chosen, observer),
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
@@ -848,8 +869,11 @@ pub enum Stage {
 /// A stage of one step as text.
 pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Result<String, Failure> {
     let chosen = choose(bound, options)?;
-    if chosen.infer.algorithm == Algorithm::Nuts {
-        return nuts::emit(bound, &chosen, stage);
+    match chosen.infer.algorithm {
+        Algorithm::Nuts => return nuts::emit(bound, &chosen, stage),
+        Algorithm::Map => return map::emit(bound, &chosen, stage),
+        Algorithm::Laplace => return laplace::emit(bound, &chosen, stage),
+        Algorithm::Svi | Algorithm::Later(_) => {}
     }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));

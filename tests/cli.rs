@@ -555,6 +555,41 @@ fn messages_and_names_are_explained() {
     assert_eq!(call(&["doc", "Gamma", "--format", "json"]).expect(0).json()["entries"][0]["kind"], "distribution");
 }
 
+#[test]
+fn points_and_normals_at_the_mode_are_fits_like_all_others() {
+    let folder = project();
+    let model = at(&folder, "m.bayes");
+    for (algorithm, draws) in [("map", 1), ("laplace", 1000)] {
+        let ended = call(&["run", &model, "--infer", algorithm, "--format", "json"]).expect(0);
+        let json = ended.json();
+        let summary = json.get("summary").unwrap_or(&json);
+        assert_eq!(summary["algorithm"], algorithm, "{json:#}");
+        assert_eq!(summary["mode"]["converged"], true, "{json:#}");
+        assert_eq!(summary["mode"]["log_evidence"].is_number(), algorithm == "laplace", "{json:#}");
+        let mean = summary["sites"]["mu"]["mean"].as_f64().expect("a mean");
+        let shown = call(&["summary", &at(&folder, "m.fit")]).expect(0).out;
+        assert!(shown.contains("log density") && shown.lines().any(|l| l.starts_with("mu ")), "{shown}");
+        assert_eq!(shown.contains("log evidence"), algorithm == "laplace", "{shown}");
+        call(&["plot", &at(&folder, "m.fit")]).expect(0);
+        let stored = std::fs::read(folder.path().join("m.fit/fit.json")).unwrap();
+        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        assert_eq!(stored["quantities"][0]["draws"], draws, "{stored:#}");
+        assert!(mean.is_finite());
+        let guided = call(&["run", &model, "--infer", algorithm, "--guide", "full_rank"]).expect(2);
+        assert!(guided.err.contains("has no guide"), "{}", guided.err);
+        let unknown = call(&["run", &model, "--infer", algorithm, "--set", "particles=2"]);
+        assert!(unknown.code != 0 && unknown.err.contains("E0701"), "{}", unknown.err);
+        for stage in ["graph", "adjoint", "plan"] {
+            assert!(!call(&["emit", &model, "--infer", algorithm, "--stage", stage]).expect(0).out.is_empty());
+        }
+    }
+    let funnel = "data y: real[J] = [28, 8, -3]\nmodel {\n  mu ~ Normal(0, 5)\n  tau ~ HalfNormal(5)\n  \
+                  theta: real[J] ~ Normal(mu, tau)\n  y ~ Normal(theta, 10)\n}\n";
+    let funnel = write(&folder, "funnel.bayes", funnel);
+    let peakless = call(&["run", &funnel, "--infer", "map"]).expect(4);
+    assert!(peakless.err.contains("error[E1004]") && peakless.err.contains("`tau`"), "{}", peakless.err);
+}
+
 /// Examples that use nothing but what is built; the others must be refused with messages.
 const READY: &[&str] = &["digits_cnn", "digits_laplace", "eight_schools", "golf", "gp", "radon"];
 

@@ -202,8 +202,9 @@ static FUNCTIONS: [Function; 6] = [
 /// The statistics, as they are written.
 const STATISTICS: [&str; 3] = ["mean", "sd", "quantile"];
 
-/// The numbers about a fit as a whole, as `summary.json` names them; those of the bound stand behind `elbo.`.
-pub const DIAGNOSTICS: [&str; 10] = [
+/// The numbers about a fit as a whole, as `summary.json` names them; those of the bound stand behind `elbo.`, those of a
+/// mode behind `mode.`.
+pub const DIAGNOSTICS: [&str; 13] = [
     "max_rhat",
     "min_ess_bulk",
     "min_ess_tail",
@@ -214,6 +215,9 @@ pub const DIAGNOSTICS: [&str; 10] = [
     "elbo.final",
     "elbo.standard_error",
     "elbo.steps",
+    "mode.log_density",
+    "mode.log_evidence",
+    "mode.gradient_norm",
 ];
 
 /// The scores of observed classes.
@@ -474,8 +478,8 @@ impl<'p> Checker<'p> {
             Some(near) => d.help(format!("there is `{near}`")).fix(span, near.to_string()),
             None => d.help(match what {
                 "diagnostics" => {
-                    let most = DIAGNOSTICS[..DIAGNOSTICS.len() - 3].join("`, `");
-                    format!("the diagnostics are `{most}` and `elbo.final`")
+                    let whole: Vec<&str> = DIAGNOSTICS.into_iter().filter(|name| !name.contains('.')).collect();
+                    format!("the diagnostics are `{}` and `elbo.final`", whole.join("`, `"))
                 }
                 _ if candidates.is_empty() => "the fit reports nothing: `keep` a value in the model".to_string(),
                 _ => format!("the fit reports `{}`", shortened(candidates)),

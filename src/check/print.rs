@@ -462,6 +462,20 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
             }
+            if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+                let s = &infer.mode;
+                p.line(&format!("steps = {}", s.steps));
+                p.line(&format!("tolerance = {}", number(s.tolerance)));
+                p.line(&format!("restarts = {}", s.restarts));
+                if let Some(draws) = s.draws {
+                    p.line(&format!("draws = {draws}"));
+                }
+                p.line(&format!("seed = {}", s.seed));
+                if infer.algorithm == Algorithm::Laplace {
+                    p.line(&format!("hessian = {}", s.hessian.name()));
+                    p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+                }
+            }
             if infer.algorithm != Algorithm::Svi {
                 return;
             }

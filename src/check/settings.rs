@@ -19,6 +19,10 @@ pub enum Algorithm {
     Svi,
     /// Hamiltonian Monte Carlo with the No-U-Turn rule.
     Nuts,
+    /// The maximum of the posterior density.
+    Map,
+    /// A normal at the mode in unconstrained space.
+    Laplace,
     /// One that the language describes and that is not built yet: refused when a run asks for it.
     Later(&'static str),
 }
@@ -29,15 +33,19 @@ impl Algorithm {
         match self {
             Algorithm::Svi => "svi",
             Algorithm::Nuts => "nuts",
+            Algorithm::Map => "map",
+            Algorithm::Laplace => "laplace",
             Algorithm::Later(name) => name,
         }
     }
     /// The algorithm called `name`.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        const LATER: &[&str] = &["map", "laplace", "pathfinder", "smc", "sgld"];
+        const LATER: &[&str] = &["pathfinder", "smc", "sgld"];
         match name {
             "svi" => Some(Algorithm::Svi),
             "nuts" => Some(Algorithm::Nuts),
+            "map" => Some(Algorithm::Map),
+            "laplace" => Some(Algorithm::Laplace),
             _ => LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)),
         }
     }
@@ -46,6 +54,8 @@ impl Algorithm {
         match self {
             Algorithm::Svi => SVI,
             Algorithm::Nuts => NUTS,
+            Algorithm::Map => MAP,
+            Algorithm::Laplace => LAPLACE,
             Algorithm::Later(_) => OTHERS,
         }
     }
@@ -158,6 +168,61 @@ impl Default for NutsSettings {
     }
 }
 
+/// Which second derivatives make the normal of laplace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HessianChoice {
+    /// The whole matrix up to 2,000 coordinates, the diagonal beyond.
+    Auto,
+    /// The whole matrix.
+    Full,
+    /// The diagonal.
+    Diagonal,
+}
+
+impl HessianChoice {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            HessianChoice::Auto => "auto",
+            HessianChoice::Full => "full",
+            HessianChoice::Diagonal => "diag",
+        }
+    }
+}
+
+/// Settings of map and laplace with their defaults.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModeSettings {
+    /// Steps of a search at most.
+    pub steps: usize,
+    /// A search is done when a quadratic has no more than this to gain [nats].
+    pub tolerance: f64,
+    /// Searches from different starting points, of which the highest end counts.
+    pub restarts: usize,
+    /// Draws of what is reported. `None`: 1 for map, 1,000 for laplace.
+    pub draws: Option<usize>,
+    /// Which second derivatives are taken; laplace only.
+    pub hessian: HessianChoice,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// How the coordinates of hierarchical sites are chosen; laplace only.
+    pub reparam: Reparam,
+}
+
+impl Default for ModeSettings {
+    fn default() -> Self {
+        Self {
+            steps: 2000,
+            tolerance: 1e-10,
+            restarts: 4,
+            draws: None,
+            hessian: HessianChoice::Auto,
+            seed: 0,
+            reparam: Reparam::Auto,
+        }
+    }
+}
+
 /// Settings of svi with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SviSettings {
@@ -230,6 +295,8 @@ pub struct Infer {
     pub svi: SviSettings,
     /// The settings of nuts; the defaults for other algorithms.
     pub nuts: NutsSettings,
+    /// The settings of map or laplace; the defaults for other algorithms.
+    pub mode: ModeSettings,
     /// Whether the file has this block; otherwise the settings come from the command line alone.
     pub written: bool,
     /// Where it stands; `None` for the default.
@@ -244,6 +311,7 @@ impl Infer {
             algorithm,
             svi: SviSettings::default(),
             nuts: NutsSettings::default(),
+            mode: ModeSettings::default(),
             written: false,
             span: None,
         }
@@ -274,6 +342,10 @@ const SVI: &[&str] = &[
 ];
 /// Settings of nuts in the order of the reference.
 const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
+/// Settings of map in the order of the reference.
+const MAP: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "precision"];
+/// Settings of laplace in the order of the reference.
+const LAPLACE: &[&str] = &["steps", "tolerance", "restarts", "draws", "hessian", "seed", "reparam", "precision"];
 /// Settings of algorithms that are not built yet, which are checked by name only.
 const OTHERS: &[&str] = &[
     "chains",
@@ -311,6 +383,7 @@ impl<'p> Checker<'p> {
         let known = kind.settings();
         let mut svi = SviSettings::default();
         let mut nuts = NutsSettings::default();
+        let mut mode = ModeSettings::default();
         let mut seen: Vec<(&str, Span)> = Vec::new();
         let mut failed = false;
         for setting in settings {
@@ -322,6 +395,15 @@ impl<'p> Checker<'p> {
                     _ if kind == Algorithm::Nuts && name == "minibatch" => {
                         d.help("every step of nuts looks at all data; minibatches are for `infer svi`")
                     }
+                    _ if kind == Algorithm::Map && name == "minibatch" => {
+                        d.help("every step of map looks at all data; on minibatches, `infer svi` with `guide delta` finds a point")
+                    }
+                    _ if kind == Algorithm::Laplace && name == "minibatch" => {
+                        d.help("every step of laplace looks at all data; minibatches are for `infer svi`")
+                    }
+                    _ if kind == Algorithm::Map && matches!(name, "hessian" | "reparam") => d.help(
+                        "map is a point, with the same density in all coordinates; `infer laplace` has that setting",
+                    ),
                     Some(near) => d.help(format!("there is `{near}`")).fix(setting.name.span, near),
                     None => d.help(format!("its settings are `{}`", known.join("`, `"))),
                 };
@@ -342,6 +424,7 @@ impl<'p> Checker<'p> {
             let read = match kind {
                 Algorithm::Svi => self.svi_setting(&mut svi, setting),
                 Algorithm::Nuts => self.nuts_setting(&mut nuts, setting),
+                Algorithm::Map | Algorithm::Laplace => self.mode_setting(&mut mode, kind, setting),
                 Algorithm::Later(_) => Ok(()),
             };
             failed |= read.is_err();
@@ -359,7 +442,15 @@ impl<'p> Checker<'p> {
             return Err(super::checker::Reported);
         }
         let own = name.map_or_else(|| algorithm.name.clone(), |n| n.name.clone());
-        self.program.infers.push(Infer { name: own, algorithm: kind, svi, nuts, written: true, span: Some(span) });
+        self.program.infers.push(Infer {
+            name: own,
+            algorithm: kind,
+            svi,
+            nuts,
+            mode,
+            written: true,
+            span: Some(span),
+        });
         Ok(())
     }
 
@@ -401,6 +492,26 @@ impl<'p> Checker<'p> {
             "max_depth" => nuts.max_depth = self.in_range(setting, 1.0, 20.0, true)? as usize,
             "target_accept" => nuts.target_accept = self.in_range(setting, 0.0, 1.0, false)?,
             "reparam" => nuts.reparam = self.reparam(setting)?,
+            "precision" => self.only(setting, &["auto", "f64"], &["f32"])?,
+            other => unreachable!("`{other}` is not in the list of settings"),
+        }
+        Ok(())
+    }
+    fn mode_setting(&mut self, mode: &mut ModeSettings, kind: Algorithm, setting: &ast::Setting) -> R<()> {
+        match setting.name.name.as_str() {
+            "steps" => mode.steps = self.count(setting, 1)?,
+            "tolerance" => mode.tolerance = self.positive(setting, &setting.value)?,
+            "restarts" => mode.restarts = self.count(setting, 1)?,
+            "draws" => mode.draws = Some(self.count(setting, if kind == Algorithm::Map { 1 } else { 2 })?),
+            "hessian" => {
+                mode.hessian = match self.choice(setting, &["auto", "full", "diag"])? {
+                    0 => HessianChoice::Auto,
+                    1 => HessianChoice::Full,
+                    _ => HessianChoice::Diagonal,
+                };
+            }
+            "seed" => mode.seed = self.count(setting, 0)? as u64,
+            "reparam" => mode.reparam = self.reparam(setting)?,
             "precision" => self.only(setting, &["auto", "f64"], &["f32"])?,
             other => unreachable!("`{other}` is not in the list of settings"),
         }

@@ -214,7 +214,7 @@ fn line(status: &Status, trend: Option<f64>, ascii: bool) -> String {
         Some((epoch, epochs)) => format!("epoch {epoch}/{epochs}"),
         None => format!("step {}/{}", status.step, status.total),
     });
-    let elbo = format!("ELBO {}", fixed(status.elbo, 1));
+    let elbo = format!("{} {}", status.what, fixed(status.elbo, 1));
     parts.push(match trend {
         Some(change) => {
             let arrow = match (change > 0.0, ascii) {
@@ -280,7 +280,16 @@ mod tests {
     }
 
     fn status(step: u64, elbo: f64) -> Status {
-        Status { step, total: 100, epoch: None, elbo, secs: 1.0, steps_per_sec: 20.0, items_per_sec: Some(1280.0) }
+        Status {
+            step,
+            total: 100,
+            epoch: None,
+            what: "ELBO",
+            elbo,
+            secs: 1.0,
+            steps_per_sec: 20.0,
+            items_per_sec: Some(1280.0),
+        }
     }
 
     #[test]

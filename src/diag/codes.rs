@@ -112,6 +112,7 @@ codes! {
     E1001 "a number that is not finite"
     E1002 "a model that cannot be fitted like this"
     E1003 "a run that needs more memory than it may use"
+    E1004 "a density without a peak"
     W0001 "a word without effect"
     W0002 "a name that means two things"
 }

@@ -5,7 +5,7 @@ use crate::diag::{Code, Diagnostic};
 
 impl RunError {
     /// The message with its place in the program, for the same renderer as all others. Code E1001 for a number that is not
-    /// finite, E1002 for what cannot be fitted, E1003 for too little memory.
+    /// finite, E1002 for what cannot be fitted, E1003 for too little memory, E1004 for a density without a peak.
     pub fn diagnostic(&self) -> Diagnostic {
         if let RunError::NoStart { cause, .. } = self {
             let mut d = cause.diagnostic();
@@ -14,7 +14,7 @@ impl RunError {
             if d.help.as_ref().is_none_or(|h| h.contains("learning rate")) {
                 d.help = Some("use tighter priors, so that points near the origin are possible".into());
             }
-            return d.note("starting points are uniform on -2 to 2 in unconstrained space");
+            return d.note("starting points lie about the origin of unconstrained space");
         }
         if let RunError::Data(error) = self {
             let d = *error.as_ref().clone().into_diagnostic();
@@ -22,6 +22,23 @@ impl RunError {
         }
         if let RunError::Memory(memory) = self {
             return memory.diagnostic();
+        }
+        let peakless = |help: &str| Diagnostic::new(Code::E1004, self.to_string()).help(help);
+        match self {
+            RunError::NoMaximum { .. } => {
+                return peakless(
+                    "give scales that can come close to 0 a prior that keeps them away, such as \
+                     `LogNormal(0, 1)`, or fit by `--infer nuts`, which needs no maximum",
+                );
+            }
+            RunError::NoPeak { .. } => {
+                return peakless(
+                    "give it a prior that says more, see that no other site can make up for it, or fit by \
+                     `--infer nuts`, which needs no peak",
+                );
+            }
+            RunError::NotReached { .. } => return peakless("set `steps` higher, or fit by `--infer nuts`"),
+            _ => {}
         }
         let RunError::NotFinite { what, step, value, origin } = self else {
             let d = Diagnostic::new(Code::E1002, self.to_string());

@@ -5,7 +5,11 @@
 //! Every site is a function of free coordinates `u`: through the bijector of its support, or as a standard variable
 //! that its prior scales and moves (`lower/noncentered.rs`), whose density then takes the place of prior and Jacobian.
 //! In constrained space the sites themselves are the coordinates and there is no Jacobian: that is the joint density as
-//! it is written.
+//! it is written. At a point mass it is the same density, of free coordinates of the sites and of the learnable constants:
+//! what a maximum is looked for in.
+//!
+//! The product of its matrix of second derivatives with a vector is a graph of its own, the gradient of the directional
+//! derivative.
 
 use super::RunError;
 use super::data::{BoundData, Store};
@@ -14,7 +18,8 @@ use crate::check::typed::*;
 use crate::exec::plan::Options;
 use crate::exec::{Clock, Executable, StepTime};
 use crate::ir::passes::stable;
-use crate::ir::{Graph, InputId, ValueId};
+use crate::ir::{DType, Graph, InputId, InputKind, ValueId};
+use crate::lower::params::Owner;
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
 use crate::ops::Op;
 use crate::rng::Key;
@@ -22,19 +27,26 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the coordinates are.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Space {
+#[derive(Clone, Debug)]
+pub enum Space<'p> {
     /// Real numbers without bounds; the sites listed have standard variables.
     Unconstrained(Vec<SiteId>),
     /// The values of the sites; no Jacobian.
     Constrained,
+    /// The free parameters of a guide that is a point mass everywhere, and those of the learnable constants; no Jacobian.
+    Point {
+        /// The guide, by position.
+        guide: usize,
+        /// Its parameters.
+        slots: &'p Slots,
+    },
 }
 
-/// The coordinates of one site.
+/// The coordinates of one site or learnable constant.
 #[derive(Clone, Debug)]
 pub struct Coordinates {
-    /// The site.
-    pub site: SiteId,
+    /// Its name.
+    pub name: String,
     /// The graph's input for them.
     pub input: InputId,
     /// Their place in the vector of all coordinates.
@@ -48,7 +60,7 @@ pub struct DensityGraph {
     pub graph: Graph,
     /// The data inputs.
     pub inputs: Vec<DataInput>,
-    /// Where the coordinates of each site are, in the model's order.
+    /// Where the coordinates of each site are, in the model's order; at a point mass in the order of its parameters.
     pub coordinates: Vec<Coordinates>,
     /// The name and value of each term, for finding one that is not finite.
     pub named: Vec<(String, ValueId)>,
@@ -59,19 +71,43 @@ impl DensityGraph {
     pub fn dim(&self) -> usize {
         self.coordinates.last().map_or(0, |c| c.range.end)
     }
+    /// Coordinate `at` in words: "`tau`", "`theta` (number 3)".
+    pub fn name(&self, at: usize) -> String {
+        let c = self.coordinates.iter().find(|c| c.range.contains(&at)).expect("a coordinate of the density");
+        match c.range.len() {
+            1 => format!("`{}`", c.name),
+            _ => format!("`{}` (number {})", c.name, at - c.range.start),
+        }
+    }
 }
 
-/// Builds the graph of the log density of `program` and of its gradient.
-///
-/// # Errors
-/// When an operation on the way has no derivative.
-pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<DensityGraph, RunError> {
-    let slots = Slots::default();
-    let source = match space {
-        Space::Unconstrained(noncentered) => SiteSource::Free { noncentered: noncentered.clone() },
-        Space::Constrained => SiteSource::Given { guide: None, resampled: Vec::new() },
+/// A log density under construction, with its gradient.
+struct Lowered<'p> {
+    lo: Lowering<'p>,
+    coordinates: Vec<Coordinates>,
+    /// The inputs of the coordinates.
+    values: Vec<ValueId>,
+    gradients: Vec<ValueId>,
+    named: Vec<(String, ValueId)>,
+}
+
+fn no_gradient(e: autodiff::reverse::NoGradient) -> RunError {
+    RunError::Unsupported(format!("this model has no gradient to follow: {e}"))
+}
+
+fn lower<'p>(
+    program: &'p Program,
+    bound: &BoundData,
+    space: &Space<'p>,
+    none: &'p Slots,
+) -> Result<Lowered<'p>, RunError> {
+    let (source, slots) = match space {
+        Space::Unconstrained(noncentered) => (SiteSource::Free { noncentered: noncentered.clone() }, none),
+        Space::Constrained => (SiteSource::Given { guide: None, resampled: Vec::new() }, none),
+        Space::Point { guide, slots } => (SiteSource::Guide(*guide), *slots),
     };
-    let mut lo = Lowering::new(program, &slots, bound.sizes.clone(), None, source);
+    let mut lo = Lowering::new(program, slots, bound.sizes.clone(), None, source);
+    let slot_values = lo.all_slots();
     lo.draw_all();
     let model = lo.model;
     let mut named: Vec<(String, ValueId)> = Vec::new();
@@ -112,30 +148,122 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space) -> Result<Dens
     let terms: Vec<ValueId> = named.iter().map(|(_, v)| *v).collect();
     let mut total = lo.g.add_all(&terms);
     lo.g.output("log density", total);
+    let owned: Vec<(String, ValueId)> = match space {
+        Space::Point { slots, .. } => {
+            let name = |owner: Owner| match owner {
+                Owner::Param(id) => program.params[id].name.clone(),
+                Owner::Loc(site) => model.sites[site].name.clone(),
+                other => unreachable!("a point mass has locations only, not {other:?}"),
+            };
+            slots.list.iter().zip(slot_values).map(|(s, v)| (name(s.owner), v)).collect()
+        }
+        Space::Unconstrained(_) => {
+            let input = |id: SiteId| lo.free_sites[id].expect("all sites are drawn").input;
+            model.sites.indices().map(|id| (model.sites[id].name.clone(), input(id))).collect()
+        }
+        Space::Constrained => {
+            model.sites.indices().map(|id| (model.sites[id].name.clone(), lo.site_value(id))).collect()
+        }
+    };
     let mut offset = 0;
     let mut coordinates = Vec::new();
     let mut values = Vec::new();
-    for id in model.sites.indices() {
-        let value = match space {
-            Space::Unconstrained(_) => lo.free_sites[id].expect("all sites are drawn").input,
-            Space::Constrained => lo.site_value(id),
-        };
+    for (name, value) in owned {
         let Op::Input(input) = lo.g.graph().nodes[value].op else { unreachable!("made as an input") };
         let count = lo.g.shape(value).count();
-        coordinates.push(Coordinates { site: id, input, range: offset..offset + count });
+        coordinates.push(Coordinates { name, input, range: offset..offset + count });
         offset += count;
         values.push(value);
     }
     // The adjoint of an unstable form would be as unstable.
     let kept = values.iter_mut().chain(named.iter_mut().map(|(_, value)| value)).chain([&mut total]);
     stable::settle(&mut lo.g, kept);
-    let gradients = autodiff::reverse::gradient(&mut lo.g, total, &values)
-        .map_err(|e| RunError::Unsupported(format!("this model has no gradient to follow: {e}")))?;
+    let gradients = autodiff::reverse::gradient(&mut lo.g, total, &values).map_err(no_gradient)?;
+    Ok(Lowered { lo, coordinates, values, gradients, named })
+}
+
+/// Builds the graph of the log density of `program` and of its gradient.
+///
+/// # Errors
+/// When an operation on the way has no derivative.
+pub fn build(program: &Program, bound: &BoundData, space: &Space<'_>) -> Result<DensityGraph, RunError> {
+    let none = Slots::default();
+    let Lowered { mut lo, coordinates, gradients, named, .. } = lower(program, bound, space, &none)?;
     for (c, d) in coordinates.iter().zip(gradients) {
-        lo.g.output(format!("d {}", model.sites[c.site].name), d);
+        lo.g.output(format!("d {}", c.name), d);
     }
     let inputs = std::mem::take(&mut lo.inputs);
     Ok(DensityGraph { graph: lo.g.finish(), inputs, coordinates, named })
+}
+
+/// The product of the second derivatives of a log density with a vector, as a graph.
+#[derive(Debug)]
+pub struct CurvatureGraph {
+    /// Outputs: the product, in the coordinates of each site in turn.
+    pub graph: Graph,
+    inputs: Vec<DataInput>,
+    coordinates: Vec<Coordinates>,
+    /// The inputs of the vector, for each of `coordinates`.
+    directions: Vec<InputId>,
+}
+
+/// Builds the graph of the product of a vector with the second derivatives: the gradient of `gradient . vector`.
+///
+/// # Errors
+/// When an operation on the way has no derivative, or none of second order.
+pub fn curvature(program: &Program, bound: &BoundData, space: &Space<'_>) -> Result<CurvatureGraph, RunError> {
+    let none = Slots::default();
+    let Lowered { mut lo, coordinates, values, gradients, .. } = lower(program, bound, space, &none)?;
+    let mut directions = Vec::new();
+    let mut slopes = Vec::new();
+    for (c, d) in coordinates.iter().zip(gradients) {
+        let shape = lo.g.shape(d);
+        let v = lo.g.input(format!("direction of {}", c.name), shape, DType::Real, InputKind::Batch);
+        let Op::Input(input) = lo.g.graph().nodes[v].op else { unreachable!("made as an input") };
+        directions.push(input);
+        let product = lo.g.mul(d, v);
+        slopes.push(lo.g.sum_all(product));
+    }
+    let slope = lo.g.add_all(&slopes);
+    let products = autodiff::reverse::gradient(&mut lo.g, slope, &values).map_err(no_gradient)?;
+    let inputs = std::mem::take(&mut lo.inputs);
+    for (c, product) in coordinates.iter().zip(products) {
+        lo.g.output(format!("curvature of {}", c.name), product);
+    }
+    let mut graph = lo.g.finish();
+    // The density itself is not asked for.
+    graph.outputs.remove(0);
+    Ok(CurvatureGraph { graph, inputs, coordinates, directions })
+}
+
+/// Second derivatives that are ready to be multiplied.
+pub struct Curvature {
+    exe: Executable<f64>,
+    coordinates: Vec<Coordinates>,
+    directions: Vec<InputId>,
+}
+
+impl Curvature {
+    /// Plans `graph` and gives it its data.
+    pub fn planned(graph: &CurvatureGraph, program: &Program, bound: &BoundData, options: Options) -> Self {
+        let mut exe = Executable::<f64>::compile_with(&graph.graph, options);
+        Store::<f64>::new(program, bound, None).give_whole(program, &graph.inputs, &mut exe);
+        Self { exe, coordinates: graph.coordinates.clone(), directions: graph.directions.clone() }
+    }
+    /// The second derivatives at `u` times `direction`, written to `product`.
+    ///
+    /// # Panics
+    /// When the slices do not have as many elements as there are coordinates.
+    pub fn multiply(&mut self, u: &[f64], direction: &[f64], product: &mut [f64]) {
+        for (c, &d) in self.coordinates.iter().zip(&self.directions) {
+            self.exe.set_data(c.input, &u[c.range.clone()]);
+            self.exe.set_data(d, &direction[c.range.clone()]);
+        }
+        self.exe.run(&[], Key::new(KEY));
+        for (at, c) in self.coordinates.iter().enumerate() {
+            product[c.range.clone()].copy_from_slice(self.exe.output(at));
+        }
+    }
 }
 
 /// A log density that is ready to be evaluated. Evaluations allocate nothing.
@@ -213,10 +341,9 @@ pub fn blame(graph: &DensityGraph, program: &Program, bound: &BoundData, u: &[f6
         (!value.is_finite()).then(|| (name.clone(), value))
     });
     let (what, value) = broken.unwrap_or_else(|| {
-        let model = program.model.as_ref().expect("only programs with a model have a density");
         let found = graph.coordinates.iter().enumerate().find_map(|(at, c)| {
             let bad = exe.output(1 + at).iter().find(|x| !x.is_finite())?;
-            Some((format!("the derivative of the log density by site `{}`", model.sites[c.site].name), *bad))
+            Some((format!("the derivative of the log density by `{}`", c.name), *bad))
         });
         found.unwrap_or(("the log density".to_string(), exe.output(0)[0]))
     });

@@ -1,7 +1,8 @@
 //! Inference: what is done with the densities of a program and a guide.
 //!
 //! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters; `svi.rs` is the optimization, `nuts.rs`
-//! the Markov chains on top of `sampler.rs`; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
+//! the Markov chains on top of `sampler.rs`; `mode.rs` looks for the highest point by `lbfgs.rs`: that is what `map.rs`
+//! gives, and `laplace.rs` puts a normal there, of the curvature that `hessian.rs` finds; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
 //! held-out data. Nothing here reads files, the clock or the terminal.
 
 pub mod ahead;
@@ -10,7 +11,12 @@ pub mod data;
 pub mod density;
 pub mod draws;
 pub mod elbo;
+pub mod hessian;
+pub mod laplace;
+pub mod lbfgs;
+pub mod map;
 pub mod memory;
+pub mod mode;
 pub mod nuts;
 pub mod optim;
 pub mod pointwise;
@@ -52,6 +58,27 @@ pub enum RunError {
         tries: u64,
         /// What was wrong with the last one.
         cause: Box<RunError>,
+    },
+    /// The density keeps rising towards the end of a support.
+    NoMaximum {
+        /// The coordinate that left all bounds, in words.
+        name: String,
+        /// How far it got.
+        coordinate: f64,
+        /// Steps of the search.
+        steps: usize,
+    },
+    /// The point that was found is not a peak: no normal can stand there.
+    NoPeak {
+        /// The coordinate with the largest part in a direction that is not curved downwards, in words.
+        name: String,
+    },
+    /// The point that was found is not near enough to a peak.
+    NotReached {
+        /// What a quadratic still has to gain from there [nats].
+        expected: f64,
+        /// What to say about the search.
+        advice: String,
     },
     /// A chain cannot go on.
     Sampler {
@@ -102,6 +129,21 @@ impl fmt::Display for RunError {
             RunError::NoStart { tries, cause } => {
                 write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
             }
+            RunError::NoMaximum { name, coordinate, steps } => write!(
+                f,
+                "the density has no maximum that {steps} steps could find: it keeps rising along {name}, whose \
+                 unconstrained coordinate is {coordinate:.1} by now"
+            ),
+            RunError::NoPeak { name } => {
+                write!(
+                    f,
+                    "the point that was found is not a peak: along {name} the log density is not curved downwards"
+                )
+            }
+            RunError::NotReached { expected, advice } => {
+                write!(f, "the mode was not reached: {expected:.2e} nats are still to be gained")?;
+                if advice.is_empty() { Ok(()) } else { write!(f, "; {advice}") }
+            }
             RunError::Data(error) => f.write_str(&error.message),
             RunError::Memory(memory) => f.write_str(&memory.diagnostic().message),
             RunError::Sampler { chain, reason } => write!(f, "chain {chain} cannot go on: {reason}"),
@@ -120,7 +162,9 @@ pub struct Status {
     pub total: u64,
     /// Epochs done and planned, when the run is counted in epochs.
     pub epoch: Option<(usize, usize)>,
-    /// The ELBO [nats], averaged over the latest steps.
+    /// What is maximized, in words: `ELBO`, `log density`.
+    pub what: &'static str,
+    /// Its value [nats]; the ELBO is averaged over the latest steps.
     pub elbo: f64,
     /// Seconds since the run began.
     pub secs: f64,

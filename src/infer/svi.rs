@@ -356,6 +356,7 @@ impl<'p> Svi<'p> {
                         Length::Epochs(n) => Some((order.epochs_done, n)),
                         Length::Steps(_) => None,
                     },
+                    what: "ELBO",
                     elbo: shown / weight_sum,
                     secs,
                     steps_per_sec: per_sec((t + 1) as f64),

@@ -307,15 +307,15 @@ impl Observer for Progress {
         self.begun.elapsed().as_secs_f64()
     }
     fn status(&mut self, status: &Status) -> ControlFlow<()> {
-        let elbo = status.elbo;
+        let (what, value) = (status.what, status.elbo);
         let rate = status.steps_per_sec;
         if let Some(bar) = &self.bar {
             bar.set_length(status.total);
             bar.set_position(status.step);
-            bar.set_message(format!("ELBO {elbo:.2}  {rate:.0} steps/s"));
+            bar.set_message(format!("{what} {value:.2}  {rate:.0} steps/s"));
         } else if self.shown.elapsed() > QUIET_FOR {
             self.shown = Instant::now();
-            eprintln!("step {} of {}, ELBO {elbo:.2}", status.step, status.total);
+            eprintln!("step {} of {}, {what} {value:.2}", status.step, status.total);
         }
         if self.asked.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -225,12 +225,20 @@ fn diagnostic(name: &str, fit: &Fit) -> Result<f64, String> {
         "elbo.final" => (elbo(|e| e.final_), "ELBO"),
         "elbo.standard_error" => (elbo(|e| e.standard_error), "ELBO"),
         "elbo.steps" => (elbo(|e| e.steps as f64), "ELBO"),
+        "mode.log_density" => (fit.mode.map(|m| m.log_density), "mode"),
+        "mode.log_evidence" => (fit.mode.and_then(|m| m.log_evidence), "log evidence"),
+        "mode.gradient_norm" => (fit.mode.map(|m| m.gradient_norm), "mode"),
         _ => return Err(format!("`{name}` is not known")),
     };
     value.ok_or_else(|| {
         // Which numbers an algorithm gives when nothing stands in the way.
         let chains = !matches!(what, "Pareto k" | "ELBO");
         match (chains == fit.independent_draws, what) {
+            (_, "log evidence") if fit.mode.is_some() => {
+                "a point and improper priors have no log evidence: `infer laplace` and proper priors give one"
+                    .to_string()
+            }
+            (_, "ELBO" | "mode" | "log evidence") => format!("{} has no {what}", fit.algorithm),
             (true, _) => format!("{} has no {what}", fit.algorithm),
             (false, "Pareto k") => "fits with minibatches or point masses have no Pareto k".to_string(),
             (false, _) => format!("this fit has no {what}: it needs quantities that vary and at least 4 draws"),

@@ -125,6 +125,25 @@ pub struct SamplerReport {
     pub draws: Vec<NamedTensor>,
 }
 
+/// What a search for the highest point of a density says about itself.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ModeReport {
+    /// The log density at the point, in nats, with all constants.
+    #[serde(with = "nullable")]
+    pub log_density: f64,
+    /// The estimate of the log evidence by the normal there, in nats; none for a point alone or improper priors.
+    pub log_evidence: Option<f64>,
+    /// The Euclidean norm of the gradient in unconstrained space.
+    #[serde(with = "nullable")]
+    pub gradient_norm: f64,
+    /// Steps of all searches.
+    pub steps: u64,
+    /// Evaluations of the density with its gradient.
+    pub evaluations: u64,
+    /// Whether the point is a maximum.
+    pub converged: bool,
+}
+
 /// What a reported quantity is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -467,6 +486,9 @@ pub struct Fit {
     /// What the sampler says about itself, for Markov chains.
     #[serde(default)]
     pub sampler: Option<SamplerReport>,
+    /// What the search says about itself, for fits at a mode.
+    #[serde(default)]
+    pub mode: Option<ModeReport>,
     /// What is reported, in the order of the program.
     pub quantities: Vec<Quantity>,
     /// How well it predicts each observation without having seen it; `None` where nothing is observed, or where that
@@ -513,6 +535,7 @@ impl Fit {
             elbo: None,
             diagnostics: Diagnostics::default(),
             sampler: None,
+            mode: None,
             quantities: Vec::new(),
             loo: None,
             evaluation: Vec::new(),

@@ -101,6 +101,7 @@ impl Summary {
             },
             "sampler": fit.sampler,
             "loo": fit.loo.as_ref().map(Loo::json),
+            "mode": fit.mode,
             "sites": sites,
             "evaluate": evaluate,
             "expect": fit.expect,

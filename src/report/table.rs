@@ -115,6 +115,9 @@ fn heading(fit: &Fit, options: &TableOptions) -> Vec<String> {
     if let Some(elbo) = &fit.elbo {
         pace[0] = format!("{} steps in {}", elbo.steps, pace[0]);
     }
+    if let Some(mode) = &fit.mode {
+        pace[0] = format!("{} steps in {}", mode.steps, pace[0]);
+    }
     if let (Some(sampler), Some(q)) = (&fit.sampler, fit.quantities.first()) {
         let n = sampler.chains.len();
         let chains = if n == 1 { "chain" } else { "chains" };
@@ -146,15 +149,30 @@ fn facts(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
         let trouble = if elbo.final_.is_finite() { "" } else { "the bound is not finite" };
         rows.push(("ELBO", value, BAD, trouble.into()));
     }
+    if let Some(mode) = &fit.mode {
+        let words = format!("at the mode; the gradient has norm {:.1e}", mode.gradient_norm);
+        let (style, words) = if mode.converged {
+            (GOOD, words)
+        } else {
+            (BAD, format!("not a maximum: the gradient has norm {:.1e}", mode.gradient_norm))
+        };
+        rows.push(("log density", format!("{} nats", fixed(mode.log_density, 2)), style, words));
+        if let Some(evidence) = mode.log_evidence {
+            let words = "by the normal at the mode".to_string();
+            rows.push(("log evidence", format!("{} nats", fixed(evidence, 2)), GOOD, words));
+        }
+    }
     let diagnostics = &summary.diagnostics;
+    // What the importance ratios are those of.
+    let who = if fit.mode.is_some() { "the normal" } else { "the guide" };
     if let Some(k) = diagnostics.pareto_k {
         let (style, words) = match k {
-            k if k < 0.5 => (GOOD, "the guide covers the posterior well"),
-            k if k < 0.7 => (GOOD, "the guide is close enough to the posterior"),
-            k if k < 1.0 => (DOUBT, "the guide misses a part of the posterior"),
-            _ => (BAD, "the guide is far from the posterior: doubt its uncertainties"),
+            k if k < 0.5 => (GOOD, "covers the posterior well"),
+            k if k < 0.7 => (GOOD, "is close enough to the posterior"),
+            k if k < 1.0 => (DOUBT, "misses a part of the posterior"),
+            _ => (BAD, "is far from the posterior: doubt its uncertainties"),
         };
-        rows.push(("Pareto k", fixed(k, 2), style, words.into()));
+        rows.push(("Pareto k", fixed(k, 2), style, format!("{who} {words}")));
     }
     if let Some(loo) = &fit.loo {
         let style = if loo.bad().is_empty() { GOOD } else { DOUBT };

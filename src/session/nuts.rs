@@ -1,11 +1,12 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, loo, model_source, one};
+use super::{
+    BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, loo, map, model_source, one,
+};
 use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::exec::plan::Options;
-use crate::infer::density::{self, Space};
+use crate::infer::density::Space;
 use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
 use crate::infer::pointwise::{Made, Pointwise};
@@ -258,21 +259,5 @@ fn settings_json(s: &NutsSettings, choices: &[Choice], model: &Model) -> Vec<(St
 pub(super) fn emit(bound: &BoundProgram<'_>, chosen: &Chosen, stage: Stage) -> Result<String, Failure> {
     let program = &chosen.program;
     let noncentered = standard(&choices(bound, program, &chosen.infer.nuts));
-    let mut graph = density::build(program, &bound.data, &Space::Unconstrained(noncentered))?.graph;
-    Ok(match stage {
-        Stage::Plan => {
-            let mut memory = Memory::new(chosen.max_memory);
-            memory.always.push(("data", bound.bytes()));
-            let text = memory.prepare::<f64>(&[&graph], Options::default(), 1)[0].print();
-            memory.check()?;
-            text
-        }
-        Stage::Adjoint => crate::ir::print::print(&graph, Some(&bound.compilation.sources)),
-        Stage::Graph => {
-            // The density alone, without what only its gradient needs.
-            graph.outputs.truncate(1);
-            let graph = crate::ir::passes::run(graph);
-            crate::ir::print::print(&graph, Some(&bound.compilation.sources))
-        }
-    })
+    map::text(bound, chosen, &Space::Unconstrained(noncentered), stage)
 }

@@ -22,6 +22,7 @@ mod library;
 mod loo;
 mod loops;
 mod matrices;
+mod modes;
 mod modules;
 mod networks;
 mod nuts;

@@ -1,0 +1,201 @@
+//! Laplace's approximation: a normal in unconstrained space at the mode of the density there, with its curvature.
+//!
+//!   u ~ Normal(m, A^-1),   A = -d^2 ln p / du^2 at m,   ln Z ~ ln p(m) + (d/2) ln 2 pi - (1/2) ln det A   [nats]
+//!
+//! where ln p includes the Jacobian of the map to the sites. Both are exact for a normal posterior. How far the normal is
+//! from the posterior is told by the importance ratios of its draws. Source: Tierney & Kadane 1986, JASA 81:82.
+
+use super::data::BoundData;
+use super::density::{self, Curvature, Density, DensityGraph, Space};
+use super::hessian::{self, Derivatives, Factor};
+use super::lbfgs::{End, Stop};
+use super::mode::{Mode, Search};
+use super::profile::{Laps, Phase};
+use super::{Memory, Observer, RunError};
+use crate::check::settings::{HessianChoice, ModeSettings};
+use crate::check::typed::{Program, SiteId};
+use crate::exec::plan::Options;
+use crate::lower::Slots;
+use crate::report::statistics::pareto_k;
+use crate::rng::{Key, fill_normal};
+
+/// Up to so many coordinates `auto` takes the whole matrix: 32 MB, factored in seconds.
+const FULL: usize = 2_000;
+/// Draws from which the importance ratios are judged, at least; as many as variational inference takes.
+const RATIO_DRAWS: usize = 1000;
+/// Steps of Newton's method after the search; each doubles the digits of the mode.
+const NEWTON: usize = 5;
+/// The mode is as good as numbers allow when no more than this is to be gained [nats]: 1e-8 standard deviations.
+const SETTLED: f64 = 1e-16;
+/// A normal that stands a tenth of a standard deviation beside the mode is none at the mode [nats].
+const BESIDE: f64 = 5e-3;
+/// Ratios that differ by less are those of the posterior itself [nats].
+const SAME: f64 = 1e-8;
+
+/// What a run needs to know.
+pub struct Laplace<'p> {
+    /// The program.
+    pub program: &'p Program,
+    /// The data.
+    pub bound: &'p BoundData,
+    /// The settings.
+    pub settings: &'p ModeSettings,
+    /// Draws of the normal.
+    pub draws: usize,
+    /// The sites that are written with standard variables.
+    pub noncentered: Vec<SiteId>,
+    /// The parameters of a point mass on every site, where searches start.
+    pub slots: &'p Slots,
+    /// What the run needs beside its plans, and what it may need.
+    pub memory: &'p Memory,
+}
+
+/// A normal at the mode.
+#[derive(Debug)]
+pub struct LaplaceFit {
+    /// The mode and how it was found.
+    pub mode: Mode,
+    /// Draws of the coordinates, `[draw, coordinate]`.
+    pub positions: Vec<f64>,
+    /// The estimate of the log of the integral of the density [nats].
+    pub log_evidence: f64,
+    /// Pareto k-hat of the ratios of the density to the normal.
+    pub pareto_k: Option<f64>,
+    /// Whether the whole matrix of second derivatives was taken, or its diagonal.
+    pub full: bool,
+    /// How second derivatives were found.
+    pub derivatives: Derivatives,
+    /// What to say when the mode is not as near as asked for.
+    pub advice: Option<String>,
+}
+
+impl Laplace<'_> {
+    /// Finds the mode, the curvature there, and draws from the normal.
+    ///
+    /// # Errors
+    /// When the density has no gradient or no starting point with a finite density is found, and when what is found is no
+    /// peak: the site to blame.
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<LaplaceFit, RunError> {
+        let mut laps = Laps::new(observer.stopwatch());
+        let space = Space::Unconstrained(self.noncentered.clone());
+        let graph = density::build(self.program, self.bound, &space)?;
+        let n = graph.dim();
+        let full = match self.settings.hessian {
+            HessianChoice::Auto => n <= FULL,
+            HessianChoice::Full => true,
+            HessianChoice::Diagonal => false,
+        };
+        // An operation without a second derivative leaves differences.
+        let second = density::curvature(self.program, self.bound, &space).ok();
+        laps.lap(Phase::Lower);
+        let mut memory = self.memory.clone();
+        let numbers = if full { 3 * n * n } else { 2 * n };
+        memory.fit.push(("second derivatives", (numbers * size_of::<f64>()) as u64));
+        let graphs: Vec<&crate::ir::Graph> =
+            std::iter::once(&graph.graph).chain(second.as_ref().map(|s| &s.graph)).collect();
+        let plans = memory.prepare::<f64>(&graphs, Options::default(), 1);
+        memory.check()?;
+        observer.planned(&memory);
+        let mut density = Density::planned(&graph, self.program, self.bound, plans[0].options());
+        let mut exact = second
+            .as_ref()
+            .zip(plans.get(1))
+            .map(|(second, plan)| Curvature::planned(second, self.program, self.bound, plan.options()));
+        drop(plans);
+        laps.lap(Phase::Plan);
+        let settings = self.settings;
+        let root = Key::new(settings.seed);
+        let search = Search {
+            program: self.program,
+            bound: self.bound,
+            stop: Stop { steps: settings.steps, tolerance: settings.tolerance },
+            restarts: settings.restarts,
+            slots: self.slots,
+            key: root.fold_in(30),
+        };
+        let mut mode = search.run(&graph, &mut density, observer)?;
+        if mode.best.end == End::Stopped {
+            return Err(RunError::Stopped("stopped before the mode was found: there are no draws yet".to_string()));
+        }
+        let advice = search.advice(&graph, &mode);
+        let (factor, derivatives) = self.settle(&graph, &mut density, exact.as_mut(), &mut mode, full)?;
+        let expected = factor.expected(&mode.best.gradient);
+        // Not a number either.
+        if expected.partial_cmp(&BESIDE) != Some(std::cmp::Ordering::Less) {
+            return Err(RunError::NotReached { expected, advice: advice.unwrap_or_default() });
+        }
+        let found = expected <= settings.tolerance.max(f64::EPSILON * mode.best.value.abs());
+        if found {
+            mode.best.end = End::Converged;
+        }
+        laps.lap(Phase::Run);
+        let log_evidence = mode.best.value + 0.5 * n as f64 * std::f64::consts::TAU.ln() - 0.5 * factor.log_det();
+        let (positions, pareto_k) = self.draw(&mut density, &mode.best.x, &factor, root.fold_in(31));
+        laps.lap(Phase::Draws);
+        if let Some(profile) = laps.finish() {
+            observer.profiled(profile);
+        }
+        let advice = advice.filter(|_| !found);
+        Ok(LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice })
+    }
+
+    /// Second derivatives at the mode, which moves by Newton's method as far as numbers allow.
+    fn settle(
+        &self,
+        graph: &DensityGraph,
+        density: &mut Density,
+        mut exact: Option<&mut Curvature>,
+        mode: &mut Mode,
+        full: bool,
+    ) -> Result<(Factor, Derivatives), RunError> {
+        let mut left = NEWTON;
+        loop {
+            let best = &mut mode.best;
+            let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full);
+            let factor = matrix.factor().map_err(|direction| {
+                let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
+                RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(at)) }
+            })?;
+            let expected = factor.expected(&best.gradient);
+            if left == 0 || expected <= SETTLED {
+                return Ok((factor, derivatives));
+            }
+            let step = factor.solve(&best.gradient);
+            let x: Vec<f64> = best.x.iter().zip(&step).map(|(x, s)| x + s).collect();
+            let mut gradient = vec![0.0; x.len()];
+            let value = density.evaluate(&x, &mut gradient);
+            mode.evaluations += 1;
+            let nearer = factor.expected(&gradient) < 0.5 * expected;
+            if !(value.is_finite() && nearer && value >= best.value - 1e-12 * best.value.abs() - expected) {
+                return Ok((factor, derivatives));
+            }
+            (best.x, best.value, best.gradient) = (x, value, gradient);
+            left -= 1;
+        }
+    }
+
+    /// Draws of the coordinates, and the k-hat of their importance ratios; no k-hat where nothing is random.
+    fn draw(&self, density: &mut Density, mode: &[f64], factor: &Factor, key: Key) -> (Vec<f64>, Option<f64>) {
+        let n = mode.len();
+        let draws = self.draws;
+        let mut positions = Vec::with_capacity(draws * n);
+        let mut ratios = Vec::new();
+        let (mut z, mut gradient) = (vec![0.0; n], vec![0.0; n]);
+        for i in 0..draws.max(RATIO_DRAWS) {
+            fill_normal(key.fold_in(i as u64), 0, &mut z);
+            // Without its constant, which no ratio depends on.
+            let log_normal = -0.5 * super::lbfgs::dot(&z, &z);
+            factor.spread(&mut z);
+            z.iter_mut().zip(mode).for_each(|(z, m)| *z += m);
+            let value = density.evaluate(&z, &mut gradient);
+            ratios.push(if value.is_nan() { f64::NEG_INFINITY } else { value - log_normal });
+            if i < draws {
+                positions.extend_from_slice(&z);
+            }
+        }
+        let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { pareto_k(&ratios) };
+        (positions, Some(k).filter(|k| n > 0 && k.is_finite()))
+    }
+}

@@ -1,0 +1,181 @@
+//! A program fitted by a normal at its mode: from the chosen settings to the finished fit.
+
+use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, Stage, draws_of_sites, loo, map, model_source, one};
+use crate::check::settings::{Infer, ModeSettings};
+use crate::check::typed::*;
+use crate::diag::{Code, Diagnostic};
+use crate::infer::density::Space;
+use crate::infer::draws::Draws;
+use crate::infer::hessian::Derivatives;
+use crate::infer::laplace::{Laplace, LaplaceFit};
+use crate::infer::nuts::ChainDraws;
+use crate::infer::pointwise::{Made, Pointwise};
+use crate::infer::predictive::Predictive;
+use crate::infer::profile::{Laps, Phase};
+use crate::infer::sampler::Transition;
+use crate::infer::{Memory, Observer};
+use crate::kernels::conv::Method;
+use crate::lower::noncentered::{self, Choice};
+use crate::lower::{SiteSource, Slots};
+use crate::report::fit::{Fit, Precision};
+use crate::rng::Key;
+use serde_json::json;
+
+/// Draws of the summary unless the program says otherwise.
+const DRAWS: usize = 1000;
+
+/// What laplace cannot do.
+pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
+    let Some(p) = program.params.iter().next() else { return Ok(()) };
+    let mut d = Diagnostic::new(Code::E0404, format!("laplace cannot fit `{}`, which is a learnable constant", p.name))
+        .label(p.span, "it has no prior, so it has no posterior to approximate")
+        .help("give it a prior, `~` instead of `param`, or fit by `--infer svi` or `--infer map`");
+    if let Some(span) = infer.span.filter(|_| infer.written) {
+        d = d.label(span, "this would run");
+    }
+    Err(one(d))
+}
+
+fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
+    noncentered::choose(program, &settings.reparam, Some(&bound.data.sizes))
+}
+fn standard(choices: &[Choice]) -> Vec<SiteId> {
+    choices.iter().filter(|c| c.noncentered).map(|c| c.site).collect()
+}
+
+/// Finds the mode and its curvature, and makes the fit of draws from the normal there.
+pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn Observer) -> Result<Fit, Failure> {
+    let began = observer.clock();
+    let (program, settings) = (&chosen.program, &chosen.infer.mode);
+    let model = program.model.as_ref().expect("chosen programs have a model");
+    let n_draws = settings.draws.unwrap_or(DRAWS);
+    let choices = choices(bound, program, settings);
+    let noncentered = standard(&choices);
+    let (starts, none) =
+        (Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None), Slots::default());
+    let draws = Draws {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        slots: &none,
+        source: SiteSource::Free { noncentered: noncentered.clone() },
+        observations: false,
+        generate: true,
+        all: true,
+        convolution: Method::Direct,
+    };
+    let mut memory = Memory::new(chosen.max_memory);
+    memory.always.push(("data", bound.bytes()));
+    memory.report.push(("draws", draws.bytes(n_draws, size_of::<f64>())));
+    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
+        let predictive = Predictive {
+            program,
+            bound: held_out,
+            resampled: resampled.clone(),
+            guide: None,
+            slots: &none,
+            convolution: Method::Direct,
+        };
+        let scoring = predictive.prepare::<f64>();
+        memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
+        (predictive, scoring)
+    });
+    let pointwise = Pointwise {
+        program,
+        bound: &bound.data,
+        labels: &bound.labels,
+        guide: None,
+        slots: &none,
+        subsampled: None,
+        convolution: Method::Direct,
+    };
+    let leave_one_out = loo::Plan::<f64>::new(pointwise, 1, n_draws, &mut memory);
+    let laplace =
+        Laplace { program, bound: &bound.data, settings, draws: n_draws, noncentered, slots: &starts, memory: &memory };
+    let result = laplace.run(observer)?;
+    let total = observer.clock() - began;
+
+    let mut laps = Laps::new(observer.stopwatch());
+    let root = Key::new(settings.seed);
+    let mut fit = Fit::new("laplace", model_source(bound), Precision::F64, settings.seed);
+    let LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice } = result;
+    let chain = ChainDraws { positions, transitions: vec![Transition::default(); n_draws], ..ChainDraws::default() };
+    fit.quantities = draws.of_chains(&[chain], root.fold_in(10));
+    for (name, sd) in draws.prior_sds() {
+        if let Some(q) = fit.quantities.iter_mut().find(|q| q.name == name) {
+            q.prior_sd = Some(sd);
+        }
+    }
+    laps.lap(Phase::Draws);
+    fit.notes.extend(chosen.notes.iter().cloned());
+    fit.notes.extend(mode.note());
+    if derivatives == Derivatives::Differences {
+        fit.notes.push("the curvature is that of central differences of the gradient".to_string());
+    }
+    if !full {
+        fit.notes.push("the normal has the diagonal of the curvature alone: sites are independent in it".to_string());
+    }
+    if let Some((predictive, scoring)) = scores {
+        fit.notes.extend(predictive.notes(n_draws.min(SCORE_DRAWS)));
+        let mut posterior = draws_of_sites(&fit.quantities, SCORE_DRAWS);
+        fit.evaluation = predictive.score::<f64>(scoring, &[], &mut posterior, root.fold_in(11));
+        laps.lap(Phase::Scores);
+    }
+    let quantities = std::mem::take(&mut fit.quantities);
+    let made = Made { evaluations: mode.evaluations as f64 + n_draws as f64, independent: true };
+    leave_one_out.finish(&mut fit, &quantities, made, &[], (&draws, root.fold_in(10)));
+    fit.quantities = quantities;
+    laps.lap(Phase::Scores);
+    fit.warnings.extend(advice);
+    fit.diagnostics.pareto_k = pareto_k;
+    // Without a prior that integrates to 1 there is no evidence.
+    let proper = model.sites.iter().all(|s| s.dist.is_proper());
+    fit.mode = Some(map::report(&mode, proper.then_some(log_evidence)));
+    fit.timing = map::timing(total, &mode);
+    fit.settings = settings_json(settings, n_draws, full, derivatives, &choices, model);
+    fit.data = bound.fingerprints();
+    if let Some(profile) = laps.finish() {
+        observer.profiled(profile);
+    }
+    Ok(fit)
+}
+
+/// Every setting with its final value.
+fn settings_json(
+    s: &ModeSettings,
+    draws: usize,
+    full: bool,
+    derivatives: Derivatives,
+    choices: &[Choice],
+    model: &Model,
+) -> Vec<(String, serde_json::Value)> {
+    let reparam: serde_json::Map<String, serde_json::Value> = choices
+        .iter()
+        .map(|c| {
+            let word = if c.noncentered { "noncentered" } else { "centered" };
+            (model.sites[c.site].name.clone(), json!(word))
+        })
+        .collect();
+    let derivatives = match derivatives {
+        Derivatives::Exact => "exact",
+        Derivatives::Differences => "differences",
+    };
+    [
+        ("steps", json!(s.steps)),
+        ("tolerance", json!(s.tolerance)),
+        ("restarts", json!(s.restarts)),
+        ("draws", json!(draws)),
+        ("hessian", json!(if full { "full" } else { "diag" })),
+        ("second_derivatives", json!(derivatives)),
+        ("seed", json!(s.seed)),
+        ("reparam", serde_json::Value::Object(reparam)),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .to_vec()
+}
+
+/// A stage of one evaluation of the log density as text.
+pub(super) fn emit(bound: &BoundProgram<'_>, chosen: &Chosen, stage: Stage) -> Result<String, Failure> {
+    let noncentered = standard(&choices(bound, &chosen.program, &chosen.infer.mode));
+    map::text(bound, chosen, &Space::Unconstrained(noncentered), stage)
+}
