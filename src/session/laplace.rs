@@ -1,22 +1,21 @@
 //! A program fitted by a normal at its mode: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, Stage, draws_of_sites, loo, map, model_source, one};
+use super::after::{After, Origin};
+use super::{BoundProgram, Chosen, Failure, Stage, map, model_source, one};
 use crate::check::settings::{Infer, ModeSettings};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
+use crate::infer::Observer;
 use crate::infer::density::Space;
-use crate::infer::draws::Draws;
 use crate::infer::hessian::Derivatives;
 use crate::infer::laplace::{Laplace, LaplaceFit};
 use crate::infer::nuts::ChainDraws;
-use crate::infer::pointwise::{Made, Pointwise};
-use crate::infer::predictive::Predictive;
-use crate::infer::profile::{Laps, Phase};
+use crate::infer::pointwise::Made;
+use crate::infer::profile::Laps;
 use crate::infer::sampler::Transition;
-use crate::infer::{Memory, Observer};
 use crate::kernels::conv::Method;
+use crate::lower::Slots;
 use crate::lower::noncentered::{self, Choice};
-use crate::lower::{SiteSource, Slots};
 use crate::report::fit::{Fit, Precision};
 use crate::rng::Key;
 use serde_json::json;
@@ -53,43 +52,8 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let noncentered = standard(&choices);
     let (starts, none) =
         (Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None), Slots::default());
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &none,
-        source: SiteSource::Free { noncentered: noncentered.clone() },
-        observations: false,
-        generate: true,
-        all: true,
-        convolution: Method::Direct,
-    };
-    let mut memory = Memory::new(chosen.max_memory);
-    memory.always.push(("data", bound.bytes()));
-    memory.report.push(("draws", draws.bytes(n_draws, size_of::<f64>())));
-    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
-        let predictive = Predictive {
-            program,
-            bound: held_out,
-            resampled: resampled.clone(),
-            guide: None,
-            slots: &none,
-            convolution: Method::Direct,
-        };
-        let scoring = predictive.prepare::<f64>();
-        memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
-        (predictive, scoring)
-    });
-    let pointwise = Pointwise {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        guide: None,
-        slots: &none,
-        subsampled: None,
-        convolution: Method::Direct,
-    };
-    let leave_one_out = loo::Plan::<f64>::new(pointwise, 1, n_draws, &mut memory);
+    let origin = Origin::Free { noncentered: noncentered.clone() };
+    let (after, memory) = After::<f64>::plan(bound, chosen, &none, origin, (1, n_draws, true), Method::Direct);
     let laplace =
         Laplace { program, bound: &bound.data, settings, draws: n_draws, noncentered, slots: &starts, memory: &memory };
     let result = laplace.run(observer)?;
@@ -100,13 +64,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let mut fit = Fit::new("laplace", model_source(bound), Precision::F64, settings.seed);
     let LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice } = result;
     let chain = ChainDraws { positions, transitions: vec![Transition::default(); n_draws], ..ChainDraws::default() };
-    fit.quantities = draws.of_chains(&[chain], root.fold_in(10));
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = fit.quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
-    laps.lap(Phase::Draws);
+    let quantities = after.draws.of_chains(&[chain], After::<f64>::key(root));
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(mode.note());
     if derivatives == Derivatives::Differences {
@@ -115,17 +73,8 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     if !full {
         fit.notes.push("the normal has the diagonal of the curvature alone: sites are independent in it".to_string());
     }
-    if let Some((predictive, scoring)) = scores {
-        fit.notes.extend(predictive.notes(n_draws.min(SCORE_DRAWS)));
-        let mut posterior = draws_of_sites(&fit.quantities, SCORE_DRAWS);
-        fit.evaluation = predictive.score::<f64>(scoring, &[], &mut posterior, root.fold_in(11));
-        laps.lap(Phase::Scores);
-    }
-    let quantities = std::mem::take(&mut fit.quantities);
     let made = Made { evaluations: mode.evaluations as f64 + n_draws as f64, independent: true };
-    leave_one_out.finish(&mut fit, &quantities, made, &[], (&draws, root.fold_in(10)));
-    fit.quantities = quantities;
-    laps.lap(Phase::Scores);
+    after.finish(&mut fit, quantities, made, &[], root, &mut laps);
     fit.warnings.extend(advice);
     fit.diagnostics.pareto_k = pareto_k;
     // Without a prior that integrates to 1 there is no evidence.

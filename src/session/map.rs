@@ -1,20 +1,20 @@
 //! A program fitted by the maximum of its posterior density: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, model_source, one};
+use super::after::{After, Origin};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, model_source, one};
 use crate::check::settings::{Infer, ModeSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::plan::Options;
 use crate::infer::density::{self, Space};
-use crate::infer::draws::Draws;
 use crate::infer::lbfgs::{End, norm};
 use crate::infer::map::Map;
 use crate::infer::mode::Mode;
-use crate::infer::predictive::Predictive;
-use crate::infer::profile::{Laps, Phase};
+use crate::infer::pointwise::Made;
+use crate::infer::profile::Laps;
 use crate::infer::{Memory, Observer};
 use crate::kernels::conv::Method;
-use crate::lower::{SiteSource, Slots};
+use crate::lower::Slots;
 use crate::report::fit::{Fit, ModeReport, NamedTensor, Precision, StopReason, Timing};
 use crate::rng::Key;
 use serde_json::json;
@@ -64,33 +64,9 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let (program, settings) = (&chosen.program, &chosen.infer.mode);
     let slots = Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None);
     let n_draws = settings.draws.unwrap_or(1);
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &slots,
-        source: SiteSource::Guide(chosen.guide),
-        observations: false,
-        generate: true,
-        all: chosen.all,
-        convolution: Method::Direct,
-    };
-    let mut memory = Memory::new(chosen.max_memory);
-    memory.always.push(("data", bound.bytes()));
-    memory.report.push(("draws", draws.bytes(n_draws, size_of::<f64>())));
-    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
-        let predictive = Predictive {
-            program,
-            bound: held_out,
-            resampled: resampled.clone(),
-            guide: Some(chosen.guide),
-            slots: &slots,
-            convolution: Method::Direct,
-        };
-        let scoring = predictive.prepare::<f64>();
-        memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
-        (predictive, scoring)
-    });
+    let wanted = (1, n_draws, chosen.all);
+    let (after, memory) =
+        After::<f64>::plan(bound, chosen, &slots, Origin::Point(chosen.guide), wanted, Method::Direct);
     let map = Map { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, memory: &memory };
     let result = map.run(observer)?;
     let total = observer.clock() - began;
@@ -99,8 +75,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let root = Key::new(settings.seed);
     let params = &result.mode.best.x;
     let mut fit = Fit::new("map", model_source(bound), Precision::F64, settings.seed);
-    fit.quantities = draws.run::<f64>(params, n_draws, root.fold_in(10));
-    laps.lap(Phase::Draws);
+    let quantities = after.draws.run::<f64>(params, n_draws, After::<f64>::key(root));
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(result.mode.note());
     fit.notes.extend(result.edges.iter().map(|name| {
@@ -108,13 +83,8 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
             "the density is largest at the end of the support of `{name}`: what is reported is as near as numbers get"
         )
     }));
-    if let Some((predictive, scoring)) = scores {
-        // The sites are the same in every draw; what is predicted is not.
-        fit.notes.extend(predictive.notes(SCORE_DRAWS));
-        let mut again = draws.again::<f64>(params, SCORE_DRAWS, root.fold_in(10));
-        fit.evaluation = predictive.score::<f64>(scoring, params, &mut again, root.fold_in(11));
-        laps.lap(Phase::Scores);
-    }
+    let made = Made { evaluations: result.mode.evaluations as f64, independent: true };
+    after.finish(&mut fit, quantities, made, params, root, &mut laps);
     fit.stop_reason =
         if result.mode.best.end == End::Stopped { StopReason::Interrupted } else { StopReason::Completed };
     fit.warnings.extend(result.advice);

@@ -1,22 +1,19 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
-use super::{
-    BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, Stage, draws_of_sites, loo, map, model_source, one,
-};
+use super::after::{After, Origin};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, map, model_source, one};
 use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
+use crate::infer::Observer;
 use crate::infer::density::Space;
-use crate::infer::draws::Draws;
 use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
-use crate::infer::pointwise::{Made, Pointwise};
-use crate::infer::predictive::Predictive;
+use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::sampler::Transition;
-use crate::infer::{Memory, Observer};
 use crate::kernels::conv::Method;
+use crate::lower::Slots;
 use crate::lower::noncentered::{self, Choice};
-use crate::lower::{SiteSource, Slots};
 use crate::report::fit::{ChainReport, Fit, NamedTensor, Precision, SamplerReport, StopReason, Timing};
 use crate::report::summary::Summary;
 use crate::rng::Key;
@@ -70,71 +67,23 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let choices = choices(bound, program, settings);
     let noncentered = standard(&choices);
     let slots = Slots::default();
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &slots,
-        source: SiteSource::Free { noncentered: noncentered.clone() },
-        observations: false,
-        generate: true,
-        all: true,
-        convolution: Method::Direct,
-    };
-    let mut memory = Memory::new(chosen.max_memory);
-    memory.always.push(("data", bound.bytes()));
-    memory.report.push(("draws", draws.bytes(settings.chains * settings.draws, size_of::<f64>())));
-    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
-        let predictive = Predictive {
-            program,
-            bound: held_out,
-            resampled: resampled.clone(),
-            guide: None,
-            slots: &slots,
-            convolution: Method::Direct,
-        };
-        let scoring = predictive.prepare::<f64>();
-        memory.report.push(("scores", scoring.bytes(SCORE_DRAWS)));
-        (predictive, scoring)
-    });
-    let pointwise = Pointwise {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        guide: None,
-        slots: &slots,
-        subsampled: None,
-        convolution: Method::Direct,
-    };
-    let leave_one_out = loo::Plan::<f64>::new(pointwise, settings.chains, settings.draws, &mut memory);
+    let origin = Origin::Free { noncentered: noncentered.clone() };
+    let wanted = (settings.chains, settings.draws, true);
+    let (after, memory) = After::<f64>::plan(bound, chosen, &slots, origin, wanted, Method::Direct);
     let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone(), memory: &memory };
     let result = nuts.run(observer)?;
     let total = observer.clock() - began;
 
     let mut laps = Laps::new(observer.stopwatch());
     let root = Key::new(settings.seed);
-    let quantities = draws.of_chains(&result.chains, root.fold_in(10));
-    laps.lap(Phase::Draws);
+    let quantities = after.draws.of_chains(&result.chains, After::<f64>::key(root));
     let mut fit = Fit::new("nuts", model_source(bound), Precision::F64, settings.seed);
     fit.independent_draws = false;
     fit.stop_reason = if result.complete { StopReason::Completed } else { StopReason::Interrupted };
     fit.notes.extend(chosen.notes.iter().cloned());
-    if let Some((predictive, scoring)) = scores {
-        fit.notes.extend(predictive.notes(SCORE_DRAWS));
-        let mut posterior = draws_of_sites(&quantities, SCORE_DRAWS);
-        fit.evaluation = predictive.score::<f64>(scoring, &[], &mut posterior, root.fold_in(11));
-        laps.lap(Phase::Scores);
-    }
     let gradients: u64 = result.chains.iter().map(|c| c.gradients).sum();
     let made = Made { evaluations: gradients as f64, independent: false };
-    leave_one_out.finish(&mut fit, &quantities, made, &[], (&draws, root.fold_in(10)));
-    laps.lap(Phase::Scores);
-    fit.quantities = quantities;
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = fit.quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
+    after.finish(&mut fit, quantities, made, &[], root, &mut laps);
     fit.timing = Timing {
         compile_secs: (total - result.secs).max(0.0),
         fit_secs: result.secs,

@@ -1,20 +1,19 @@
 //! A program run by variational inference: from the chosen settings to the finished fit.
 
-use super::{BoundProgram, Chosen, Failure, SCORE_DRAWS, draws_of_sites, loo, model_source, one};
+use super::after::{After, Origin};
+use super::{BoundProgram, Chosen, Failure, model_source, one};
 use crate::check::settings::{Length, Reparam};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
-use crate::infer::draws::Draws;
 use crate::infer::elbo::KlTerm;
-use crate::infer::pointwise::{Made, Pointwise};
-use crate::infer::predictive::Predictive;
+use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
 use crate::infer::{Memory, Observer, Profile, RunError, Sampling, Status};
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
-use crate::lower::{SiteSource, Slots, noncentered, rows::Prepared};
+use crate::lower::{Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
 use crate::rng::Key;
 use serde_json::json;
@@ -31,43 +30,10 @@ where
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let guide = &program.guides[chosen.guide];
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
-    let draws = Draws {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        slots: &slots,
-        source: SiteSource::Guide(chosen.guide),
-        observations: false,
-        generate: true,
-        all: chosen.all,
-        convolution: settings.convolution,
-    };
-    let mut memory = Memory::new(chosen.max_memory);
-    memory.always.push(("data", bound.bytes()));
-    memory.report.push(("draws", draws.bytes(settings.draws, size_of::<F>())));
-    let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
-        let predictive = Predictive {
-            program,
-            bound: held_out,
-            resampled: resampled.clone(),
-            guide: Some(chosen.guide),
-            slots: &slots,
-            convolution: settings.convolution,
-        };
-        let scoring = predictive.prepare::<F>();
-        memory.report.push(("scores", scoring.bytes(settings.draws.min(SCORE_DRAWS))));
-        (predictive, scoring)
-    });
-    let pointwise = Pointwise {
-        program,
-        bound: &bound.data,
-        labels: &bound.labels,
-        guide: Some(chosen.guide),
-        slots: &slots,
-        subsampled: settings.minibatch.map(|b| b.size),
-        convolution: settings.convolution,
-    };
-    let leave_one_out = loo::Plan::<F>::new(pointwise, 1, settings.draws, &mut memory);
+    let subsampled = settings.minibatch.map(|b| b.size);
+    let origin = Origin::Guide { guide: chosen.guide, subsampled };
+    let wanted = (1, settings.draws, chosen.all);
+    let (after, memory) = After::<F>::plan(bound, chosen, &slots, origin, wanted, settings.convolution);
     let svi = Svi {
         program,
         guide: chosen.guide,
@@ -88,41 +54,22 @@ where
 
     let mut laps = Laps::new(observer.stopwatch());
     let root = Key::new(settings.seed);
-    let mut quantities = draws.run::<F>(&result.params, settings.draws, root.fold_in(10));
-    for (name, sd) in draws.prior_sds() {
-        if let Some(q) = quantities.iter_mut().find(|q| q.name == name) {
-            q.prior_sd = Some(sd);
-        }
-    }
-    laps.lap(Phase::Draws);
+    let quantities = after.draws.run::<F>(&result.params, settings.draws, After::<F>::key(root));
     let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
     fit.guide = guide.name.clone();
     fit.elbo = Some(result.elbo);
     fit.diagnostics.pareto_k = result.pareto_k;
     fit.stop_reason = result.stop;
-    if let Some((predictive, scoring)) = scores {
-        let n = settings.draws.min(SCORE_DRAWS);
-        fit.notes.extend(predictive.notes(n));
-        // Draws that are not kept are made again.
-        fit.evaluation = if quantities.iter().all(Quantity::has_draws) {
-            predictive.score::<F>(scoring, &result.params, &mut draws_of_sites(&quantities, n), root.fold_in(11))
-        } else {
-            let mut again = draws.again::<F>(&result.params, n, root.fold_in(10));
-            predictive.score::<F>(scoring, &result.params, &mut again, root.fold_in(11))
-        };
-        laps.lap(Phase::Scores);
-    }
     let steps = result.trace.len() as f64;
     let passes = match settings.minibatch {
         Some(b) => result.items as f64 / bound.data.sizes[b.size] as f64,
         None => steps,
     };
     let made = Made { evaluations: passes * settings.particles.unwrap_or(1) as f64, independent: true };
-    leave_one_out.finish(&mut fit, &quantities, made, &result.params, (&draws, root.fold_in(10)));
-    laps.lap(Phase::Scores);
+    after.finish(&mut fit, quantities, made, &result.params, root, &mut laps);
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
-    fit.notes.extend(not_kept(&quantities));
+    fit.notes.extend(not_kept(&fit.quantities));
     let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
     fit.timing = Timing {
         compile_secs,
@@ -140,7 +87,6 @@ where
         })
         .collect();
     fit.trace = result.trace;
-    fit.quantities = quantities;
     fit.settings = settings_json(chosen, &result.terms);
     fit.data = bound.fingerprints();
     if let Some(profile) = laps.finish() {
