@@ -27,6 +27,7 @@ mod laplace;
 mod loo;
 mod map;
 mod nuts;
+mod pathfinder;
 mod svi;
 
 pub use bind::{bind, bind_with};
@@ -204,9 +205,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             max_memory: options.max_memory,
         });
     }
-    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
         map::refuse(&infer, options)?;
-        if infer.algorithm == Algorithm::Laplace {
+        if infer.algorithm != Algorithm::Map {
             laplace::refuse(&program, &infer)?;
         }
         let guide = map::point_mass(&mut program, &model);
@@ -330,6 +331,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
         (Algorithm::Map, _) => map::fit(bound, &chosen, observer),
         (Algorithm::Laplace, _) => laplace::fit(bound, &chosen, observer),
+        (Algorithm::Pathfinder, _) => pathfinder::fit(bound, &chosen, observer),
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
@@ -422,7 +424,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     match chosen.infer.algorithm {
         Algorithm::Nuts => return nuts::emit(bound, &chosen, stage),
         Algorithm::Map => return map::emit(bound, &chosen, stage),
-        Algorithm::Laplace => return laplace::emit(bound, &chosen, stage),
+        Algorithm::Laplace | Algorithm::Pathfinder => return laplace::emit(bound, &chosen, stage),
         Algorithm::Svi | Algorithm::Later(_) => {}
     }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);

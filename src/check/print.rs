@@ -462,7 +462,7 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
             }
-            if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+            if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
                 let s = &infer.mode;
                 p.line(&format!("steps = {}", s.steps));
                 p.line(&format!("tolerance = {}", number(s.tolerance)));
@@ -473,6 +473,8 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 if infer.algorithm == Algorithm::Laplace {
                     p.line(&format!("hessian = {}", s.hessian.name()));
+                }
+                if infer.algorithm != Algorithm::Map {
                     p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
                 }
             }

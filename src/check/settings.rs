@@ -23,6 +23,8 @@ pub enum Algorithm {
     Map,
     /// A normal at the mode in unconstrained space.
     Laplace,
+    /// The best normal on the way to the mode.
+    Pathfinder,
     /// One that the language describes and that is not built yet: refused when a run asks for it.
     Later(&'static str),
 }
@@ -35,17 +37,19 @@ impl Algorithm {
             Algorithm::Nuts => "nuts",
             Algorithm::Map => "map",
             Algorithm::Laplace => "laplace",
+            Algorithm::Pathfinder => "pathfinder",
             Algorithm::Later(name) => name,
         }
     }
     /// The algorithm called `name`.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        const LATER: &[&str] = &["pathfinder", "smc", "sgld"];
+        const LATER: &[&str] = &["smc", "sgld"];
         match name {
             "svi" => Some(Algorithm::Svi),
             "nuts" => Some(Algorithm::Nuts),
             "map" => Some(Algorithm::Map),
             "laplace" => Some(Algorithm::Laplace),
+            "pathfinder" => Some(Algorithm::Pathfinder),
             _ => LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)),
         }
     }
@@ -56,6 +60,7 @@ impl Algorithm {
             Algorithm::Nuts => NUTS,
             Algorithm::Map => MAP,
             Algorithm::Laplace => LAPLACE,
+            Algorithm::Pathfinder => PATHFINDER,
             Algorithm::Later(_) => OTHERS,
         }
     }
@@ -190,22 +195,22 @@ impl HessianChoice {
     }
 }
 
-/// Settings of map and laplace with their defaults.
+/// Settings of map, laplace and pathfinder with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModeSettings {
     /// Steps of a search at most.
     pub steps: usize,
     /// A search is done when a quadratic has no more than this to gain [nats].
     pub tolerance: f64,
-    /// Searches from different starting points, of which the highest end counts.
+    /// Searches from different starting points, of which the highest end counts; the paths of pathfinder.
     pub restarts: usize,
-    /// Draws of what is reported. `None`: 1 for map, 1,000 for laplace.
+    /// Draws of what is reported. `None`: 1 for map, 1,000 for the others.
     pub draws: Option<usize>,
     /// Which second derivatives are taken; laplace only.
     pub hessian: HessianChoice,
     /// Seed of all randomness.
     pub seed: u64,
-    /// How the coordinates of hierarchical sites are chosen; laplace only.
+    /// How the coordinates of hierarchical sites are chosen; not for map.
     pub reparam: Reparam,
 }
 
@@ -295,7 +300,7 @@ pub struct Infer {
     pub svi: SviSettings,
     /// The settings of nuts; the defaults for other algorithms.
     pub nuts: NutsSettings,
-    /// The settings of map or laplace; the defaults for other algorithms.
+    /// The settings of map, laplace or pathfinder; the defaults for other algorithms.
     pub mode: ModeSettings,
     /// Whether the file has this block; otherwise the settings come from the command line alone.
     pub written: bool,
@@ -346,6 +351,8 @@ const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth
 const MAP: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.
 const LAPLACE: &[&str] = &["steps", "tolerance", "restarts", "draws", "hessian", "seed", "reparam", "precision"];
+/// Settings of pathfinder in the order of the reference.
+const PATHFINDER: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "reparam", "precision"];
 /// Settings of algorithms that are not built yet, which are checked by name only.
 const OTHERS: &[&str] = &[
     "chains",
@@ -398,8 +405,11 @@ impl<'p> Checker<'p> {
                     _ if kind == Algorithm::Map && name == "minibatch" => {
                         d.help("every step of map looks at all data; on minibatches, `infer svi` with `guide delta` finds a point")
                     }
-                    _ if kind == Algorithm::Laplace && name == "minibatch" => {
-                        d.help("every step of laplace looks at all data; minibatches are for `infer svi`")
+                    _ if matches!(kind, Algorithm::Laplace | Algorithm::Pathfinder) && name == "minibatch" => {
+                        d.help(format!("every step of {} looks at all data; minibatches are for `infer svi`", kind.name()))
+                    }
+                    _ if kind == Algorithm::Pathfinder && matches!(name, "paths" | "num_paths") => {
+                        d.help("there is `restarts`: a path from each starting point").fix(setting.name.span, "restarts")
                     }
                     _ if kind == Algorithm::Map && matches!(name, "hessian" | "reparam") => d.help(
                         "map is a point, with the same density in all coordinates; `infer laplace` has that setting",
@@ -424,7 +434,9 @@ impl<'p> Checker<'p> {
             let read = match kind {
                 Algorithm::Svi => self.svi_setting(&mut svi, setting),
                 Algorithm::Nuts => self.nuts_setting(&mut nuts, setting),
-                Algorithm::Map | Algorithm::Laplace => self.mode_setting(&mut mode, kind, setting),
+                Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder => {
+                    self.mode_setting(&mut mode, kind, setting)
+                }
                 Algorithm::Later(_) => Ok(()),
             };
             failed |= read.is_err();

@@ -27,6 +27,7 @@ mod modules;
 mod networks;
 mod nuts;
 mod operations;
+mod pathfinder;
 mod posteriors;
 mod programs;
 mod properties;
