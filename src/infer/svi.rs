@@ -4,6 +4,7 @@
 //! All randomness comes from the seed: the same seed gives the same numbers, whatever the number of threads.
 
 pub mod course;
+mod group;
 mod machine;
 pub mod order;
 mod step;
@@ -15,16 +16,20 @@ use self::step::Step;
 use super::ahead::Ahead;
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
-use super::optim::Optimizer;
+use super::gaussian;
+use super::objective::Objective;
+use super::optim::{Group, Optimizer};
 use super::profile::{Laps, Phase};
 use super::{Memory, Observer, RunError};
-use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
+use crate::check::settings::{EstimatorChoice, KlChoice, Length, SiteRate, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
 use crate::exec::plan::Options;
 use crate::kernels::Scalar;
+use crate::lower::estimators::{self, Estimator};
+use crate::lower::params::Whose;
 use crate::lower::{Slots, rows::Prepared};
-use crate::report::fit::{Elbo, StopReason, TraceRow};
+use crate::report::fit::{Bound, Elbo, StopReason, TraceRow};
 use crate::report::statistics::pareto_k;
 use crate::rng::Key;
 
@@ -35,6 +40,8 @@ const ELBO_DRAWS: u64 = 100;
 const FEWEST_ELBO_DRAWS: u64 = 10;
 /// That part: rows of the fit for each row of the estimate.
 const FIT_TO_ESTIMATE: u64 = 20;
+/// The least number of values from which a bound of several draws is estimated.
+const FEWEST_BOUNDS: usize = 40;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
 
@@ -77,12 +84,16 @@ pub struct SviFit<F> {
     pub trace: Vec<TraceRow>,
     /// The ELBO on all data.
     pub elbo: Elbo,
+    /// The bound that was maximized, where it is not the ELBO.
+    pub bound: Option<Bound>,
     /// Pareto k of the importance ratios of the guide.
     pub pareto_k: Option<f64>,
     /// How the KL divergence of each site was found.
     pub terms: Vec<(SiteId, KlTerm)>,
     /// Why it stopped.
     pub stop: StopReason,
+    /// The step at which the bound was found to have stopped rising.
+    pub plateau: Option<u64>,
     /// Seconds of optimization.
     pub secs: f64,
     /// Rows of data seen.
@@ -92,6 +103,16 @@ pub struct SviFit<F> {
 impl<'p> Svi<'p> {
     fn options(&self) -> Options {
         Options { convolution: self.settings.convolution, ..Options::default() }
+    }
+    /// What a step of the fit is built for.
+    fn fitted(&self, rows: Option<usize>) -> Spec<'p> {
+        let settings = self.settings;
+        let (kl, estimator) = match settings.objective {
+            Objective::Elbo => (settings.kl, settings.estimator),
+            // Log ratios are those of the whole joint density at one draw.
+            _ => (KlChoice::MonteCarlo, EstimatorChoice::Reparam),
+        };
+        Spec { antithetic: settings.antithetic, ..self.spec(rows, kl, estimator, settings.anneal_kl > 0) }
     }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'p> {
         Spec {
@@ -103,6 +124,7 @@ impl<'p> Svi<'p> {
             kl,
             estimator,
             anneal,
+            antithetic: false,
         }
     }
     /// Compiles a step with the usual number of rows, and one for the rest of an epoch if there is any.
@@ -165,9 +187,19 @@ impl<'p> Svi<'p> {
         memory.always.push(("parameters", (params * number) as u64));
         memory.always.push(("trace", total * size_of::<TraceRow>() as u64));
         // What the optimizer keeps, and where the gradients of several particles are added.
-        let several = self.settings.particles.is_some_and(|p| p > 1);
-        let kept = usize::from(several) + self.settings.optimizer.moments().len();
+        let settings = self.settings;
+        let rule = settings.optimizer;
+        let several = settings.particles.is_some_and(|p| p > 1) || rule.is_gaussian();
+        let kept = usize::from(several) + rule.moments().len();
         memory.fit.push(("optimizer", (params * kept * number) as u64));
+        if settings.average.is_some() {
+            memory.fit.push(("average of parameters", (params * size_of::<f64>()) as u64));
+        }
+        if settings.objective != Objective::Elbo {
+            memory.fit.push(("gradients of draws", (settings.objective.draws() * params * number) as u64));
+        } else if self.is_scored() {
+            memory.fit.push(("gradients of draws", (2 * settings.particles.unwrap_or(1) * params * number) as u64));
+        }
         memory
     }
 
@@ -178,8 +210,7 @@ impl<'p> Svi<'p> {
         plan: bool,
         sources: &crate::source::Sources,
     ) -> Result<String, RunError> {
-        let settings = self.settings;
-        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        let spec = |rows| self.fitted(rows);
         let mut graphs = self.graphs(spec, gradient)?;
         if !plan {
             return Ok(crate::ir::print::print(&graphs[0].graph, Some(sources)));
@@ -196,7 +227,6 @@ impl<'p> Svi<'p> {
 
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
-        let settings = self.settings;
         let mut laps = Laps::new(observer.stopwatch());
         let root = self.root();
         let rows = self.rows();
@@ -208,7 +238,7 @@ impl<'p> Svi<'p> {
         laps.lap(Phase::Data);
         let total = self.total_steps();
         let mut memory = self.memory(store.bytes(self.program), total, size_of::<F>());
-        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        let spec = |rows| self.fitted(rows);
         let (mut whole, short) = self.steps(spec, true, &store, &mut memory, &mut laps)?;
         let row_exprs = rows.map_or(Vec::new(), |(_, size, _)| whole.row_exprs(size));
         let numbers = rows.map_or(0, |(_, size, _)| row_exprs.iter().map(|(_, unit)| unit * size).sum::<usize>());
@@ -229,7 +259,7 @@ impl<'p> Svi<'p> {
         let began = observer.clock();
         let done = std::thread::scope(|scope| -> Result<(), RunError> {
             let mut ahead = reads_ahead.then(|| {
-                let (mut order, mut left) = (course.order.clone(), total.saturating_sub(course.step));
+                let (mut order, mut left) = (course.order.clone(), course.end.saturating_sub(course.step));
                 let mut store = machine.store.fork();
                 if let Some((_, whole, rest)) = rows {
                     store.expect_rows(self.program, whole);
@@ -247,7 +277,7 @@ impl<'p> Svi<'p> {
                 });
                 (ahead, row_exprs)
             });
-            while course.step < total && course.stop.is_none() {
+            while course.step < course.end && course.stop.is_none() {
                 course.step(&mut machine, ahead.as_mut(), &mut laps, observer, began)?;
             }
             Ok(())
@@ -257,15 +287,16 @@ impl<'p> Svi<'p> {
         // What the steps needed is free for what follows.
         let mut store = machine.retire(&mut laps);
         laps.lap(Phase::Plan);
-        let Course { params, trace, stop, items, .. } = course;
-        let (elbo, pareto_k) =
+        let params = course.found();
+        let Course { trace, stop, plateau, items, .. } = course;
+        let (elbo, bound, pareto_k) =
             self.final_elbo(&params, &mut store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
         laps.lap(Phase::Elbo);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
         }
         let stop = stop.unwrap_or(StopReason::Completed);
-        Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
+        Ok(SviFit { params, trace, elbo, bound, pareto_k, terms, stop, plateau, secs, items })
     }
     /// The key of all randomness of this fit.
     fn root(&self) -> Key {
@@ -273,6 +304,23 @@ impl<'p> Svi<'p> {
             0 => Key::new(self.settings.seed),
             n => Key::new(self.settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
         }
+    }
+    /// Whether a site has its gradient by the score function.
+    fn is_scored(&self) -> bool {
+        let choices = estimators::choose(self.program, &self.program.guides[self.guide], self.settings.estimator);
+        choices.iter().any(|c| c.estimator == Estimator::Score)
+    }
+    /// What the learning rate of the parameter at `offset` is multiplied by: the most special of the rates that cover it.
+    fn multiplier(&self, offset: usize) -> f64 {
+        let settings = self.settings;
+        let slot = self.slots.list.iter().find(|s| (s.offset..s.offset + s.shape.count()).contains(&offset));
+        let Some(owner) = slot.map(|s| s.owner) else { return 1.0 };
+        let steps = &self.program.guides[self.guide].steps;
+        let covers = |rate: &&SiteRate| match owner.whose(self.program, steps) {
+            Whose::Param(id) => rate.params.contains(&id),
+            Whose::Sites(sites) => !sites.is_empty() && sites.iter().all(|s| rate.sites.contains(s)),
+        };
+        settings.rates.iter().rev().find(covers).map_or(1.0, |rate| rate.rate / settings.learning_rate)
     }
     /// The state before the first step.
     fn begin<F: Scalar>(&self, root: Key) -> Course<F> {
@@ -282,10 +330,24 @@ impl<'p> Svi<'p> {
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
         let params: Vec<F> = super::start::convert(&first);
-        let optimizer = Optimizer::<F>::new(self.settings.optimizer, params.len());
+        let rule = self.settings.optimizer;
+        let mut blocks = Vec::new();
+        if rule.is_gaussian() {
+            blocks = gaussian::blocks(self.program, &self.program.guides[self.guide], self.slots, rule)
+                .expect("the session has asked whether all parameters are those of normal families");
+            for block in &mut blocks {
+                block.multiplier = self.multiplier(block.loc.start);
+            }
+        }
+        let own = self.slots.list.iter().map(|slot| Group {
+            range: slot.offset..slot.offset + slot.shape.count(),
+            multiplier: self.multiplier(slot.offset),
+        });
+        let own = own.filter(|group| group.multiplier != 1.0).collect();
+        let optimizer = Optimizer::<F>::new(rule, params.len()).with_groups(own).with_blocks(blocks);
         let order = Order::new(self.rows(), root.fold_in(Stream::Shuffle as u64));
         let total = if params.is_empty() { 0 } else { self.total_steps() };
-        Course::new(params, optimizer, order, total)
+        Course::new(params, optimizer, order, total, self.settings.average)
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
@@ -297,7 +359,7 @@ impl<'p> Svi<'p> {
         store: &mut Store<F>,
         key: Key,
         steps: u64,
-    ) -> Result<(Elbo, Option<f64>), RunError> {
+    ) -> Result<(Elbo, Option<Bound>, Option<f64>), RunError> {
         let draws = match self.rows() {
             Some((all, batch, _)) => {
                 let passes = steps * batch as u64 / (all as u64).max(1);
@@ -308,13 +370,21 @@ impl<'p> Svi<'p> {
         let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
-            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
+            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None, None));
         }
-        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS, false)?;
+        let objective = self.settings.objective;
+        let draws = RATIO_DRAWS.max((FEWEST_BOUNDS * objective.draws()) as u64);
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws, false)?;
+        let bound = objective.is_bound().then(|| {
+            let values: Vec<f64> = ratios.chunks_exact(objective.draws()).map(|r| objective.value(r)).collect();
+            let (final_, standard_error) = mean_and_error(&values);
+            Bound { objective: objective.text(), draws: objective.draws(), final_, standard_error }
+        });
+        let ratios = &ratios[..RATIO_DRAWS as usize];
         let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
         let (final_, standard_error) = if b.0.is_finite() && b.1 < a.1 { b } else { a };
-        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
-        Ok((Elbo { final_, standard_error, steps }, k))
+        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(ratios)).filter(|k| k.is_finite());
+        Ok((Elbo { final_, standard_error, steps }, bound, k))
     }
     /// One value of the ELBO on all data for each draw from the guide. With `strict`, one that is not finite is an error.
     fn estimate<F: Scalar>(

@@ -4,12 +4,14 @@
 //! steps decide; the order of the rows follows from the number of steps ([`Order::after`]); the trace and the averages are
 //! what is shown.
 
+use super::group::Group;
 use super::machine::Machine;
 use super::order::Order;
 use crate::check::settings::Length;
 use crate::check::typed::ExprId;
 use crate::infer::ahead::Ahead;
 use crate::infer::optim::{Optimizer, clip_factor, global_norm};
+use crate::infer::plateau::Plateau;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::{Observer, RunError, Status};
 use crate::kernels::Scalar;
@@ -58,15 +60,90 @@ pub struct Course<F> {
     pub shown: Smoothed,
     /// Rows of data seen.
     pub items: u64,
+    /// The mean of the parameters over the last part of the steps, if that is asked for.
+    pub average: Option<Average>,
+    /// The step after which it ends: that of the settings, or an earlier one when the bound has stopped rising.
+    pub end: u64,
+    /// The step at which the bound was found to have stopped rising.
+    pub plateau: Option<u64>,
     /// Why it has ended, if it has before its last step.
     pub stop: Option<StopReason>,
 }
 
+/// A running mean of parameters (Polyak & Juditsky 1992, SIAM J. Control Optim. 30:838).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Average {
+    /// The step after which it begins.
+    pub from: u64,
+    /// The part of all steps that it is over.
+    pub part: f64,
+    /// Parameters that it is the mean of.
+    pub count: u64,
+    /// The mean.
+    pub mean: Vec<f64>,
+}
+
+impl Average {
+    /// Over the last `part` of `total` steps, for `n` parameters.
+    pub fn new(part: f64, total: u64, n: usize) -> Self {
+        let from = total - ((part * total as f64).round() as u64).clamp(1.min(total), total);
+        Self { from, part, count: 0, mean: vec![0.0; n] }
+    }
+    /// Adds the parameters after `step` steps.
+    fn add<F: Scalar>(&mut self, step: u64, params: &[F]) {
+        if step > self.from {
+            self.count += 1;
+            let share = 1.0 / self.count as f64;
+            self.mean.iter_mut().zip(params).for_each(|(mean, x)| *mean += share * (x.to_f64() - *mean));
+        }
+    }
+}
+
 impl<F: Scalar> Course<F> {
     /// Before the first of `total` steps.
-    pub fn new(params: Vec<F>, optimizer: Optimizer<F>, order: Order, total: u64) -> Self {
+    pub fn new(params: Vec<F>, optimizer: Optimizer<F>, order: Order, total: u64, average: Option<f64>) -> Self {
         let trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
-        Self { step: 0, params, optimizer, order, trace, shown: Smoothed::default(), items: 0, stop: None }
+        let average = average.map(|part| Average::new(part, total, params.len()));
+        Self {
+            step: 0,
+            params,
+            optimizer,
+            order,
+            trace,
+            shown: Smoothed::default(),
+            items: 0,
+            average,
+            end: total,
+            plateau: None,
+            stop: None,
+        }
+    }
+    /// The parameters that the fit has found: the last ones, or their average.
+    pub fn found(&self) -> Vec<F> {
+        match &self.average {
+            Some(average) if average.count > 0 => average.mean.iter().map(|&x| F::from_f64(x)).collect(),
+            _ => self.params.clone(),
+        }
+    }
+    /// What follows from the course so far: the end, when the bound has stopped rising. The average then covers its part of
+    /// the steps that there are, so that the fit goes on for so long.
+    fn look(&mut self, rule: Option<Plateau>) {
+        if let Some(rule) = rule.filter(|_| self.plateau.is_none())
+            && rule.reached(&self.trace)
+        {
+            self.plateau = Some(self.step);
+            self.end = match &mut self.average {
+                Some(average) => {
+                    average.from = average.from.min(self.step);
+                    let end = (average.from as f64 / (1.0 - average.part)).ceil() as u64;
+                    end.clamp(self.step, self.end)
+                }
+                None => self.step,
+            };
+        }
+        if self.plateau.is_some() && self.step == self.end && self.stop.is_none() {
+            self.stop = Some(StopReason::Plateau);
+        }
     }
 
     /// One step. `ahead` gives rows that were read ahead, with their expressions; `began` is when the first step began.
@@ -78,7 +155,7 @@ impl<F: Scalar> Course<F> {
         observer: &mut dyn Observer,
         began: f64,
     ) -> Result<(), RunError> {
-        let Machine { svi, whole, short, store, rows, key, total, particles, gradient } = machine;
+        let Machine { svi, whole, short, store, rows, key, total, particles, gradient, group } = machine;
         let (settings, slots, program) = (svi.settings, svi.slots, svi.program);
         let (t, total, particles) = (self.step, *total, *particles);
         self.order.advance();
@@ -122,11 +199,22 @@ impl<F: Scalar> Course<F> {
                 squares += self.optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
             }
             (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
+        } else if let Some(group) = group.as_mut() {
+            let value = group.run(step, svi, key, gradient);
+            laps.lap(Phase::Run);
+            let norm = global_norm(gradient);
+            let scale = settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
+            self.optimizer.sweep(0, &mut self.params, gradient, scale);
+            (value, norm)
         } else {
             let share = 1.0 / particles as f64;
             let mut elbo = 0.0;
             for particle in 0..particles {
-                step.exe.run(&[], key.fold_in(particle as u64));
+                // A pair has the same noise, once as it is and once mirrored.
+                let antithetic = step.graph.sign.is_some();
+                step.mirror(particle % 2 == 1);
+                let draw = if antithetic { particle / 2 } else { particle };
+                step.exe.run(&[], key.fold_in(draw as u64));
                 laps.lap(Phase::Run);
                 elbo += step.exe.output(0)[0].to_f64() * share;
                 match particle {
@@ -141,12 +229,16 @@ impl<F: Scalar> Course<F> {
             (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
         };
         if !elbo.is_finite() || !norm.is_finite() {
-            let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
+            let runs = group.as_ref().map_or(particles, Group::runs);
+            let keys: Vec<Key> = (0..runs).map(|run| key.fold_in(run as u64)).collect();
             return Err(svi.blame(step, &keys, Some(t + 1), elbo, norm));
         }
         laps.lap(Phase::Optimizer);
         laps.step();
         self.step += 1;
+        if let Some(average) = &mut self.average {
+            average.add(self.step, &self.params);
+        }
         let secs = observer.clock() - began;
         self.trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
         self.shown.add(elbo);
@@ -158,7 +250,7 @@ impl<F: Scalar> Course<F> {
                 Length::Epochs(n) => Some((self.order.epochs_done, n)),
                 Length::Steps(_) => None,
             },
-            what: "ELBO",
+            what: settings.objective.what(),
             elbo: self.shown.value(),
             secs,
             steps_per_sec: per_sec((t + 1) as f64),
@@ -169,6 +261,7 @@ impl<F: Scalar> Course<F> {
         if flow.is_break() {
             self.stop = Some(StopReason::Interrupted);
         }
+        self.look(settings.stop);
         Ok(())
     }
 }
