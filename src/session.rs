@@ -27,6 +27,7 @@ mod laplace;
 mod loo;
 mod map;
 mod nuts;
+mod objective;
 mod pathfinder;
 mod svi;
 
@@ -272,6 +273,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                 .help(format!("use at most {n}"))));
         }
     }
+    objective::prepare(&program, guide, &mut infer.svi, &bound.data.sizes)?;
     let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan.is_some());
     let noisy = network && infer.svi.minibatch.is_some();
     infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });

@@ -26,6 +26,7 @@ mod modes;
 mod modules;
 mod networks;
 mod nuts;
+mod objectives;
 mod operations;
 mod pathfinder;
 mod posteriors;
