@@ -29,9 +29,11 @@ mod map;
 mod nuts;
 mod objective;
 mod pathfinder;
+mod sbc;
 mod svi;
 
 pub use bind::{bind, bind_with};
+pub use sbc::{Calibration, sbc};
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;

@@ -137,9 +137,8 @@ pub enum Command {
     /// NUTS judges a guide.
     #[command(hide = true, disable_help_flag = true)]
     Audit(Later),
-    /// Simulation-based calibration.
-    #[command(hide = true, disable_help_flag = true)]
-    Sbc(Later),
+    /// Test a model and its inference on data that the model makes.
+    Sbc(Sbc),
     /// The plate diagram.
     #[command(hide = true, disable_help_flag = true)]
     Graph(Later),
@@ -302,6 +301,47 @@ pub struct Prior {
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// `bayesc sbc`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc sbc examples/eight_schools.bayes
+  bayesc sbc model.bayes --simulations 500 --infer svi --guide full_rank
+  bayesc sbc model.bayes --size N=20 --set draws=500
+  bayesc sbc model.bayes --format json > ranks.json
+
+Values come from the prior, data from the model given them, and every data set is fitted. If the posterior is right, the
+values are anywhere among its draws equally often. Observed data need not be given where `--size` says how many there are.")]
+pub struct Sbc {
+    /// The program.
+    #[command(flatten)]
+    pub program: ProgramArgs,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The number of data sets.
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = parse_draws)]
+    pub simulations: usize,
+    /// Take this infer block, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub infer: Option<String>,
+    /// Take this guide, not the first.
+    #[arg(long, value_name = "NAME")]
+    pub guide: Option<String>,
+    /// The seed of all randomness.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// The number of threads, one for each core if not given.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// The output.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Print no progress.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `bayesc summary`

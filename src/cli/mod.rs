@@ -17,6 +17,7 @@ mod prior;
 pub mod program;
 mod progress;
 mod run;
+mod sbc;
 pub mod shell;
 
 use args::{Cli, Color, Command};
@@ -101,6 +102,7 @@ impl Command {
         match self {
             Command::Run(args) => run::run(&args, shell),
             Command::Prior(args) => prior::prior(&args, shell),
+            Command::Sbc(args) => sbc::sbc(&args, shell),
             Command::Summary(args) => fits::summary(&args, shell),
             Command::Plot(args) => fits::plot(&args, shell),
             Command::Compare(args) => compare::compare(&args, shell),
@@ -117,7 +119,6 @@ impl Command {
             Command::Predict(later)
             | Command::Report(later)
             | Command::Audit(later)
-            | Command::Sbc(later)
             | Command::Graph(later)
             | Command::New(later)
             | Command::Lsp(later) => {

@@ -65,6 +65,8 @@ pub struct PathfinderFit {
     pub positions: Vec<f64>,
     /// How many of them are different.
     pub distinct: usize,
+    /// How many independent draws the weights are worth: one over the sum of their squares.
+    pub effective: f64,
     /// The ELBO of the normal of each path with its standard error [nats]; `None` for a path without one.
     pub elbos: Vec<Option<(f64, f64)>>,
     /// Pareto k-hat of the ratios of the density to the normals.
@@ -108,6 +110,7 @@ impl Pathfinder<'_> {
         let mut fit = PathfinderFit {
             positions: Vec::new(),
             distinct: 0,
+            effective: 0.0,
             elbos: Vec::new(),
             pareto_k: None,
             steps: 0,
@@ -158,7 +161,8 @@ impl Pathfinder<'_> {
         if pool.values.iter().all(|v| *v == f64::NEG_INFINITY) {
             return Err(RunError::NoNormal { paths });
         }
-        let (k, positions, distinct) = pool.resample(n, draws, root.fold_in(32));
+        let (k, positions, distinct, effective) = pool.resample(n, draws, root.fold_in(32));
+        fit.effective = effective;
         (fit.pareto_k, fit.positions, fit.distinct) = (Some(k).filter(|k| n > 0 && k.is_finite()), positions, distinct);
         fit.secs = observer.clock() - began;
         laps.lap(Phase::Draws);
@@ -444,8 +448,8 @@ impl Pool {
     }
 
     /// `draws` of them: all of one normal as they are; those of several with replacement, by their smoothed ratios to the
-    /// mixture of the normals. Also the k-hat of the ratios, and how many draws are different.
-    fn resample(self, n: usize, draws: usize, key: Key) -> (f64, Vec<f64>, usize) {
+    /// mixture of the normals. Also the k-hat of the ratios, how many draws are different, and how many the weights are worth.
+    fn resample(self, n: usize, draws: usize, key: Key) -> (f64, Vec<f64>, usize, f64) {
         let at = |i: usize| &self.positions[i * n..(i + 1) * n];
         let ratio = |(i, value): (usize, &f64)| {
             let each = self.normals.iter().map(|normal| normal.log_density(at(i)));
@@ -459,7 +463,7 @@ impl Pool {
         let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { k };
         if self.normals.len() == 1 {
-            return (k, self.positions, draws);
+            return (k, self.positions, draws, draws as f64);
         }
         let mut uniforms = vec![0.0; draws];
         fill_uniform(key, 0, &mut uniforms);
@@ -476,6 +480,7 @@ impl Pool {
         let positions = chosen.iter().flat_map(|&i| at(i).iter().copied()).collect();
         chosen.sort_unstable();
         chosen.dedup();
-        (k, positions, chosen.len())
+        let effective = 1.0 / weights.iter().map(|w| w * w).sum::<f64>();
+        (k, positions, chosen.len(), effective)
     }
 }

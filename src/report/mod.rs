@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod numbers;
 pub mod plot;
 pub mod profile;
+pub mod sbc;
 pub mod statistics;
 pub mod store;
 pub mod summary;

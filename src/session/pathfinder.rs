@@ -39,7 +39,8 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         slots: &starts,
         memory: &memory,
     };
-    let PathfinderFit { positions, distinct, elbos, pareto_k, steps, evaluations, secs } = engine.run(observer)?;
+    let PathfinderFit { positions, distinct, effective, elbos, pareto_k, steps, evaluations, secs } =
+        engine.run(observer)?;
     let total = observer.clock() - began;
 
     let mut laps = Laps::new(observer.stopwatch());
@@ -54,7 +55,8 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         let each: Vec<String> =
             elbos.iter().map(|e| e.map_or("none".to_string(), |(value, _)| format!("{value:.2}"))).collect();
         fit.notes.push(format!(
-            "the ELBO of the normals of {} paths: {}; {distinct} of {n_draws} draws are different",
+            "the ELBO of the normals of {} paths: {}; {distinct} of {n_draws} draws are different, and \
+             the weights are worth {effective:.0} independent ones",
             elbos.len(),
             each.join(", ")
         ));

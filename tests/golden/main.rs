@@ -32,6 +32,7 @@ mod pathfinder;
 mod posteriors;
 mod programs;
 mod properties;
+mod sbc;
 mod scaling;
 mod structured;
 mod supports;
