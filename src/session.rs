@@ -6,7 +6,7 @@ use crate::check::guides;
 use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
-use crate::data::{self, Learned};
+use crate::data::{self, Learned, SizeTable};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::Compilation;
 use crate::infer::data::BoundData;
@@ -27,9 +27,13 @@ mod laplace;
 mod loo;
 mod map;
 mod nuts;
+mod predict;
+mod reload;
 mod svi;
 
 pub use bind::{bind, bind_with};
+pub use predict::{Output, PredictOptions, predict};
+pub use reload::{NewData, bind_new, recompile, restore};
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;
@@ -64,6 +68,13 @@ pub enum Failure {
     Diagnostics(Diagnostics),
     /// Inference failed.
     Run(RunError),
+    /// A fit cannot be used for what is asked: what is wrong, and what to do.
+    Fit {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
 }
 impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
@@ -86,6 +97,10 @@ pub struct BoundProgram<'c> {
     pub labels: SizeLabels,
     /// What data expressions learned.
     pub learned: Learned,
+    /// The sizes with their labels.
+    pub sizes: SizeTable,
+    /// The data that the command line gave.
+    pub given: Vec<String>,
     /// What was read.
     pub fingerprints: data::Fingerprints,
 }
@@ -334,6 +349,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
     bound.check_read()?;
+    fit.inputs = Some(reload::inputs(bound, options, &chosen.infer.name));
     fit.expect = expect::evaluate(&bound.program.expects, &bound.compilation.sources, &fit);
     Ok(fit)
 }
@@ -399,6 +415,7 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         generate: false,
         all: true,
         convolution: Method::Direct,
+        only: None,
     };
     let drawn = all.run::<f64>(&params, draws, key.fold_in(12));
     bound.check_read()?;

@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+#[path = "cli/predict.rs"]
+mod predict;
+
 /// A model with its data, small enough to be fitted in a moment.
 const MODEL: &str = "\
 /// The mean of three numbers.
@@ -118,7 +121,7 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    for command in ["predict", "report", "audit", "sbc", "graph", "new", "lsp"] {
+    for command in ["report", "audit", "sbc", "graph", "new", "lsp"] {
         let ended = call(&[command, "x", "--flag"]).expect(2);
         assert!(ended.err.contains(&format!("`bayesc {command}` is not built yet")), "{}", ended.err);
     }

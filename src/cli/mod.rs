@@ -13,6 +13,7 @@ mod fits;
 mod fmt;
 mod interrupt;
 mod markdown;
+mod predict;
 mod prior;
 pub mod program;
 mod progress;
@@ -103,6 +104,7 @@ impl Command {
             Command::Prior(args) => prior::prior(&args, shell),
             Command::Summary(args) => fits::summary(&args, shell),
             Command::Plot(args) => fits::plot(&args, shell),
+            Command::Predict(args) => predict::predict(&args, shell),
             Command::Compare(args) => compare::compare(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
@@ -114,8 +116,7 @@ impl Command {
             Command::Explain(args) => explain::explain(&args, shell),
             Command::Doc(args) => doc::doc(&args, shell),
             Command::Fmt(args) => fmt::fmt(&args, shell),
-            Command::Predict(later)
-            | Command::Report(later)
+            Command::Report(later)
             | Command::Audit(later)
             | Command::Sbc(later)
             | Command::Graph(later)

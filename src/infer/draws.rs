@@ -41,6 +41,8 @@ pub struct Draws<'p> {
     pub all: bool,
     /// How convolutions are computed.
     pub convolution: Method,
+    /// These sites alone are drawn, with the same numbers as among all, and nothing that is computed from them.
+    pub only: Option<Vec<SiteId>>,
 }
 
 /// The size name of each dimension that has one, and the labels of each whose indices have names.
@@ -236,7 +238,8 @@ impl<'p> Draws<'p> {
         lo.draw_all();
         let model = lo.model;
         let mut columns: Vec<Column> = Vec::new();
-        for (id, site) in model.sites.iter_enumerated() {
+        let wanted = |id: SiteId| self.only.as_ref().is_none_or(|only| only.contains(&id));
+        for (id, site) in model.sites.iter_enumerated().filter(|(id, _)| wanted(*id)) {
             let v = lo.site_value(id);
             lo.g.output(site.name.clone(), v);
             let (name, doc) = (site.name.clone(), site.doc.clone());
@@ -252,7 +255,7 @@ impl<'p> Draws<'p> {
         }
         let generated = if self.generate { &self.program.generate.reported[..] } else { &[] };
         let kept = model.kept.iter().map(|k| (k, Role::Kept)).chain(generated.iter().map(|k| (k, Role::Generated)));
-        for (k, role) in kept {
+        for (k, role) in kept.filter(|_| self.only.is_none()) {
             let v = lo.expr(k.value);
             lo.g.output(k.name.clone(), v);
             let ty = self.program.ty(k.value);

@@ -3,7 +3,7 @@
 //! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters; `svi.rs` is the optimization, `nuts.rs`
 //! the Markov chains on top of `sampler.rs`; `mode.rs` looks for the highest point by `lbfgs.rs`: that is what `map.rs`
 //! gives, and `laplace.rs` puts a normal there, of the curvature that `hessian.rs` finds; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
-//! held-out data. Nothing here reads files, the clock or the terminal.
+//! held-out data, `predict.rs` what is predicted of new data. Nothing here reads files, the clock or the terminal.
 
 pub mod ahead;
 mod blame;
@@ -20,6 +20,7 @@ pub mod mode;
 pub mod nuts;
 pub mod optim;
 pub mod pointwise;
+pub mod predict;
 pub mod predictive;
 pub mod profile;
 pub mod sampler;

@@ -3,6 +3,7 @@
 //! Everything here serialises into `fit.json`, except the large arrays: draws, parameters and the trace have files of
 //! their own (`store.rs`). A number that is not finite is written as `null` and read back as NaN.
 
+use super::inputs::Inputs;
 use super::loo::Loo;
 use serde::{Deserialize, Serialize};
 
@@ -508,6 +509,9 @@ pub struct Fit {
     pub settings: Vec<(String, serde_json::Value)>,
     /// The data it was fitted to.
     pub data: Vec<DataFingerprint>,
+    /// What is needed to use it again without these data; none in fits of early versions.
+    #[serde(default)]
+    pub inputs: Option<Inputs>,
     /// Why it ended.
     pub stop_reason: StopReason,
     /// What the user should know, one sentence each.
@@ -543,6 +547,7 @@ impl Fit {
             timing: Timing::default(),
             settings: Vec::new(),
             data: Vec::new(),
+            inputs: None,
             stop_reason: StopReason::Completed,
             notes: Vec::new(),
             warnings: Vec::new(),

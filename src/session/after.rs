@@ -70,6 +70,7 @@ where
             generate: true,
             all,
             convolution,
+            only: None,
         };
         let scored = if is_point { SCORE_DRAWS } else { (chains * n).min(SCORE_DRAWS) };
         let mut memory = Memory::new(chosen.max_memory);
