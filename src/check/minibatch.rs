@@ -235,9 +235,8 @@ pub fn rows_apart(program: &Program, size: SizeId) -> bool {
     }
     let draws = model.observations.iter().map(|o| (&o.dist, &program.ty(o.value).shape));
     let mut draws = draws.chain(model.sites.iter().map(|s| (&s.dist, &s.ty.shape)));
-    let events_apart = draws.all(|(dist, shape)| {
-        !shape[shape.len().saturating_sub(dist.event_rank())..].iter().any(|s| s.mentions(size))
-    });
+    let events_apart = draws
+        .all(|(dist, shape)| !shape[shape.len().saturating_sub(dist.event_rank())..].iter().any(|s| s.mentions(size)));
     events_apart
         && program.data.iter().all(|d| first(&d.ty.shape))
         && model.sites.iter().all(|s| first(&s.ty.shape))

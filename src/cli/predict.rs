@@ -62,8 +62,15 @@ pub fn predict(args: &Predict, shell: &mut Shell) -> Result<(), Exit> {
     let options = PredictOptions { draws: args.draws, keep };
     interrupt::listen();
     let to_stdout = args.format == SummaryFormat::Csv;
-    let mut writing =
-        Writing { target: &target, precision: fit.precision, shell, to_stdout, csv: None, open: Open::Nothing, failed: None };
+    let mut writing = Writing {
+        target: &target,
+        precision: fit.precision,
+        shell,
+        to_stdout,
+        csv: None,
+        open: Open::Nothing,
+        failed: None,
+    };
     let result = session::predict(&restored, &fit, &new, options, &mut writing);
     let Writing { open, failed, .. } = writing;
     if let Some(failed) = failed {

@@ -56,9 +56,7 @@ impl<'m> Found<'m> {
     }
     /// The place of the table or file, when `expr` is one or a part of one.
     fn read(&self, expr: &Expr) -> Option<Span> {
-        let is_file = |callee: &Expr| {
-            matches!(&unwrap_parens(callee).kind, ExprKind::Name(n) if Format::of_function(n).is_some())
-        };
+        let is_file = |callee: &Expr| matches!(&unwrap_parens(callee).kind, ExprKind::Name(n) if Format::of_function(n).is_some());
         match &expr.kind {
             ExprKind::Paren(inner) => self.read(inner),
             ExprKind::Name(name) => self.read(self.constant(name)?).map(|_| expr.span),
@@ -188,7 +186,10 @@ mod tests {
         assert_eq!(x("csv(\"a.csv\").x |> standardize"), one("csv(\"a.csv\").x", "csv(\"a.csv\")"));
         assert_eq!(x("codes(t.county, County)"), one("t.county", "t"));
         assert_eq!(x("idx(\"f.gz\")[:, new] / 16"), one("idx(\"f.gz\")", "idx(\"f.gz\")"));
-        assert_eq!(x("log(t.drop_missing().columns(\"a\", \"b\"))"), one("t.drop_missing().columns(\"a\", \"b\")", "t"));
+        assert_eq!(
+            x("log(t.drop_missing().columns(\"a\", \"b\"))"),
+            one("t.drop_missing().columns(\"a\", \"b\")", "t")
+        );
         assert_eq!(x("t[\"a b\"]"), one("t[\"a b\"]", "t"));
         assert_eq!(x("range(N) / N"), Ok(None));
         assert_eq!(x("t.x + t.y"), Err(()));

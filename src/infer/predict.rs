@@ -220,7 +220,8 @@ impl<'p> Predict<'p> {
         let &[size] = self.of.resampled.as_slice() else { return None };
         let program = self.of.program;
         let targets = self.targets();
-        let by_rows = targets.iter().all(|(t, at)| at.is_some() && t.dims.first().and_then(Size::as_name) == Some(size));
+        let by_rows =
+            targets.iter().all(|(t, at)| at.is_some() && t.dims.first().and_then(Size::as_name) == Some(size));
         if !by_rows || targets.is_empty() || !rows_apart(program, size) || self.of.reconstructed().is_some() {
             return None;
         }
@@ -353,7 +354,8 @@ impl<'p> Predict<'p> {
         let shown: Vec<Target> = targets.iter().map(|(t, _)| t.clone()).collect();
         begin(&shown);
         let mut store = Store::<F>::new(self.of.program, self.bound(), prepared.as_ref());
-        let mut running = Running { of: self, targets: &shown, scores: &mut scores, sites, key, sink, store: &mut store };
+        let mut running =
+            Running { of: self, targets: &shown, scores: &mut scores, sites, key, sink, store: &mut store };
         match block {
             None => drop(running.blocks(first, params, std::iter::once((0, None)))),
             Some((size, rows)) => {
@@ -431,16 +433,10 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
                 }
             }
             let unit = |t: &Target| t.shape.iter().skip(1).product::<usize>();
-            let counts: Vec<usize> = self
-                .targets
-                .iter()
-                .map(|t| range.as_ref().map_or(t.count(), |r| r.len() * unit(t)))
-                .collect();
-            let observed: Vec<Option<Vec<f64>>> = self
-                .targets
-                .iter()
-                .map(|t| t.known.then(|| self.of.of.observed(t.data, rows.as_deref())))
-                .collect();
+            let counts: Vec<usize> =
+                self.targets.iter().map(|t| range.as_ref().map_or(t.count(), |r| r.len() * unit(t))).collect();
+            let observed: Vec<Option<Vec<f64>>> =
+                self.targets.iter().map(|t| t.known.then(|| self.of.of.observed(t.data, rows.as_deref()))).collect();
             for (scores, observed) in self.scores.iter_mut().zip(&observed) {
                 match (scores, observed) {
                     (Scores::Classes(s), Some(x)) => s.begin(&x.iter().map(|&x| x as usize).collect::<Vec<_>>()),
@@ -513,9 +509,8 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
         observed: Option<&[f64]>,
     ) -> ControlFlow<()> {
         let Gathered { draws, mut probs, entropies } = g;
-        let part = |said: Said<'_>, sink: &mut dyn Sink| {
-            sink.part(&Part { target, first, said, observed, draws: &draws })
-        };
+        let part =
+            |said: Said<'_>, sink: &mut dyn Sink| sink.part(&Part { target, first, said, observed, draws: &draws });
         let Some(classes) = self.targets[target].classes else {
             let mut column = vec![0.0; n];
             let mut said = Vec::with_capacity(count);

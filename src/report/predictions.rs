@@ -368,8 +368,7 @@ mod tests {
 
     fn shown(name: &str, classes: Option<usize>, known: bool) -> Shown {
         let data = crate::check::typed::DataId::new(0);
-        let target =
-            Target { name: name.into(), shape: vec![2], dims: Vec::new(), classes, data, known };
+        let target = Target { name: name.into(), shape: vec![2], dims: Vec::new(), classes, data, known };
         Shown { target, dims: vec![Some("N".into())], labels: vec![None], class_labels: None }
     }
 

@@ -130,7 +130,13 @@ mod tests {
                 e.iter().map(|x| x / total).collect()
             };
             let truth = probs(1.0);
-            let class = if row[3] < truth[0] { 0 } else if row[3] < truth[0] + truth[1] { 1 } else { 2 };
+            let class = if row[3] < truth[0] {
+                0
+            } else if row[3] < truth[0] + truth[1] {
+                1
+            } else {
+                2
+            };
             scores.add(&probs(sharpness), class);
         }
         scores

@@ -235,8 +235,7 @@ fn refuse_data_of_guide(
             }
         });
         if let Some(id) = missing {
-            let (site, data) =
-                (&program.model.as_ref().expect("fitted").sites[*site].name, &program.data[id].name);
+            let (site, data) = (&program.model.as_ref().expect("fitted").sites[*site].name, &program.data[id].name);
             return Err(Failure::Fit {
                 message: format!(
                     "draws of `{site}` are not kept, and to make them again its guide needs the data `{data}`, which are \

@@ -216,7 +216,10 @@ fn bind_all(
         if let Some(size) = rebound.iter().find(|&&r| p.ty.shape.iter().any(|x| x.mentions(r))) {
             let size = &program.sizes[*size].name;
             return Err(unusable(
-                format!("`{}` has nothing to say about new rows of `{size}`: it is one learnable number for each", p.name),
+                format!(
+                    "`{}` has nothing to say about new rows of `{size}`: it is one learnable number for each",
+                    p.name
+                ),
                 "make it a latent site with a prior, and fit again",
             ));
         }
@@ -254,12 +257,14 @@ fn bind_all(
             requests.push(request);
             continue;
         }
-        let derived = value.as_ref().is_some_and(|e| {
-            readings(&root.ast, e) == Readings::None && mentions(&root.ast, e, &given_names)
-        });
+        let derived = value
+            .as_ref()
+            .is_some_and(|e| readings(&root.ast, e) == Readings::None && mentions(&root.ast, e, &given_names));
         if observed.contains(&name.name.as_str()) {
             evaluator.set_absent(&name.name, not_given(d, "the model predicts it here"));
-        } else if has_new_rows(d) && (derived || (value.is_some() && readings(&root.ast, value.as_ref().expect("some")) == Readings::None)) {
+        } else if has_new_rows(d)
+            && (derived || (value.is_some() && readings(&root.ast, value.as_ref().expect("some")) == Readings::None))
+        {
             requests.push(request);
         } else if has_new_rows(d) {
             let size = rebound.iter().find(|&&r| d.ty.shape.iter().any(|x| x.mentions(r))).expect("it has new rows");

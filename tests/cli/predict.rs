@@ -23,7 +23,7 @@ model {
 }
 guide mean_field
 infer nuts { chains = 2, warmup = 200, draws = 150, seed = 3 }
-infer svi { steps = 800, draws = 300, seed = 3 }
+infer svi { steps = 1500, optimizer = adam(5e-2), draws = 300, seed = 3 }
 evaluate {
   x = csv(\"test.csv\").columns(\"a\", \"b\") |> standardize
   y = csv(\"test.csv\").y
@@ -89,8 +89,13 @@ fn new_rows_are_predicted_without_the_training_data_as_evaluate_does() {
         let bytes = std::fs::read(format!("{fit}/posterior_predictive.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(tensors.tensor("y").unwrap().shape(), [1, 300, 40]);
-        let numbers: Vec<f64> =
-            tensors.tensor("y").unwrap().data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+        let numbers: Vec<f64> = tensors
+            .tensor("y")
+            .unwrap()
+            .data()
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         let first = numbers.iter().step_by(40).sum::<f64>() / 300.0;
         let shown = alone["predict"]["predictions"]["y"]["mean"][0].as_f64().unwrap();
         assert!((first - shown).abs() < 1e-9, "{first} and {shown}");
@@ -154,9 +159,9 @@ fn many_rows_come_in_blocks() {
     // On stdout the same lines; nothing else was written.
     let printed = predict(&fit, &["--data", &x, "--draws", "50", "--format", "csv", "--quiet"]).expect(0);
     assert_eq!(printed.out, text);
-    let hidden = std::fs::read_dir(folder.path()).unwrap().filter(|e| {
-        e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')
-    });
+    let hidden = std::fs::read_dir(folder.path())
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
     assert_eq!(hidden.count(), 0, "temporary files are gone");
 }
 
@@ -177,7 +182,15 @@ infer svi { steps = 1500, optimizer = adam(2e-2), draws = 200, seed = 1 }
 fn labels_are_those_of_the_training_data() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder, "m.bayes", GROUPS);
-    let kinds = |i: usize| if i % 2 == 0 { "ash" } else if i.is_multiple_of(5) { "elm" } else { "oak" };
+    let kinds = |i: usize| {
+        if i % 2 == 0 {
+            "ash"
+        } else if i.is_multiple_of(5) {
+            "elm"
+        } else {
+            "oak"
+        }
+    };
     let mut train = String::from("county,kind\n");
     for i in 0..80 {
         let _ = writeln!(train, "{},{}", if i % 2 == 0 { "North" } else { "South" }, kinds(i));
@@ -187,7 +200,8 @@ fn labels_are_those_of_the_training_data() {
     std::fs::remove_file(folder.path().join("train.csv")).unwrap();
     let mut new = String::from("county,kind\n");
     for i in 0..30 {
-        let _ = writeln!(new, "{},{}", if i % 3 == 0 { "South" } else { "North" }, if i % 3 == 0 { "oak" } else { "ash" });
+        let _ =
+            writeln!(new, "{},{}", if i % 3 == 0 { "South" } else { "North" }, if i % 3 == 0 { "oak" } else { "ash" });
     }
     write(&folder, "new.csv", new);
     let (county, kind) = (given(&folder, "county", "new.csv:county"), given(&folder, "kind", "new.csv"));
@@ -195,10 +209,7 @@ fn labels_are_those_of_the_training_data() {
     let ended = predict(&fit, &["--data", &county, "--data", &kind, "--out", &out]).expect(0);
     let text = std::fs::read_to_string(&out).unwrap();
     let mut lines = text.lines();
-    assert_eq!(
-        lines.next().unwrap(),
-        "name,index,class,probability,entropy,mutual_information,p_0,p_1,p_2,observed"
-    );
+    assert_eq!(lines.next().unwrap(), "name,index,class,probability,entropy,mutual_information,p_0,p_1,p_2,observed");
     for (i, line) in lines.enumerate() {
         let cells: Vec<&str> = line.split(',').collect();
         let expected = if i % 3 == 0 { "oak" } else { "ash" };
@@ -230,7 +241,11 @@ fn what_cannot_be_predicted_is_refused() {
     let fit = fit(&folder, &["--infer", "svi"]);
     let y = given(&folder, "y", "test.csv");
     let no_x = predict(&fit, &["--data", &y]).expect(3);
-    assert!(no_x.err.contains("no value is given for the data `x`") && no_x.err.contains("--data x=FILE"), "{}", no_x.err);
+    assert!(
+        no_x.err.contains("no value is given for the data `x`") && no_x.err.contains("--data x=FILE"),
+        "{}",
+        no_x.err
+    );
     let unknown = predict(&fit, &["--data", &given(&folder, "z", "test.csv")]).expect(3);
     assert!(unknown.err.contains("`z` is not a datum"), "{}", unknown.err);
     write(&folder, "wide.json", "{\"x\": [[1, 2, 3]]}");
