@@ -12,28 +12,35 @@ use crate::driver::Compilation;
 use crate::infer::data::BoundData;
 use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::svi::Svi;
-pub use crate::infer::{ChainStatus, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved};
+pub use crate::infer::{
+    ChainStatus, Checkpoint, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved,
+};
 use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots, rows::Prepared};
 use crate::report::expect;
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
 use crate::rng::Key;
 use crate::syntax::ast::Elem;
+use std::sync::Arc;
 
 mod after;
 mod bind;
 mod expects;
+mod init;
 mod laplace;
 mod loo;
 mod map;
 mod nuts;
 mod predict;
 mod reload;
+mod restarts;
+mod resume;
 mod svi;
 
 pub use bind::{bind, bind_with};
 pub use predict::{Output, PredictOptions, predict};
 pub use reload::{NewData, bind_new, recompile, restore};
+pub use resume::check_same;
 
 /// The largest int that f32 holds exactly.
 const MAX_F32_INT: f64 = 16_777_216.0;
@@ -59,6 +66,10 @@ pub struct RunOptions {
     pub all: bool,
     /// `--max-memory`: what the run may need at most [bytes].
     pub max_memory: Option<u64>,
+    /// `--init`: another fit of the same model, from which this one starts.
+    pub init: Option<Arc<Fit>>,
+    /// `--resume`: the state of an interrupted run to go on from; [`check_same`] says whether it is one of this run.
+    pub resume: Option<Checkpoint>,
 }
 
 /// Why there is no result.
@@ -139,6 +150,10 @@ struct Chosen {
     all: bool,
     /// What the run may need at most [bytes].
     max_memory: Option<u64>,
+    /// The fit to start from.
+    init: Option<Arc<Fit>>,
+    /// The state to go on from.
+    resume: Option<Checkpoint>,
 }
 
 fn one(d: Diagnostic) -> Failure {
@@ -217,6 +232,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             notes,
             all: options.all,
             max_memory: options.max_memory,
+            init: options.init.clone(),
+            resume: options.resume.clone(),
         });
     }
     if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
@@ -233,6 +250,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             notes,
             all: options.all,
             max_memory: options.max_memory,
+            init: options.init.clone(),
+            resume: options.resume.clone(),
         });
     }
     let guide = match &options.guide {
@@ -310,7 +329,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         PrecisionChoice::Auto if network && infer.svi.minibatch.is_some() && largest.is_none() => Precision::F32,
         PrecisionChoice::Auto => Precision::F64,
     };
-    Ok(Chosen { infer, program, guide, precision, notes, all: options.all, max_memory: options.max_memory })
+    let (all, max_memory) = (options.all, options.max_memory);
+    let (init, resume) = (options.init.clone(), options.resume.clone());
+    Ok(Chosen { infer, program, guide, precision, notes, all, max_memory, init, resume })
 }
 
 /// The most latent elements for which nuts is the default.
@@ -457,6 +478,8 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
         prepared: prepared.as_ref(),
         memory: &memory,
         restart: 0,
+        warm: None,
+        from: None,
     };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);

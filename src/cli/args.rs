@@ -203,8 +203,11 @@ Examples:
   bayesc run model.bayes --out fits/second --format json > second.json
   bayesc run model.bayes --profile --set steps=100
   bayesc run model.bayes --max-memory 2GiB
+  bayesc run model.bayes --resume
+  bayesc run model.bayes --infer nuts --init vi.fit --out nuts.fit
 
-Ctrl-C stops at the end of the step, saves and reports what there is.")]
+Ctrl-C stops at the end of the step, saves and reports what there is; the same command with `--resume` goes on. Of nuts
+the finished chains are kept, the others begin again: their randomness is the same.")]
 pub struct Run {
     /// The program.
     #[command(flatten)]
@@ -239,8 +242,11 @@ pub struct Run {
     /// Print where the time went: every operation with its line, its rate, and what the machine can do.
     #[arg(long)]
     pub profile: bool,
-    /// Go on with an interrupted fit.
-    #[arg(long, hide = true)]
+    /// Start from another fit of the same model: chains at its draws, guides at its means and standard deviations.
+    #[arg(long, value_name = "FIT")]
+    pub init: Option<PathBuf>,
+    /// Go on with an interrupted fit, to the very numbers of an unbroken run. Program, data and options must be the same.
+    #[arg(long)]
     pub resume: bool,
     /// The output.
     #[command(flatten)]

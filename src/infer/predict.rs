@@ -6,7 +6,7 @@
 //! not to mix them, so that memory does not grow with their number.
 
 use super::data::{BoundData, Store};
-use super::draws::Posterior;
+use super::draws::{Posterior, give_member};
 use super::predictive::{BLOCK, Predictive};
 use crate::check::minibatch::rows_apart;
 use crate::check::size::{Size, SizeId};
@@ -420,9 +420,9 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
         let model = self.of.model();
         let Graph { mut exe, inputs, indices, slots, given, outputs } = graph;
         self.store.give_whole(program, &inputs, &mut exe);
-        for (slot, input) in self.of.of.slots.list.iter().zip(slots) {
-            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
+        let all_slots = self.of.of.slots;
+        give_member(&mut exe, all_slots, &slots, params, 0);
+        let mut member = 0;
         let mut buffer: Vec<F> = Vec::new();
         for (at, range) in blocks {
             let rows: Option<Vec<usize>> = range.clone().map(Iterator::collect);
@@ -456,6 +456,10 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
                 })
                 .collect();
             for i in 0..n {
+                if self.sites.member(i) != member {
+                    member = self.sites.member(i);
+                    give_member(&mut exe, all_slots, &slots, params, member);
+                }
                 for &(id, input) in &given {
                     self.sites.read(i, &model.sites[id].name, &mut buffer);
                     exe.set_data(input, &buffer);

@@ -7,7 +7,7 @@
 //! Where the program takes minibatches of the rebound size, its rows are known not to mix and are scored block by block.
 
 use super::data::{BoundData, Store, prepared_bytes};
-use super::draws::Posterior;
+use super::draws::{Posterior, give_member};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::plan::Options;
@@ -415,9 +415,8 @@ impl<'p> Predictive<'p> {
         let Running { store, scores, marginal, sites, key } = running;
         let mut exe = plan.build();
         store.give_whole(self.program, &inputs, &mut exe);
-        for (slot, input) in self.slots.list.iter().zip(slots) {
-            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
+        give_member(&mut exe, self.slots, &slots, params, 0);
+        let mut member = 0;
         let mut buffer: Vec<F> = Vec::new();
         for (at, rows) in blocks {
             let rows: Option<Vec<usize>> = rows.map(Iterator::collect);
@@ -435,6 +434,10 @@ impl<'p> Predictive<'p> {
                 }
             }
             for i in 0..sites.draws() {
+                if sites.member(i) != member {
+                    member = sites.member(i);
+                    give_member(&mut exe, self.slots, &slots, params, member);
+                }
                 for &(id, input) in &given {
                     sites.read(i, &model.sites[id].name, &mut buffer);
                     exe.set_data(input, &buffer);

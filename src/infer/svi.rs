@@ -13,10 +13,12 @@ use self::machine::Machine;
 use self::order::Order;
 use self::step::Step;
 use super::ahead::Ahead;
+use super::checkpoint::{Checkpoint, exact};
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
 use super::optim::Optimizer;
 use super::profile::{Laps, Phase};
+use super::warm::Warm;
 use super::{Memory, Observer, RunError};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
 use crate::check::typed::{Program, SiteId};
@@ -66,6 +68,10 @@ pub struct Svi<'p> {
     pub memory: &'p Memory,
     /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
     pub restart: usize,
+    /// What the first of several fits starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
+    /// The state of [`SviFit::state`] to go on from.
+    pub from: Option<&'p Checkpoint>,
 }
 
 /// A finished optimization.
@@ -87,6 +93,46 @@ pub struct SviFit<F> {
     pub secs: f64,
     /// Rows of data seen.
     pub items: u64,
+    /// The state to go on from, when it was interrupted.
+    pub state: Option<Checkpoint>,
+}
+
+impl<F: Scalar> SviFit<F> {
+    /// A finished fit, to be stored while others are still to come.
+    pub fn save(&self) -> Checkpoint {
+        let mut state = Checkpoint::default();
+        state.put("params", exact(&self.params));
+        let rows = self.trace.iter().flat_map(|r| [r.step as f64, r.elbo, r.gradient_norm, r.learning_rate, r.secs]);
+        state.put("trace", rows.collect());
+        state.put("elbo", vec![self.elbo.final_, self.elbo.standard_error, self.elbo.steps as f64]);
+        state.put("pareto_k", self.pareto_k.into_iter().collect());
+        state.put("stop", vec![f64::from(u8::from(self.stop == StopReason::Plateau))]);
+        state.put("secs", vec![self.secs]);
+        state.put("items", vec![self.items as f64]);
+        state
+    }
+    /// A fit of `n` parameters that was stored, with the terms of another one of the same program; `None` when it is none.
+    pub fn restore(state: &Checkpoint, n: usize, terms: Vec<(SiteId, KlTerm)>) -> Option<Self> {
+        let &[final_, standard_error, steps] = state.get("elbo")? else { return None };
+        let row = |r: &[f64; 5]| TraceRow {
+            step: r[0] as u64,
+            elbo: r[1],
+            gradient_norm: r[2],
+            learning_rate: r[3],
+            secs: r[4],
+        };
+        Some(SviFit {
+            params: state.of("params").filter(|p: &Vec<F>| p.len() == n)?,
+            trace: state.get("trace")?.as_chunks().0.iter().map(row).collect(),
+            elbo: Elbo { final_, standard_error, steps: steps as u64 },
+            pareto_k: state.get("pareto_k")?.first().copied(),
+            terms,
+            stop: if state.count("stop")? == 1 { StopReason::Plateau } else { StopReason::Completed },
+            secs: state.number("secs")?,
+            items: state.count("items")?,
+            state: None,
+        })
+    }
 }
 
 impl<'p> Svi<'p> {
@@ -222,11 +268,17 @@ impl<'p> Svi<'p> {
         }
         let terms = whole.graph.terms.clone();
         let mut course = self.begin(root);
+        if let Some(state) = self.from
+            && !course.restore(state, rows, root.fold_in(Stream::Shuffle as u64))
+        {
+            return Err(RunError::Checkpoint("the checkpoint is not one of this fit".to_string()));
+        }
+        let earlier = course.trace.last().map_or(0.0, |row| row.secs);
         let total = if course.params.is_empty() { 0 } else { total };
         let mut machine = Machine::new(self, whole, short, store, root.fold_in(Stream::Steps as u64), total);
         laps.lap(Phase::Start);
         laps.before_steps();
-        let began = observer.clock();
+        let began = observer.clock() - earlier;
         let done = std::thread::scope(|scope| -> Result<(), RunError> {
             let mut ahead = reads_ahead.then(|| {
                 let (mut order, mut left) = (course.order.clone(), total.saturating_sub(course.step));
@@ -257,6 +309,7 @@ impl<'p> Svi<'p> {
         // What the steps needed is free for what follows.
         let mut store = machine.retire(&mut laps);
         laps.lap(Phase::Plan);
+        let state = (course.stop == Some(StopReason::Interrupted)).then(|| course.save());
         let Course { params, trace, stop, items, .. } = course;
         let (elbo, pareto_k) =
             self.final_elbo(&params, &mut store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
@@ -265,7 +318,16 @@ impl<'p> Svi<'p> {
             observer.profiled(profile);
         }
         let stop = stop.unwrap_or(StopReason::Completed);
-        Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items })
+        Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items, state })
+    }
+    /// How the KL divergence of each site is found.
+    ///
+    /// # Errors
+    /// When the program has no objective.
+    pub fn terms(&self) -> Result<Vec<(SiteId, KlTerm)>, RunError> {
+        let settings = self.settings;
+        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        Ok(self.graphs(spec, true)?.swap_remove(0).terms)
     }
     /// The key of all randomness of this fit.
     fn root(&self) -> Key {
@@ -277,10 +339,13 @@ impl<'p> Svi<'p> {
     /// The state before the first step.
     fn begin<F: Scalar>(&self, root: Key) -> Course<F> {
         let key = root.fold_in(Stream::Start as u64);
-        let first = match self.restart {
+        let mut first = match self.restart {
             0 => super::start::start(self.program, self.slots, self.bound, key),
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
+        if let Some(warm) = self.warm.filter(|_| self.restart == 0) {
+            warm.fill(&mut first);
+        }
         let params: Vec<F> = super::start::convert(&first);
         let optimizer = Optimizer::<F>::new(self.settings.optimizer, params.len());
         let order = Order::new(self.rows(), root.fold_in(Stream::Shuffle as u64));

@@ -521,9 +521,12 @@ pub struct Fit {
     /// The course of the fit.
     #[serde(skip)]
     pub trace: Vec<TraceRow>,
-    /// Variational parameters, or the mode; unconstrained.
+    /// Variational parameters, or the mode; unconstrained. Those of an ensemble have a member for their first dimension.
     #[serde(skip)]
     pub params: Vec<NamedTensor>,
+    /// The state to go on from, when it was interrupted and that is possible.
+    #[serde(skip)]
+    pub checkpoint: Option<Vec<NamedTensor>>,
 }
 
 impl Fit {
@@ -553,7 +556,23 @@ impl Fit {
             warnings: Vec::new(),
             trace: Vec::new(),
             params: Vec::new(),
+            checkpoint: None,
         }
+    }
+    /// SHA-256 of its parameters and draws, in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        use sha2::Digest;
+        let mut hash = sha2::Sha256::new();
+        for p in &self.params {
+            hash.update(p.name.as_bytes());
+            p.data.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        for q in &self.quantities {
+            hash.update(q.name.as_bytes());
+            (0..q.data.len()).for_each(|i| hash.update(q.data.get(i).to_le_bytes()));
+            q.moments.iter().flat_map(|m| m.mean.iter().chain(&m.sd)).for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
     /// True when the user stopped it.
     pub fn interrupted(&self) -> bool {

@@ -50,6 +50,9 @@ pub struct Inputs {
     pub infer_option: Option<String>,
     /// `--guide`, as it was given.
     pub guide_option: Option<String>,
+    /// What `--init` started it from: a hash of its numbers.
+    #[serde(default)]
+    pub init: Option<String>,
     /// `--set`, in order.
     pub set: Vec<(String, String)>,
     /// `--size`, in order.

@@ -11,6 +11,7 @@
 //! | `loo.safetensors` | of each observed name three tensors: `NAME.elpd_loo`, `NAME.p_loo`, `NAME.pareto_k` |
 //! | `data.safetensors` | the values of data of few numbers, which the fit needs when it is used again |
 //! | `posterior_predictive.safetensors` | draws of what was predicted last, written by `bayesc predict` |
+//! | `checkpoint.safetensors` | of an interrupted fit: what it takes to go on |
 //! | `trace.csv` | step, elbo, gradient norm, learning rate, seconds |
 //!
 //! A fit is written into a directory beside the final one and takes its place when every file is on disk: until then
@@ -41,6 +42,7 @@ const LOG_LIKELIHOOD: &str = "log_likelihood.safetensors";
 const LOO: &str = "loo.safetensors";
 const TRACE: &str = "trace.csv";
 const DATA: &str = "data.safetensors";
+const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Where `bayesc predict` writes its draws.
 pub const PREDICTIVE: &str = "posterior_predictive.safetensors";
 
@@ -204,6 +206,10 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
     if let Some(inputs) = &fit.inputs {
         let data = inputs.values.iter().map(|d| (d.name.as_str(), Tensor::of_param(d, Precision::F64)));
         write_tensors(&dir.join(DATA), data.collect())?;
+    }
+    if let Some(checkpoint) = &fit.checkpoint {
+        let arrays = checkpoint.iter().map(|a| (a.name.as_str(), Tensor::of_param(a, Precision::F64)));
+        write_tensors(&dir.join(CHECKPOINT), arrays.collect())?;
     }
     for (name, bytes) in extra {
         write_atomic(&dir.join(name), bytes)?;
@@ -554,6 +560,9 @@ pub fn load(dir: &Path) -> Result<Fit, StoreError> {
     }
     if let Some(inputs) = &mut fit.inputs {
         inputs.values = read_params(&dir.join(DATA))?;
+    }
+    if dir.join(CHECKPOINT).is_file() {
+        fit.checkpoint = Some(read_params(&dir.join(CHECKPOINT))?);
     }
     fit.trace = read_trace(&dir.join(TRACE))?;
     Ok(fit)

@@ -4,7 +4,7 @@
 
 use super::reload::NewData;
 use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, choose};
-use crate::check::settings::Algorithm;
+use crate::check::settings::{Algorithm, Keep};
 use crate::check::typed::*;
 use crate::infer::draws::{self, Draws, Posterior};
 use crate::infer::predict::{Part, Predict, Said, Sink, Target};
@@ -12,7 +12,7 @@ use crate::infer::predictive::Predictive;
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots};
-use crate::report::fit::{Fit, Precision};
+use crate::report::fit::{Fit, NamedTensor, Precision};
 use crate::report::predictions::{Kept, Predictions, Shown};
 use crate::report::temperature::TemperatureScores;
 use crate::rng::Key;
@@ -85,10 +85,27 @@ pub(super) fn params_of<F: Scalar>(
         _ => return Ok((Slots::default(), Vec::new())),
     };
     let slots = Slots::new(&chosen.program, &chosen.program.guides[chosen.guide], &restored.data.sizes, batch);
-    let mut params = Vec::with_capacity(slots.len());
+    let keep = match chosen.infer.algorithm {
+        Algorithm::Map => chosen.infer.mode.keep,
+        _ => chosen.infer.svi.keep,
+    };
+    let ensemble = keep == Keep::All;
+    // The first dimension of the parameters of an ensemble are its members.
+    let own = |p: &NamedTensor| p.shape[usize::from(ensemble).min(p.shape.len())..].to_vec();
+    let members = match fit.params.first() {
+        Some(p) if ensemble => p.shape.first().copied().unwrap_or(1),
+        _ => 1,
+    };
+    let mut params = vec![F::ZERO; members * slots.len()];
     for slot in &slots.list {
+        let count = slot.shape.count();
         match fit.params.iter().find(|p| p.name == slot.name) {
-            Some(p) if p.shape[..] == slot.shape[..] => params.extend(p.data.iter().map(|&x| F::from_f64(x))),
+            Some(p) if own(p)[..] == slot.shape[..] && p.data.len() == members * count => {
+                for (all, mine) in params.chunks_exact_mut(slots.len()).zip(p.data.chunks_exact(count.max(1))) {
+                    let place = &mut all[slot.offset..slot.offset + count];
+                    place.iter_mut().zip(mine).for_each(|(to, &x)| *to = F::from_f64(x));
+                }
+            }
             found => {
                 let what = match found {
                     Some(p) => format!("has shape {:?} instead of {:?}", p.shape, slot.shape.to_vec()),
@@ -158,9 +175,8 @@ where
     let mut again;
     let posterior: &mut dyn Posterior<F> = if kept {
         let place = |i: usize| match (point, chains) {
-            (true, _) => i % all,
             (false, 1) => i,
-            (false, _) => i * all / n,
+            _ => i * all / n,
         };
         saved = draws::Chosen { quantities: &fit.quantities, places: (0..n).map(place).collect() };
         &mut saved

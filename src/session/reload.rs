@@ -55,6 +55,7 @@ pub(super) fn inputs(bound: &BoundProgram<'_>, options: &RunOptions, infer: &str
         infer: infer.to_string(),
         infer_option: compilation.options.infer.clone(),
         guide_option: options.guide.clone(),
+        init: options.init.as_ref().map(|fit| fit.fingerprint()),
         set: compilation.options.settings.clone(),
         fixed: compilation.options.sizes.clone(),
         sizes: bound.program.sizes.iter().filter_map(size).collect(),

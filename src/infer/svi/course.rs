@@ -9,6 +9,7 @@ use super::order::Order;
 use crate::check::settings::Length;
 use crate::check::typed::ExprId;
 use crate::infer::ahead::Ahead;
+use crate::infer::checkpoint::{Checkpoint, exact};
 use crate::infer::optim::{Optimizer, clip_factor, global_norm};
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::{Observer, RunError, Status};
@@ -67,6 +68,57 @@ impl<F: Scalar> Course<F> {
     pub fn new(params: Vec<F>, optimizer: Optimizer<F>, order: Order, total: u64) -> Self {
         let trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
         Self { step: 0, params, optimizer, order, trace, shown: Smoothed::default(), items: 0, stop: None }
+    }
+
+    /// All of it, to be stored.
+    pub fn save(&self) -> Checkpoint {
+        // Whatever is added to the state must be stored as well.
+        let Course { step, params, optimizer, order: _, trace, shown, items, stop: _ } = self;
+        let mut state = Checkpoint::default();
+        state.put("step", vec![*step as f64]);
+        state.put("params", exact(params));
+        state.put("optimizer.step", vec![optimizer.steps() as f64]);
+        for (name, moment) in optimizer.moments() {
+            state.put(format!("optimizer.{name}"), exact(moment));
+        }
+        let rows = trace.iter().flat_map(|r| [r.step as f64, r.elbo, r.gradient_norm, r.learning_rate, r.secs]);
+        state.put("trace", rows.collect());
+        state.put("shown", vec![shown.sum, shown.weight]);
+        state.put("items", vec![*items as f64]);
+        state
+    }
+    /// Goes to a stored state; false, and in no state to be used, when that is not one of this fit. `rows` and `shuffle` are those
+    /// of its [`Order`].
+    #[must_use]
+    pub fn restore(&mut self, state: &Checkpoint, rows: Option<(usize, usize, usize)>, shuffle: Key) -> bool {
+        let mut read = || -> Option<()> {
+            let step = state.count("step")?;
+            let params = state.of::<F>("params").filter(|p| p.len() == self.params.len())?;
+            let names: Vec<&'static str> = self.optimizer.moments().map(|(name, _)| name).collect();
+            let moments = names.iter().map(|name| Some((*name, state.of::<F>(&format!("optimizer.{name}"))?)));
+            let moments = moments.collect::<Option<Vec<_>>>()?;
+            let borrowed: Vec<(&str, &[F])> = moments.iter().map(|(name, m)| (*name, m.as_slice())).collect();
+            let trace = state.get("trace").filter(|t| t.len() as u64 == 5 * step)?;
+            let &[sum, weight] = state.get("shown")? else { return None };
+            let items = state.count("items")?;
+            if !self.optimizer.restore(state.count("optimizer.step")?, &borrowed) {
+                return None;
+            }
+            let row = |r: &[f64; 5]| TraceRow {
+                step: r[0] as u64,
+                elbo: r[1],
+                gradient_norm: r[2],
+                learning_rate: r[3],
+                secs: r[4],
+            };
+            self.trace.clear();
+            self.trace.extend(trace.as_chunks().0.iter().map(row));
+            (self.step, self.params, self.items, self.stop) = (step, params, items, None);
+            self.shown = Smoothed { sum, weight };
+            self.order = Order::after(rows, shuffle, step);
+            Some(())
+        };
+        read().is_some()
     }
 
     /// One step. `ahead` gives rows that were read ahead, with their expressions; `began` is when the first step began.
