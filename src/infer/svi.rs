@@ -4,6 +4,7 @@
 //! All randomness comes from the seed: the same seed gives the same numbers, whatever the number of threads.
 
 pub mod course;
+mod group;
 mod machine;
 pub mod order;
 mod step;
@@ -16,17 +17,21 @@ use super::ahead::Ahead;
 use super::checkpoint::{Checkpoint, exact};
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
-use super::optim::Optimizer;
+use super::gaussian;
+use super::objective::Objective;
+use super::optim::{Group, Optimizer};
 use super::profile::{Laps, Phase};
 use super::warm::Warm;
 use super::{Memory, Observer, RunError};
-use crate::check::settings::{EstimatorChoice, KlChoice, Length, SviSettings};
+use crate::check::settings::{EstimatorChoice, KlChoice, Length, SiteRate, SviSettings};
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
 use crate::exec::plan::Options;
 use crate::kernels::Scalar;
+use crate::lower::estimators::{self, Estimator};
+use crate::lower::params::Whose;
 use crate::lower::{Slots, rows::Prepared};
-use crate::report::fit::{Elbo, StopReason, TraceRow};
+use crate::report::fit::{Bound, Elbo, StopReason, TraceRow};
 use crate::report::statistics::pareto_k;
 use crate::rng::Key;
 
@@ -37,6 +42,8 @@ const ELBO_DRAWS: u64 = 100;
 const FEWEST_ELBO_DRAWS: u64 = 10;
 /// That part: rows of the fit for each row of the estimate.
 const FIT_TO_ESTIMATE: u64 = 20;
+/// The least number of values from which a bound of several draws is estimated.
+const FEWEST_BOUNDS: usize = 40;
 /// Draws from which the Pareto k is estimated, where one evaluation uses all data at once.
 const RATIO_DRAWS: u64 = 1000;
 
@@ -83,12 +90,16 @@ pub struct SviFit<F> {
     pub trace: Vec<TraceRow>,
     /// The ELBO on all data.
     pub elbo: Elbo,
+    /// The bound that was maximized, where it is not the ELBO.
+    pub bound: Option<Bound>,
     /// Pareto k of the importance ratios of the guide.
     pub pareto_k: Option<f64>,
     /// How the KL divergence of each site was found.
     pub terms: Vec<(SiteId, KlTerm)>,
     /// Why it stopped.
     pub stop: StopReason,
+    /// The step at which the bound was found to have stopped rising.
+    pub plateau: Option<u64>,
     /// Seconds of optimization.
     pub secs: f64,
     /// Rows of data seen.
@@ -106,13 +117,15 @@ impl<F: Scalar> SviFit<F> {
         state.put("trace", rows.collect());
         state.put("elbo", vec![self.elbo.final_, self.elbo.standard_error, self.elbo.steps as f64]);
         state.put("pareto_k", self.pareto_k.into_iter().collect());
+        state.put("plateau", self.plateau.iter().map(|&step| step as f64).collect());
+        state.put("bound", self.bound.iter().flat_map(|b| [b.final_, b.standard_error]).collect());
         state.put("stop", vec![f64::from(u8::from(self.stop == StopReason::Plateau))]);
         state.put("secs", vec![self.secs]);
         state.put("items", vec![self.items as f64]);
         state
     }
     /// A fit of `n` parameters that was stored, with the terms of another one of the same program; `None` when it is none.
-    pub fn restore(state: &Checkpoint, n: usize, terms: Vec<(SiteId, KlTerm)>) -> Option<Self> {
+    pub fn restore(state: &Checkpoint, n: usize, terms: Vec<(SiteId, KlTerm)>, objective: Objective) -> Option<Self> {
         let &[final_, standard_error, steps] = state.get("elbo")? else { return None };
         let row = |r: &[f64; 5]| TraceRow {
             step: r[0] as u64,
@@ -125,6 +138,14 @@ impl<F: Scalar> SviFit<F> {
             params: state.of("params").filter(|p: &Vec<F>| p.len() == n)?,
             trace: state.get("trace")?.as_chunks().0.iter().map(row).collect(),
             elbo: Elbo { final_, standard_error, steps: steps as u64 },
+            bound: match *state.get("bound")? {
+                [final_, standard_error] => {
+                    let (objective, draws) = (objective.text(), objective.draws());
+                    Some(Bound { objective, draws, final_, standard_error })
+                }
+                _ => None,
+            },
+            plateau: state.get("plateau")?.first().map(|&step| step as u64),
             pareto_k: state.get("pareto_k")?.first().copied(),
             terms,
             stop: if state.count("stop")? == 1 { StopReason::Plateau } else { StopReason::Completed },
@@ -139,6 +160,16 @@ impl<'p> Svi<'p> {
     fn options(&self) -> Options {
         Options { convolution: self.settings.convolution, ..Options::default() }
     }
+    /// What a step of the fit is built for.
+    fn fitted(&self, rows: Option<usize>) -> Spec<'p> {
+        let settings = self.settings;
+        let (kl, estimator) = match settings.objective {
+            Objective::Elbo => (settings.kl, settings.estimator),
+            // Log ratios are those of the whole joint density at one draw.
+            _ => (KlChoice::MonteCarlo, EstimatorChoice::Reparam),
+        };
+        Spec { antithetic: settings.antithetic, ..self.spec(rows, kl, estimator, settings.anneal_kl > 0) }
+    }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'p> {
         Spec {
             program: self.program,
@@ -149,6 +180,7 @@ impl<'p> Svi<'p> {
             kl,
             estimator,
             anneal,
+            antithetic: false,
         }
     }
     /// Compiles a step with the usual number of rows, and one for the rest of an epoch if there is any.
@@ -211,9 +243,19 @@ impl<'p> Svi<'p> {
         memory.always.push(("parameters", (params * number) as u64));
         memory.always.push(("trace", total * size_of::<TraceRow>() as u64));
         // What the optimizer keeps, and where the gradients of several particles are added.
-        let several = self.settings.particles.is_some_and(|p| p > 1);
-        let kept = usize::from(several) + self.settings.optimizer.moments().len();
+        let settings = self.settings;
+        let rule = settings.optimizer;
+        let several = settings.particles.is_some_and(|p| p > 1) || rule.is_gaussian();
+        let kept = usize::from(several) + rule.moments().len();
         memory.fit.push(("optimizer", (params * kept * number) as u64));
+        if settings.average.is_some() {
+            memory.fit.push(("average of parameters", (params * size_of::<f64>()) as u64));
+        }
+        if settings.objective != Objective::Elbo {
+            memory.fit.push(("gradients of draws", (settings.objective.draws() * params * number) as u64));
+        } else if self.is_scored() {
+            memory.fit.push(("gradients of draws", (2 * settings.particles.unwrap_or(1) * params * number) as u64));
+        }
         memory
     }
 
@@ -224,8 +266,7 @@ impl<'p> Svi<'p> {
         plan: bool,
         sources: &crate::source::Sources,
     ) -> Result<String, RunError> {
-        let settings = self.settings;
-        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        let spec = |rows| self.fitted(rows);
         let mut graphs = self.graphs(spec, gradient)?;
         if !plan {
             return Ok(crate::ir::print::print(&graphs[0].graph, Some(sources)));
@@ -242,7 +283,6 @@ impl<'p> Svi<'p> {
 
     /// Runs the optimization.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
-        let settings = self.settings;
         let mut laps = Laps::new(observer.stopwatch());
         let root = self.root();
         let rows = self.rows();
@@ -254,7 +294,7 @@ impl<'p> Svi<'p> {
         laps.lap(Phase::Data);
         let total = self.total_steps();
         let mut memory = self.memory(store.bytes(self.program), total, size_of::<F>());
-        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        let spec = |rows| self.fitted(rows);
         let (mut whole, short) = self.steps(spec, true, &store, &mut memory, &mut laps)?;
         let row_exprs = rows.map_or(Vec::new(), |(_, size, _)| whole.row_exprs(size));
         let numbers = rows.map_or(0, |(_, size, _)| row_exprs.iter().map(|(_, unit)| unit * size).sum::<usize>());
@@ -281,7 +321,7 @@ impl<'p> Svi<'p> {
         let began = observer.clock() - earlier;
         let done = std::thread::scope(|scope| -> Result<(), RunError> {
             let mut ahead = reads_ahead.then(|| {
-                let (mut order, mut left) = (course.order.clone(), total.saturating_sub(course.step));
+                let (mut order, mut left) = (course.order.clone(), course.end.saturating_sub(course.step));
                 let mut store = machine.store.fork();
                 if let Some((_, whole, rest)) = rows {
                     store.expect_rows(self.program, whole);
@@ -299,7 +339,7 @@ impl<'p> Svi<'p> {
                 });
                 (ahead, row_exprs)
             });
-            while course.step < total && course.stop.is_none() {
+            while course.step < course.end && course.stop.is_none() {
                 course.step(&mut machine, ahead.as_mut(), &mut laps, observer, began)?;
             }
             Ok(())
@@ -310,15 +350,16 @@ impl<'p> Svi<'p> {
         let mut store = machine.retire(&mut laps);
         laps.lap(Phase::Plan);
         let state = (course.stop == Some(StopReason::Interrupted)).then(|| course.save());
-        let Course { params, trace, stop, items, .. } = course;
-        let (elbo, pareto_k) =
+        let params = course.found();
+        let Course { trace, stop, plateau, items, .. } = course;
+        let (elbo, bound, pareto_k) =
             self.final_elbo(&params, &mut store, root.fold_in(Stream::Elbo as u64), trace.len() as u64)?;
         laps.lap(Phase::Elbo);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
         }
         let stop = stop.unwrap_or(StopReason::Completed);
-        Ok(SviFit { params, trace, elbo, pareto_k, terms, stop, secs, items, state })
+        Ok(SviFit { params, trace, elbo, bound, pareto_k, terms, stop, plateau, secs, items, state })
     }
     /// How the KL divergence of each site is found.
     ///
@@ -336,6 +377,23 @@ impl<'p> Svi<'p> {
             n => Key::new(self.settings.seed).fold_in(Stream::Restart as u64).fold_in(n as u64),
         }
     }
+    /// Whether a site has its gradient by the score function.
+    fn is_scored(&self) -> bool {
+        let choices = estimators::choose(self.program, &self.program.guides[self.guide], self.settings.estimator);
+        choices.iter().any(|c| c.estimator == Estimator::Score)
+    }
+    /// What the learning rate of the parameter at `offset` is multiplied by: the most special of the rates that cover it.
+    fn multiplier(&self, offset: usize) -> f64 {
+        let settings = self.settings;
+        let slot = self.slots.list.iter().find(|s| (s.offset..s.offset + s.shape.count()).contains(&offset));
+        let Some(owner) = slot.map(|s| s.owner) else { return 1.0 };
+        let steps = &self.program.guides[self.guide].steps;
+        let covers = |rate: &&SiteRate| match owner.whose(self.program, steps) {
+            Whose::Param(id) => rate.params.contains(&id),
+            Whose::Sites(sites) => !sites.is_empty() && sites.iter().all(|s| rate.sites.contains(s)),
+        };
+        settings.rates.iter().rev().find(covers).map_or(1.0, |rate| rate.rate / settings.learning_rate)
+    }
     /// The state before the first step.
     fn begin<F: Scalar>(&self, root: Key) -> Course<F> {
         let key = root.fold_in(Stream::Start as u64);
@@ -347,10 +405,24 @@ impl<'p> Svi<'p> {
             warm.fill(&mut first);
         }
         let params: Vec<F> = super::start::convert(&first);
-        let optimizer = Optimizer::<F>::new(self.settings.optimizer, params.len());
+        let rule = self.settings.optimizer;
+        let mut blocks = Vec::new();
+        if rule.is_gaussian() {
+            blocks = gaussian::blocks(self.program, &self.program.guides[self.guide], self.slots, rule)
+                .expect("the session has asked whether all parameters are those of normal families");
+            for block in &mut blocks {
+                block.multiplier = self.multiplier(block.loc.start);
+            }
+        }
+        let own = self.slots.list.iter().map(|slot| Group {
+            range: slot.offset..slot.offset + slot.shape.count(),
+            multiplier: self.multiplier(slot.offset),
+        });
+        let own = own.filter(|group| group.multiplier != 1.0).collect();
+        let optimizer = Optimizer::<F>::new(rule, params.len()).with_groups(own).with_blocks(blocks);
         let order = Order::new(self.rows(), root.fold_in(Stream::Shuffle as u64));
         let total = if params.is_empty() { 0 } else { self.total_steps() };
-        Course::new(params, optimizer, order, total)
+        Course::new(params, optimizer, order, total, self.settings.average)
     }
 
     /// The ELBO on all data, each divergence as it was found during the fit or by Monte Carlo, whichever estimate has
@@ -362,7 +434,7 @@ impl<'p> Svi<'p> {
         store: &mut Store<F>,
         key: Key,
         steps: u64,
-    ) -> Result<(Elbo, Option<f64>), RunError> {
+    ) -> Result<(Elbo, Option<Bound>, Option<f64>), RunError> {
         let draws = match self.rows() {
             Some((all, batch, _)) => {
                 let passes = steps * batch as u64 / (all as u64).max(1);
@@ -373,13 +445,21 @@ impl<'p> Svi<'p> {
         let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
         if self.rows().is_some() {
-            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None));
+            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None, None));
         }
-        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, RATIO_DRAWS, false)?;
+        let objective = self.settings.objective;
+        let draws = RATIO_DRAWS.max((FEWEST_BOUNDS * objective.draws()) as u64);
+        let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws, false)?;
+        let bound = objective.is_bound().then(|| {
+            let values: Vec<f64> = ratios.chunks_exact(objective.draws()).map(|r| objective.value(r)).collect();
+            let (final_, standard_error) = mean_and_error(&values);
+            Bound { objective: objective.text(), draws: objective.draws(), final_, standard_error }
+        });
+        let ratios = &ratios[..RATIO_DRAWS as usize];
         let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
         let (final_, standard_error) = if b.0.is_finite() && b.1 < a.1 { b } else { a };
-        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(&ratios)).filter(|k| k.is_finite());
-        Ok((Elbo { final_, standard_error, steps }, k))
+        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(ratios)).filter(|k| k.is_finite());
+        Ok((Elbo { final_, standard_error, steps }, bound, k))
     }
     /// One value of the ELBO on all data for each draw from the guide. With `strict`, one that is not finite is an error.
     fn estimate<F: Scalar>(

@@ -22,6 +22,6 @@ pub mod table;
 pub mod temperature;
 
 pub use fit::{
-    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource, NamedTensor,
-    Precision, Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
+    Bound, ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource,
+    NamedTensor, Precision, Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
 };

@@ -47,7 +47,9 @@ pub(super) fn run<F: Scalar>(
         let terms = svi.terms()?;
         for at in 0..state.count("kept").ok_or_else(damaged)? {
             let part = state.part(&format!("kept.{at}."));
-            fits.push(SviFit::restore(&part, svi.slots.len(), terms.clone()).ok_or_else(damaged)?);
+            fits.push(
+                SviFit::restore(&part, svi.slots.len(), terms.clone(), svi.settings.objective).ok_or_else(damaged)?,
+            );
         }
     }
     let mut failure = None;
@@ -60,11 +62,11 @@ pub(super) fn run<F: Scalar>(
                 if stopped {
                     state = fit.state.take().map(|course| checkpoint(restart, &bounds, &fits, secs, course));
                 }
-                bounds.push(fit.elbo.final_);
+                bounds.push(reached(&fit));
                 secs += fit.secs;
-                let better = fits.first().is_none_or(|b| {
-                    fit.elbo.final_ > b.elbo.final_ || (b.elbo.final_.is_nan() && !fit.elbo.final_.is_nan())
-                });
+                let better = fits
+                    .first()
+                    .is_none_or(|b| reached(&fit) > reached(b) || (reached(b).is_nan() && !reached(&fit).is_nan()));
                 match keep {
                     // An unfinished member would weigh as much as the others.
                     Keep::All if !stopped || fits.is_empty() => fits.push(fit),
@@ -82,7 +84,7 @@ pub(super) fn run<F: Scalar>(
             Err(error) => return Err(error),
         }
     }
-    let height = |at: usize| Some(fits[at].elbo.final_).filter(|x| !x.is_nan()).unwrap_or(f64::NEG_INFINITY);
+    let height = |at: usize| Some(reached(&fits[at])).filter(|x| !x.is_nan()).unwrap_or(f64::NEG_INFINITY);
     let best = (0..fits.len()).max_by(|&a, &b| height(a).total_cmp(&height(b)));
     let Some(best) = best else { return Err(failure.unwrap_or_else(damaged)) };
     let stop = match &state {
@@ -91,17 +93,23 @@ pub(super) fn run<F: Scalar>(
     };
     let words = |x: &f64| if x.is_infinite() { "not finite".to_string() } else { format!("{x:.2}") };
     let all: Vec<String> = bounds.iter().map(words).collect();
+    let what = if fits[best].bound.is_some() { "bounds" } else { "ELBOs" };
     let note = match keep {
         _ if restarts == 1 => None,
-        Keep::Best => Some(format!("the best of {} fits is kept: their ELBOs are {}", all.len(), all.join(", "))),
+        Keep::Best => Some(format!("the best of {} fits is kept: their {what} are {}", all.len(), all.join(", "))),
         Keep::All => Some(format!(
-            "an ensemble of {} fits with equal weights: their ELBOs are {}; the one of the ensemble is at least their mean, \
-             which is given",
+            "an ensemble of {} fits with equal weights: their {what} are {}; the ELBO of the ensemble is at least the \
+             mean of theirs, which is given",
             fits.len(),
             all.join(", ")
         )),
     };
     Ok(Outcome { fits, best, note, stop, secs, state })
+}
+
+/// The final value of what was maximized.
+fn reached<F>(fit: &SviFit<F>) -> f64 {
+    fit.bound.as_ref().map_or(fit.elbo.final_, |bound| bound.final_)
 }
 
 /// The state before the fit `restart` goes on with `course`.

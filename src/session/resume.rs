@@ -29,7 +29,7 @@ pub fn check_same(bound: &BoundProgram<'_>, options: &RunOptions, fit: &Fit) -> 
     see("the algorithm", &inputs.infer, &now.infer);
     let seed = match chosen.infer.algorithm {
         Algorithm::Nuts => chosen.infer.nuts.seed,
-        Algorithm::Map | Algorithm::Laplace => chosen.infer.mode.seed,
+        Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder => chosen.infer.mode.seed,
         _ => chosen.infer.svi.seed,
     };
     see("the seed", &fit.seed.to_string(), &seed.to_string());

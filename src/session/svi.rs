@@ -4,11 +4,12 @@ use super::after::{After, Origin};
 use super::init;
 use super::restarts::{self, Outcome};
 use super::{BoundProgram, Chosen, Failure, model_source, one};
-use crate::check::settings::{Keep, Length, Reparam};
+use crate::check::settings::{EstimatorChoice, Keep, Length, Reparam};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
 use crate::infer::elbo::KlTerm;
+use crate::infer::objective::Objective;
 use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
@@ -71,6 +72,7 @@ where
     let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
     fit.guide = guide.name.clone();
     fit.elbo = Some(elbo);
+    fit.bound = result.bound.clone().filter(|_| n_fits == 1.0);
     fit.diagnostics.pareto_k = result.pareto_k.filter(|_| n_fits == 1.0);
     fit.stop_reason = stop;
     fit.checkpoint = state.map(|s| s.arrays);
@@ -79,7 +81,10 @@ where
         Some(b) => result.items as f64 / bound.data.sizes[b.size] as f64,
         None => steps,
     };
-    let made = Made { evaluations: passes * settings.particles.unwrap_or(1) as f64, independent: true };
+    let made = Made {
+        evaluations: passes * (settings.particles.unwrap_or(1) * settings.objective.draws()) as f64,
+        independent: true,
+    };
     after.finish(&mut fit, quantities, made, &params, root, &mut laps);
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
@@ -88,6 +93,10 @@ where
         fit.notes.push(text.to_string());
     }
     fit.notes.extend(not_kept(&fit.quantities));
+    if let Some(step) = result.plateau.filter(|_| n_fits == 1.0) {
+        let what = settings.objective.what();
+        fit.notes.push(format!("the {what} was no longer rising at step {step} (`stop = plateau`)"));
+    }
     let rate = |n: f64| (secs > 0.0).then(|| n / secs);
     fit.timing = Timing {
         compile_secs,
@@ -232,9 +241,28 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
         add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
     }
     add("particles", json!(s.particles));
+    if s.antithetic {
+        add("antithetic", json!(true));
+    }
+    if s.objective != Objective::Elbo {
+        add("elbo", json!(s.objective.text()));
+    }
+    if s.estimator != EstimatorChoice::Auto {
+        add("estimator", json!(s.estimator.name()));
+    }
     add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
     add("learning_rate", json!(s.learning_rate));
+    if !s.rates.is_empty() {
+        let rates: serde_json::Map<_, _> = s.rates.iter().map(|r| (r.name.clone(), json!(r.rate))).collect();
+        add("rate", serde_json::Value::Object(rates));
+    }
     add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
+    if let Some(part) = s.average {
+        add("average", json!(part));
+    }
+    if let Some(rule) = s.stop {
+        add("stop", json!({ "plateau": rule }));
+    }
     add("clip", json!(s.clip));
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));

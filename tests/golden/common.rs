@@ -217,6 +217,7 @@ impl Elbo {
                 kl: self.kl,
                 estimator: self.estimator,
                 anneal: false,
+                antithetic: false,
             };
             let graph = elbo::build(&spec, true).expect("it has a gradient");
             let mut exe = Executable::compile(&graph.graph);

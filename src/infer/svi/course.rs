@@ -4,6 +4,7 @@
 //! steps decide; the order of the rows follows from the number of steps ([`Order::after`]); the trace and the averages are
 //! what is shown.
 
+use super::group::Group;
 use super::machine::Machine;
 use super::order::Order;
 use crate::check::settings::Length;
@@ -11,6 +12,7 @@ use crate::check::typed::ExprId;
 use crate::infer::ahead::Ahead;
 use crate::infer::checkpoint::{Checkpoint, exact};
 use crate::infer::optim::{Optimizer, clip_factor, global_norm};
+use crate::infer::plateau::Plateau;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::{Observer, RunError, Status};
 use crate::kernels::Scalar;
@@ -59,21 +61,96 @@ pub struct Course<F> {
     pub shown: Smoothed,
     /// Rows of data seen.
     pub items: u64,
+    /// The mean of the parameters over the last part of the steps, if that is asked for.
+    pub average: Option<Average>,
+    /// The step after which it ends: that of the settings, or an earlier one when the bound has stopped rising.
+    pub end: u64,
+    /// The step at which the bound was found to have stopped rising.
+    pub plateau: Option<u64>,
     /// Why it has ended, if it has before its last step.
     pub stop: Option<StopReason>,
 }
 
+/// A running mean of parameters (Polyak & Juditsky 1992, SIAM J. Control Optim. 30:838).
+#[derive(Clone, PartialEq, Debug)]
+pub struct Average {
+    /// The step after which it begins.
+    pub from: u64,
+    /// The part of all steps that it is over.
+    pub part: f64,
+    /// Parameters that it is the mean of.
+    pub count: u64,
+    /// The mean.
+    pub mean: Vec<f64>,
+}
+
+impl Average {
+    /// Over the last `part` of `total` steps, for `n` parameters.
+    pub fn new(part: f64, total: u64, n: usize) -> Self {
+        let from = total - ((part * total as f64).round() as u64).clamp(1.min(total), total);
+        Self { from, part, count: 0, mean: vec![0.0; n] }
+    }
+    /// Adds the parameters after `step` steps.
+    fn add<F: Scalar>(&mut self, step: u64, params: &[F]) {
+        if step > self.from {
+            self.count += 1;
+            let share = 1.0 / self.count as f64;
+            self.mean.iter_mut().zip(params).for_each(|(mean, x)| *mean += share * (x.to_f64() - *mean));
+        }
+    }
+}
+
 impl<F: Scalar> Course<F> {
     /// Before the first of `total` steps.
-    pub fn new(params: Vec<F>, optimizer: Optimizer<F>, order: Order, total: u64) -> Self {
+    pub fn new(params: Vec<F>, optimizer: Optimizer<F>, order: Order, total: u64, average: Option<f64>) -> Self {
         let trace = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(1 << 20));
-        Self { step: 0, params, optimizer, order, trace, shown: Smoothed::default(), items: 0, stop: None }
+        let average = average.map(|part| Average::new(part, total, params.len()));
+        Self {
+            step: 0,
+            params,
+            optimizer,
+            order,
+            trace,
+            shown: Smoothed::default(),
+            items: 0,
+            average,
+            end: total,
+            plateau: None,
+            stop: None,
+        }
+    }
+    /// The parameters that the fit has found: the last ones, or their average.
+    pub fn found(&self) -> Vec<F> {
+        match &self.average {
+            Some(average) if average.count > 0 => average.mean.iter().map(|&x| F::from_f64(x)).collect(),
+            _ => self.params.clone(),
+        }
+    }
+    /// What follows from the course so far: the end, when the bound has stopped rising. The average then covers its part of
+    /// the steps that there are, so that the fit goes on for so long.
+    fn look(&mut self, rule: Option<Plateau>) {
+        if let Some(rule) = rule.filter(|_| self.plateau.is_none())
+            && rule.reached(&self.trace)
+        {
+            self.plateau = Some(self.step);
+            self.end = match &mut self.average {
+                Some(average) => {
+                    average.from = average.from.min(self.step);
+                    let end = (average.from as f64 / (1.0 - average.part)).ceil() as u64;
+                    end.clamp(self.step, self.end)
+                }
+                None => self.step,
+            };
+        }
+        if self.plateau.is_some() && self.step == self.end && self.stop.is_none() {
+            self.stop = Some(StopReason::Plateau);
+        }
     }
 
     /// All of it, to be stored.
     pub fn save(&self) -> Checkpoint {
         // Whatever is added to the state must be stored as well.
-        let Course { step, params, optimizer, order: _, trace, shown, items, stop: _ } = self;
+        let Course { step, params, optimizer, order: _, trace, shown, items, average, end, plateau, stop: _ } = self;
         let mut state = Checkpoint::default();
         state.put("step", vec![*step as f64]);
         state.put("params", exact(params));
@@ -85,6 +162,12 @@ impl<F: Scalar> Course<F> {
         state.put("trace", rows.collect());
         state.put("shown", vec![shown.sum, shown.weight]);
         state.put("items", vec![*items as f64]);
+        state.put("end", vec![*end as f64]);
+        state.put("plateau", plateau.iter().map(|&step| step as f64).collect());
+        if let Some(Average { from, part: _, count, mean }) = average {
+            state.put("average", vec![*from as f64, *count as f64]);
+            state.put("average.mean", mean.clone());
+        }
         state
     }
     /// Goes to a stored state; false, and in no state to be used, when that is not one of this fit. `rows` and `shuffle` are those
@@ -101,6 +184,14 @@ impl<F: Scalar> Course<F> {
             let trace = state.get("trace").filter(|t| t.len() as u64 == 5 * step)?;
             let &[sum, weight] = state.get("shown")? else { return None };
             let items = state.count("items")?;
+            let end = state.count("end")?;
+            let plateau = state.get("plateau")?.first().map(|&step| step as u64);
+            let mut average = self.average.clone();
+            if let Some(average) = &mut average {
+                let &[from, count] = state.get("average")? else { return None };
+                let mean = state.get("average.mean").filter(|m| m.len() == average.mean.len())?;
+                (average.from, average.count, average.mean) = (from as u64, count as u64, mean.to_vec());
+            }
             if !self.optimizer.restore(state.count("optimizer.step")?, &borrowed) {
                 return None;
             }
@@ -113,7 +204,9 @@ impl<F: Scalar> Course<F> {
             };
             self.trace.clear();
             self.trace.extend(trace.as_chunks().0.iter().map(row));
-            (self.step, self.params, self.items, self.stop) = (step, params, items, None);
+            (self.step, self.params, self.items) = (step, params, items);
+            (self.end, self.plateau, self.average) = (end, plateau, average);
+            self.stop = (plateau.is_some() && step == end).then_some(StopReason::Plateau);
             self.shown = Smoothed { sum, weight };
             self.order = Order::after(rows, shuffle, step);
             Some(())
@@ -130,7 +223,7 @@ impl<F: Scalar> Course<F> {
         observer: &mut dyn Observer,
         began: f64,
     ) -> Result<(), RunError> {
-        let Machine { svi, whole, short, store, rows, key, total, particles, gradient } = machine;
+        let Machine { svi, whole, short, store, rows, key, total, particles, gradient, group } = machine;
         let (settings, slots, program) = (svi.settings, svi.slots, svi.program);
         let (t, total, particles) = (self.step, *total, *particles);
         self.order.advance();
@@ -174,11 +267,22 @@ impl<F: Scalar> Course<F> {
                 squares += self.optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
             }
             (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
+        } else if let Some(group) = group.as_mut() {
+            let value = group.run(step, svi, key, gradient);
+            laps.lap(Phase::Run);
+            let norm = global_norm(gradient);
+            let scale = settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
+            self.optimizer.sweep(0, &mut self.params, gradient, scale);
+            (value, norm)
         } else {
             let share = 1.0 / particles as f64;
             let mut elbo = 0.0;
             for particle in 0..particles {
-                step.exe.run(&[], key.fold_in(particle as u64));
+                // A pair has the same noise, once as it is and once mirrored.
+                let antithetic = step.graph.sign.is_some();
+                step.mirror(particle % 2 == 1);
+                let draw = if antithetic { particle / 2 } else { particle };
+                step.exe.run(&[], key.fold_in(draw as u64));
                 laps.lap(Phase::Run);
                 elbo += step.exe.output(0)[0].to_f64() * share;
                 match particle {
@@ -193,12 +297,16 @@ impl<F: Scalar> Course<F> {
             (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
         };
         if !elbo.is_finite() || !norm.is_finite() {
-            let keys: Vec<Key> = (0..particles).map(|particle| key.fold_in(particle as u64)).collect();
+            let runs = group.as_ref().map_or(particles, Group::runs);
+            let keys: Vec<Key> = (0..runs).map(|run| key.fold_in(run as u64)).collect();
             return Err(svi.blame(step, &keys, Some(t + 1), elbo, norm));
         }
         laps.lap(Phase::Optimizer);
         laps.step();
         self.step += 1;
+        if let Some(average) = &mut self.average {
+            average.add(self.step, &self.params);
+        }
         let secs = observer.clock() - began;
         self.trace.push(TraceRow { step: t + 1, elbo, gradient_norm: norm, learning_rate: rate, secs });
         self.shown.add(elbo);
@@ -210,7 +318,7 @@ impl<F: Scalar> Course<F> {
                 Length::Epochs(n) => Some((self.order.epochs_done, n)),
                 Length::Steps(_) => None,
             },
-            what: "ELBO",
+            what: settings.objective.what(),
             elbo: self.shown.value(),
             secs,
             steps_per_sec: per_sec((t + 1) as f64),
@@ -221,6 +329,7 @@ impl<F: Scalar> Course<F> {
         if flow.is_break() {
             self.stop = Some(StopReason::Interrupted);
         }
+        self.look(settings.stop);
         Ok(())
     }
 }

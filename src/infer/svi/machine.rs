@@ -3,6 +3,7 @@
 //! Everything that moves is in [`Course`](super::course::Course).
 
 use super::Svi;
+use super::group::Group;
 use super::step::Step;
 use crate::infer::data::Store;
 use crate::infer::profile::Laps;
@@ -32,6 +33,8 @@ pub struct Machine<'a, 'p, F> {
     /// Where the gradients of several particles are added, and small ones are put together: one sweep over everything is
     /// then shorter than one for each parameter. Empty where the optimizer takes gradients from where they are computed.
     pub(super) gradient: Vec<F>,
+    /// Where a gradient is a function of several draws.
+    pub(super) group: Option<Group<F>>,
 }
 
 impl<'a, 'p, F: Scalar> Machine<'a, 'p, F> {
@@ -45,9 +48,10 @@ impl<'a, 'p, F: Scalar> Machine<'a, 'p, F> {
     ) -> Self {
         let particles = svi.settings.particles.unwrap_or(1);
         let n = svi.slots.len();
-        let together = particles > 1 || n <= FEW;
+        let group = Group::new(svi, particles, whole.graph.scored);
+        let together = particles > 1 || n <= FEW || group.is_some() || svi.settings.optimizer.is_gaussian();
         let gradient = vec![F::ZERO; if together { n } else { 0 }];
-        Self { svi, whole, short, store, rows: svi.rows(), key, total, particles, gradient }
+        Self { svi, whole, short, store, rows: svi.rows(), key, total, particles, gradient, group }
     }
     /// Ends its work: the times of its steps go to `laps`, the data are left.
     pub(super) fn retire(self, laps: &mut Laps) -> Store<F> {

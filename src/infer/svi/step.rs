@@ -57,6 +57,19 @@ impl<F: Scalar> Step<F> {
             place.iter_mut().zip(self.exe.output(3 + at)).for_each(|(g, &d)| *g = d);
         }
     }
+    /// Copies the scores, which follow the gradient.
+    pub(super) fn copy_scores(&self, slots: &Slots, scores: &mut [F]) {
+        for (at, slot) in slots.list.iter().enumerate() {
+            let place = &mut scores[slot.offset..slot.offset + slot.shape.count()];
+            place.copy_from_slice(self.exe.output(3 + slots.list.len() + at));
+        }
+    }
+    /// Chooses the noise of the next run or its mirror image, where there is a choice.
+    pub(super) fn mirror(&mut self, mirrored: bool) {
+        if let Some(sign) = self.graph.sign {
+            self.exe.set_data(sign, &[F::from_f64(if mirrored { -1.0 } else { 1.0 })]);
+        }
+    }
     pub(super) fn add_gradient(&self, slots: &Slots, gradient: &mut [F]) {
         for (at, slot) in slots.list.iter().enumerate() {
             let place = &mut gradient[slot.offset..slot.offset + slot.shape.count()];
