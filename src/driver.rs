@@ -35,6 +35,8 @@ pub struct Compilation {
     pub program: Program,
     /// The messages.
     pub diags: Diagnostics,
+    /// What the command line had fixed.
+    pub options: Options,
     /// Seconds of reading and parsing all modules and of checking; 0 without a clock.
     pub secs: [f64; 2],
 }
@@ -77,7 +79,7 @@ pub fn compile(
     let program = check::check(&modules, &checked, &mut diags);
     diags.sort();
     let secs = [parsed - began, now() - parsed];
-    Compilation { sources, modules, program, diags, secs }
+    Compilation { sources, modules, program, diags, options: options.clone(), secs }
 }
 
 /// Compiles a text that stands alone: the standard library can be used, other files cannot.

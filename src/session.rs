@@ -6,33 +6,44 @@ use crate::check::guides;
 use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
-use crate::data::{self, Learned};
+use crate::data::{self, Learned, SizeTable};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::Compilation;
 use crate::infer::data::BoundData;
 use crate::infer::draws::{Draws, SizeLabels};
 use crate::infer::svi::Svi;
-pub use crate::infer::{ChainStatus, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved};
+pub use crate::infer::{
+    ChainStatus, Checkpoint, Memory, Observer, Phase, Profile, RunError, Sampling, Status, Unobserved,
+};
 use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots, rows::Prepared};
 use crate::report::expect;
 use crate::report::fit::{self, DataFingerprint, Fit, ModelSource, Precision, Quantity};
 use crate::rng::Key;
 use crate::syntax::ast::Elem;
+use std::sync::Arc;
 
 mod after;
 mod bind;
 mod expects;
+mod init;
 mod laplace;
 mod loo;
 mod map;
 mod nuts;
 mod objective;
 mod pathfinder;
+mod predict;
+mod reload;
+mod restarts;
+mod resume;
 mod sbc;
 mod svi;
 
 pub use bind::{bind, bind_with};
+pub use predict::{Output, PredictOptions, predict};
+pub use reload::{NewData, bind_new, recompile, restore};
+pub use resume::check_same;
 pub use sbc::{Calibration, sbc};
 
 /// The largest int that f32 holds exactly.
@@ -59,6 +70,10 @@ pub struct RunOptions {
     pub all: bool,
     /// `--max-memory`: what the run may need at most [bytes].
     pub max_memory: Option<u64>,
+    /// `--init`: another fit of the same model, from which this one starts.
+    pub init: Option<Arc<Fit>>,
+    /// `--resume`: the state of an interrupted run to go on from; [`check_same`] says whether it is one of this run.
+    pub resume: Option<Checkpoint>,
 }
 
 /// Why there is no result.
@@ -68,6 +83,13 @@ pub enum Failure {
     Diagnostics(Diagnostics),
     /// Inference failed.
     Run(RunError),
+    /// A fit cannot be used for what is asked: what is wrong, and what to do.
+    Fit {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
 }
 impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
@@ -90,6 +112,10 @@ pub struct BoundProgram<'c> {
     pub labels: SizeLabels,
     /// What data expressions learned.
     pub learned: Learned,
+    /// The sizes with their labels.
+    pub sizes: SizeTable,
+    /// The data that the command line gave.
+    pub given: Vec<String>,
     /// What was read.
     pub fingerprints: data::Fingerprints,
 }
@@ -128,6 +154,10 @@ struct Chosen {
     all: bool,
     /// What the run may need at most [bytes].
     max_memory: Option<u64>,
+    /// The fit to start from.
+    init: Option<Arc<Fit>>,
+    /// The state to go on from.
+    resume: Option<Checkpoint>,
 }
 
 fn one(d: Diagnostic) -> Failure {
@@ -206,6 +236,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             notes,
             all: options.all,
             max_memory: options.max_memory,
+            init: options.init.clone(),
+            resume: options.resume.clone(),
         });
     }
     if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
@@ -222,6 +254,8 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             notes,
             all: options.all,
             max_memory: options.max_memory,
+            init: options.init.clone(),
+            resume: options.resume.clone(),
         });
     }
     let guide = match &options.guide {
@@ -300,7 +334,9 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         PrecisionChoice::Auto if network && infer.svi.minibatch.is_some() && largest.is_none() => Precision::F32,
         PrecisionChoice::Auto => Precision::F64,
     };
-    Ok(Chosen { infer, program, guide, precision, notes, all: options.all, max_memory: options.max_memory })
+    let (all, max_memory) = (options.all, options.max_memory);
+    let (init, resume) = (options.init.clone(), options.resume.clone());
+    Ok(Chosen { infer, program, guide, precision, notes, all, max_memory, init, resume })
 }
 
 /// The most latent elements for which nuts is the default.
@@ -340,6 +376,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
     bound.check_read()?;
+    fit.inputs = Some(reload::inputs(bound, options, &chosen.infer.name));
     fit.expect = expect::evaluate(&bound.program.expects, &bound.compilation.sources, &fit);
     Ok(fit)
 }
@@ -405,6 +442,7 @@ pub fn prior(bound: &BoundProgram<'_>, draws: usize, seed: u64) -> Result<Vec<Qu
         generate: false,
         all: true,
         convolution: Method::Direct,
+        only: None,
     };
     let drawn = all.run::<f64>(&params, draws, key.fold_in(12));
     bound.check_read()?;
@@ -446,6 +484,8 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
         prepared: prepared.as_ref(),
         memory: &memory,
         restart: 0,
+        warm: None,
+        from: None,
     };
     let sources = &bound.compilation.sources;
     let (gradient, plan) = (stage != Stage::Graph, stage == Stage::Plan);

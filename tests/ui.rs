@@ -76,6 +76,7 @@ fn messages(shown: &str, result: &Compilation) -> Diagnostics {
         Ok(()) => {}
         Err(Failure::Diagnostics(more)) => diags.extend(more),
         Err(Failure::Run(error)) => diags.push(error.diagnostic()),
+        Err(Failure::Fit { message, .. }) => unreachable!("no fit is loaded: {message}"),
     }
     diags
 }

@@ -206,6 +206,43 @@ impl<'p> Checker<'p> {
     }
 }
 
+/// Whether what the model says of a row of `size` needs that row alone: then rows may be taken some at a time. The data and
+/// the observations must have them first, and so must the latents that have them.
+pub fn rows_apart(program: &Program, size: SizeId) -> bool {
+    let Some(model) = &program.model else { return false };
+    let first = |shape: &[super::size::Size]| {
+        !shape.iter().any(|s| s.mentions(size))
+            || (shape[0].as_name() == Some(size) && !shape[1..].iter().any(|s| s.mentions(size)))
+    };
+    let fixed = data_only(program);
+    let mut stack: Vec<ExprId> = Vec::new();
+    for o in &model.observations {
+        stack.push(o.value);
+        stack.extend(o.dist.args());
+    }
+    stack.extend(model.sites.iter().flat_map(|s| s.dist.args().into_iter().chain(s.forward)));
+    stack.extend(model.discrete.iter().flat_map(|d| d.dist.args().into_iter().chain(d.forward)));
+    stack.extend(model.marginals.iter().map(|m| m.value));
+    let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
+    while let Some(e) = stack.pop() {
+        if std::mem::replace(&mut seen[e], true) || fixed[e] {
+            continue;
+        }
+        if rows_kept(program, e, size).is_err() || matches!(program.exprs[e].kind, ExprKind::Scan { .. }) {
+            return false;
+        }
+        stack.extend(program.operands(e));
+    }
+    let draws = model.observations.iter().map(|o| (&o.dist, &program.ty(o.value).shape));
+    let mut draws = draws.chain(model.sites.iter().map(|s| (&s.dist, &s.ty.shape)));
+    let events_apart = draws
+        .all(|(dist, shape)| !shape[shape.len().saturating_sub(dist.event_rank())..].iter().any(|s| s.mentions(size)));
+    events_apart
+        && program.data.iter().all(|d| first(&d.ty.shape))
+        && model.sites.iter().all(|s| first(&s.ty.shape))
+        && model.observations.iter().all(|o| first(&program.ty(o.value).shape))
+}
+
 /// Whether row `i` of `e` needs only row `i` of what it is computed from; otherwise what to call the operation.
 pub fn rows_kept(program: &Program, e: ExprId, size: SizeId) -> Result<(), String> {
     let described = |e: ExprId| match &program.exprs[e].kind {

@@ -173,6 +173,26 @@ pub enum Reparam {
     Sites(Vec<SiteId>),
 }
 
+/// What becomes of several fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// The best one is the fit.
+    #[default]
+    Best,
+    /// All of them are, with equal weights: an ensemble.
+    All,
+}
+
+impl Keep {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Keep::Best => "best",
+            Keep::All => "all",
+        }
+    }
+}
+
 /// Settings of nuts with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NutsSettings {
@@ -237,6 +257,8 @@ pub struct ModeSettings {
     pub tolerance: f64,
     /// Searches from different starting points, of which the highest end counts; the paths of pathfinder.
     pub restarts: usize,
+    /// Whether the highest end is kept, or all of them as an ensemble; map only.
+    pub keep: Keep,
     /// Draws of what is reported. `None`: 1 for map, 1,000 for the others.
     pub draws: Option<usize>,
     /// Which second derivatives are taken; laplace only.
@@ -253,6 +275,7 @@ impl Default for ModeSettings {
             steps: 2000,
             tolerance: 1e-10,
             restarts: 4,
+            keep: Keep::Best,
             draws: None,
             hessian: HessianChoice::Auto,
             seed: 0,
@@ -306,6 +329,8 @@ pub struct SviSettings {
     pub draws: usize,
     /// Fits from different starting points, of which the one with the best final ELBO is kept.
     pub restarts: usize,
+    /// Whether the best of them is kept, or all as an ensemble.
+    pub keep: Keep,
     /// How the coordinates of hierarchical sites under `mean_field` are chosen.
     pub reparam: Reparam,
     /// Where each setting was written.
@@ -343,6 +368,7 @@ impl Default for SviSettings {
             convolution: Method::Auto,
             draws: 1000,
             restarts: 1,
+            keep: Keep::Best,
             reparam: Reparam::Auto,
         }
     }
@@ -405,12 +431,13 @@ const SVI: &[&str] = &[
     "estimator",
     "stop",
     "restarts",
+    "keep",
     "reparam",
 ];
 /// Settings of nuts in the order of the reference.
 const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
 /// Settings of map in the order of the reference.
-const MAP: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "precision"];
+const MAP: &[&str] = &["steps", "tolerance", "restarts", "keep", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.
 const LAPLACE: &[&str] = &["steps", "tolerance", "restarts", "draws", "hessian", "seed", "reparam", "precision"];
 /// Settings of pathfinder in the order of the reference.
@@ -584,6 +611,7 @@ impl<'p> Checker<'p> {
             "steps" => mode.steps = self.count(setting, 1)?,
             "tolerance" => mode.tolerance = self.positive(setting, &setting.value)?,
             "restarts" => mode.restarts = self.count(setting, 1)?,
+            "keep" => mode.keep = self.kept_fits(setting)?,
             "draws" => mode.draws = Some(self.count(setting, if kind == Algorithm::Map { 1 } else { 2 })?),
             "hessian" => {
                 mode.hessian = match self.choice(setting, &["auto", "full", "diag"])? {
@@ -598,6 +626,9 @@ impl<'p> Checker<'p> {
             other => unreachable!("`{other}` is not in the list of settings"),
         }
         Ok(())
+    }
+    pub(super) fn kept_fits(&mut self, setting: &ast::Setting) -> R<Keep> {
+        Ok(if self.choice(setting, &["best", "all"])? == 0 { Keep::Best } else { Keep::All })
     }
     /// A number between two ends, which count only for whole numbers.
     fn in_range(&mut self, setting: &ast::Setting, low: f64, high: f64, whole: bool) -> R<f64> {

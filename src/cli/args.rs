@@ -18,6 +18,8 @@ Examples:
   bayesc check model.bayes               is the program right? (no data needed)
   bayesc run model.bayes                 fit it, print the posterior, write model.fit/
   bayesc summary model.fit               the table again
+  bayesc predict model.fit --data x=new.csv
+                                         what the model says of new data
   bayesc compare a.fit b.fit             which of two models predicts better
   bayesc explain E0301                   what a message means
   bayesc doc Gamma                       what a distribution or function is
@@ -57,7 +59,7 @@ pub enum Format {
     Json,
 }
 
-/// What `summary` and `compare` print.
+/// What `summary`, `predict` and `compare` print.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SummaryFormat {
     /// A table for people.
@@ -116,6 +118,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Plots of a fit, in the terminal.
     Plot(Plot),
+    /// What a fit says of new data: predictions, and scores where the answers are known.
+    Predict(Predict),
     /// Several fits side by side: which predicts better.
     Compare(Compare),
     /// Experiment with a model line by line.
@@ -128,9 +132,6 @@ pub enum Command {
     Doc(Doc),
     /// Programs in their canonical layout, comments kept.
     Fmt(Fmt),
-    /// Posterior predictive draws for new data.
-    #[command(hide = true, disable_help_flag = true)]
-    Predict(Later),
     /// One HTML page.
     #[command(hide = true, disable_help_flag = true)]
     Report(Later),
@@ -201,8 +202,11 @@ Examples:
   bayesc run model.bayes --out fits/second --format json > second.json
   bayesc run model.bayes --profile --set steps=100
   bayesc run model.bayes --max-memory 2GiB
+  bayesc run model.bayes --resume
+  bayesc run model.bayes --infer nuts --init vi.fit --out nuts.fit
 
-Ctrl-C stops at the end of the step, saves and reports what there is.")]
+Ctrl-C stops at the end of the step, saves and reports what there is; the same command with `--resume` goes on. Of nuts
+the finished chains are kept, the others begin again: their randomness is the same.")]
 pub struct Run {
     /// The program.
     #[command(flatten)]
@@ -237,8 +241,11 @@ pub struct Run {
     /// Print where the time went: every operation with its line, its rate, and what the machine can do.
     #[arg(long)]
     pub profile: bool,
-    /// Go on with an interrupted fit.
-    #[arg(long, hide = true)]
+    /// Start from another fit of the same model: chains at its draws, guides at its means and standard deviations.
+    #[arg(long, value_name = "FIT")]
+    pub init: Option<PathBuf>,
+    /// Go on with an interrupted fit, to the very numbers of an unbroken run. Program, data and options must be the same.
+    #[arg(long)]
     pub resume: bool,
     /// The output.
     #[command(flatten)]
@@ -385,6 +392,53 @@ pub struct Plot {
     /// The output.
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// `bayesc predict`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc predict model.fit --data x=new.csv:x
+  bayesc predict model.fit --data new.json --out predictions.csv
+  bayesc predict digits.fit --data images=test.idx --data labels=test-labels.idx
+  bayesc predict model.fit --data x=new.csv --format json > predictions.json
+  bayesc predict model.fit --data x=new.npy --out draws.safetensors
+
+A file stands where the expression of its datum reads one: `data x = csv(\"a.csv\").x |> standardize` standardizes the
+new column by the mean and standard deviation of the training data. With `--prepared` the numbers are taken as the model
+sees them. Training data are not needed, but for those of more than 10,000 numbers that the model needs again.
+
+What the model observes is predicted. Where its values are given too, predictions are scored; scores of classes stand
+beside those after temperature scaling, each half of the rows by the temperature that suits the other half best.")]
+pub struct Predict {
+    /// The fit directory.
+    #[arg(value_name = "FIT")]
+    pub fit: PathBuf,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Take new data as the model sees them: what the program does with a file is not done again.
+    #[arg(long)]
+    pub prepared: bool,
+    /// The draws of the posterior; all that the fit keeps, at most 1,000, if not given (200 where they are made again).
+    #[arg(long, value_name = "NUMBER", value_parser = parse_draws)]
+    pub draws: Option<usize>,
+    /// Where predictions are written: .csv (a line for each element), .json, or .safetensors (the draws). If not given,
+    /// the draws go into the fit directory.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Keep more than the first 10,000 elements of each name in JSON.
+    #[arg(long)]
+    pub all: bool,
+    /// What stdout gets: table, json (the content under `predict`), or csv (a line for each element).
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Table, hide_possible_values = true)]
+    pub format: SummaryFormat,
+    /// The number of threads, one for each core if not given.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Print warnings and errors only.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `bayesc compare`

@@ -13,6 +13,7 @@ mod fits;
 mod fmt;
 mod interrupt;
 mod markdown;
+mod predict;
 mod prior;
 pub mod program;
 mod progress;
@@ -105,6 +106,7 @@ impl Command {
             Command::Sbc(args) => sbc::sbc(&args, shell),
             Command::Summary(args) => fits::summary(&args, shell),
             Command::Plot(args) => fits::plot(&args, shell),
+            Command::Predict(args) => predict::predict(&args, shell),
             Command::Compare(args) => compare::compare(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
@@ -116,8 +118,7 @@ impl Command {
             Command::Explain(args) => explain::explain(&args, shell),
             Command::Doc(args) => doc::doc(&args, shell),
             Command::Fmt(args) => fmt::fmt(&args, shell),
-            Command::Predict(later)
-            | Command::Report(later)
+            Command::Report(later)
             | Command::Audit(later)
             | Command::Graph(later)
             | Command::New(later)

@@ -170,6 +170,8 @@ pub fn failed(failure: Failure, sources: &Sources, shell: &mut Shell) -> Exit {
                 exit => exit,
             }
         }
+        Failure::Fit { message, help } => shell.fail_with_help(Exit::Data, message, help.as_deref()),
+        Failure::Run(RunError::Checkpoint(message)) => shell.fail(Exit::Data, message),
         Failure::Run(RunError::Stopped(message)) => shell.fail(Exit::Interrupted, message),
         Failure::Run(error) => shell.fail_with(Exit::Inference, error.diagnostic(), sources),
     }

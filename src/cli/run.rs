@@ -3,7 +3,7 @@
 use super::args::{Format, Run};
 use super::progress::{Progress, seconds};
 use super::shell::{Exit, Shell};
-use super::{interrupt, program};
+use super::{fits, interrupt, program};
 use crate::data::Files;
 use crate::driver::Compilation;
 use crate::kernels::{ceilings, threads};
@@ -14,16 +14,12 @@ use crate::report::table::{self, TableOptions};
 use crate::report::{Fit, store};
 use crate::session::{self, Phase, Profile, RunOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Checks, binds, fits, saves, shows.
 pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
     shell.json = args.format.format == Format::Json;
     shell.quiet = args.quiet;
-    if args.resume {
-        return Err(
-            shell.fail(Exit::CommandLine, "`--resume` is not built yet: leave it out to fit from the beginning")
-        );
-    }
     if let Some(n) = args.threads {
         threads::set_threads(n);
     }
@@ -40,14 +36,28 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
         }
         shell.note(&format!("{} threads", threads::count()));
     }
-    let options = RunOptions {
+    let mut options = RunOptions {
         infer: args.infer.clone(),
         guide: args.guide.clone(),
         seed: args.seed,
         precision: args.precision.map(Into::into),
         all: args.all,
         max_memory: args.max_memory,
+        init: match &args.init {
+            Some(path) => Some(Arc::new(fits::load(path, shell)?)),
+            None => None,
+        },
+        resume: None,
     };
+    if args.resume {
+        let fit = store::load(&out).map_err(|e| {
+            let help = "an interrupted `bayesc run` leaves a fit to go on with";
+            shell.fail_with_help(Exit::Data, e.to_string(), Some(help))
+        })?;
+        let state = session::check_same(&bound, &options, &fit)
+            .map_err(|failure| program::failed(failure, &compilation.sources, shell))?;
+        options.resume = Some(state);
+    }
     interrupt::listen();
     let data_secs = seconds() - began;
     let mut progress = Progress::new(shell, args.verbose, args.profile);
@@ -60,6 +70,9 @@ pub fn run(args: &Run, shell: &mut Shell) -> Result<(), Exit> {
         profile.add(Phase::Check, compilation.secs[1]);
         profile.add(Phase::Data, data_secs);
         show_profile(profile, seconds(), &fit, &compilation, shell)?;
+    }
+    if fit.checkpoint.is_some() {
+        shell.note("`--resume` goes on from there");
     }
     if fit.interrupted() { Err(Exit::Interrupted) } else { expected(&fit, shell) }
 }

@@ -138,6 +138,7 @@ impl Shell {
         if self.json { Ok(()) } else { self.write(text) }
     }
 
+    /// Writes to stdout, whatever its format.
     fn write(&mut self, text: &str) -> Result<(), Exit> {
         if self.closed {
             return Ok(());

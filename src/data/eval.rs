@@ -54,6 +54,8 @@ pub struct Evaluator<'a> {
     learned: Learned,
     held_out: bool,
     context: Context,
+    /// Values that stand for the expressions at these places.
+    replaced: Vec<(Span, Value)>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -73,6 +75,7 @@ impl<'a> Evaluator<'a> {
             learned: Learned::default(),
             held_out: false,
             context: Context::default(),
+            replaced: Vec::new(),
         }
     }
     /// An evaluator of held-out data, which uses again what was learned from the training data.
@@ -115,8 +118,12 @@ impl<'a> Evaluator<'a> {
     pub fn set(&mut self, name: &str, value: Value) {
         self.memo.insert(name.to_string(), Ok(value));
     }
+    /// Makes the expression that stands at `span` the value `value`, whatever it says: see [`super::replace`].
+    pub fn replace(&mut self, span: Span, value: Value) {
+        self.replaced.push((span, value));
+    }
     /// Makes every use of the datum `name` the error `problem`, because it has no value.
-    pub(crate) fn set_absent(&mut self, name: &str, problem: Diagnostic) {
+    pub fn set_absent(&mut self, name: &str, problem: Diagnostic) {
         self.memo.insert(name.to_string(), Err(Box::new(problem)));
     }
     /// The size that the last expression lacked.
@@ -236,6 +243,9 @@ impl<'a> Evaluator<'a> {
     /// The value of `expr`.
     pub fn eval(&mut self, expr: &'a Expr) -> Fallible<Value> {
         let span = expr.span;
+        if let Some((_, value)) = self.replaced.iter().find(|(place, _)| *place == span) {
+            return Ok(value.clone());
+        }
         match &expr.kind {
             ExprKind::Int(n) if (*n as f64).abs() >= MAX_EXACT_INT => {
                 let d = cannot(span, "an int of 2^53 or more is too large to be exact in data", "too large");

@@ -28,6 +28,7 @@ pub mod png;
 pub mod prepare;
 pub mod range;
 pub mod reduce;
+pub mod replace;
 pub mod safetensors;
 pub mod select;
 pub mod size;

@@ -72,6 +72,22 @@ impl DataArgument {
             }
         }
     }
+
+    /// As [`DataArgument::read`], for values that stand where the expression of the program reads a file: a table of
+    /// several columns without a key is given as a table, from which that expression takes what it needs.
+    pub fn read_whole(&self, files: &mut Files) -> Result<Vec<Given>, DataError> {
+        if let DataArgument::One { name, place } = self
+            && let (path, None) = split_key(place)
+            && let Some(format) = Format::of_path(&path)
+            && let table @ Value::Table(_) = files.read(format, &path)?
+        {
+            let several = matches!(&table, Value::Table(t) if t.names().count() > 1);
+            if several {
+                return Ok(vec![Given { name: name.clone(), value: table, from: format!("`--data {name}={place}`") }]);
+            }
+        }
+        self.read(files)
+    }
 }
 
 fn is_name(text: &str) -> bool {

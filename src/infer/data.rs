@@ -82,7 +82,10 @@ impl<F: Scalar> Store<F> {
         };
         let Some(prepared) = prepared else { return store };
         let mut at_once = Vec::new();
-        for &e in &prepared.exprs {
+        // What is made of data that are not there is asked for by nobody.
+        let lacks = |e: ExprId| Prepared::data_of(program, e).iter().any(|&d| bound.values[d].is_none());
+        let complete = bound.values.iter().all(Option::is_some);
+        for &e in prepared.exprs.iter().filter(|&&e| complete || !lacks(e)) {
             match way(program, bound, prepared, e) {
                 Way::Rows(values) => drop(store.readers.insert(e, values.reader())),
                 Way::ByRows => store.computed.push(e),

@@ -41,6 +41,8 @@ pub struct Draws<'p> {
     pub all: bool,
     /// How convolutions are computed.
     pub convolution: Method,
+    /// These sites alone are drawn, with the same numbers as among all, and nothing that is computed from them.
+    pub only: Option<Vec<SiteId>>,
 }
 
 /// The size name of each dimension that has one, and the labels of each whose indices have names.
@@ -74,6 +76,18 @@ pub trait Posterior<F> {
     fn draws(&self) -> usize;
     /// Writes draw `i` of a site to `out`.
     fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>);
+    /// The member of an ensemble that draw `i` comes from.
+    fn member(&self, _: usize) -> usize {
+        0
+    }
+}
+
+/// The parameters of one member among those of all, which lie one after the other, for the inputs of a graph.
+pub fn give_member<F: Scalar>(exe: &mut Executable<F>, slots: &Slots, inputs: &[InputId], params: &[F], member: usize) {
+    let from = member * slots.len();
+    for (slot, &input) in slots.list.iter().zip(inputs) {
+        exe.set_data(input, &params[from + slot.offset..from + slot.offset + slot.shape.count()]);
+    }
 }
 
 impl<F: Scalar> Posterior<F> for Vec<Quantity> {
@@ -105,22 +119,38 @@ impl<F: Scalar> Posterior<F> for Chosen<'_> {
         out.clear();
         out.extend((at * count..(at + 1) * count).map(|e| F::from_f64(q.data.get(e))));
     }
+    fn member(&self, i: usize) -> usize {
+        self.quantities.first().map_or(0, |q| self.places[i] / q.draws.max(1))
+    }
 }
 
 /// Draws of a guide that are made again when they are read: the same numbers for the same key.
-pub struct Redrawn<F> {
+pub struct Redrawn<'p, F> {
     one: OneDraw<F>,
     n: usize,
     key: Key,
     at: Option<usize>,
+    slots: &'p Slots,
+    /// The parameters of all members of an ensemble; empty where there is one alone.
+    params: Vec<F>,
+    member: usize,
 }
 
-impl<F: Scalar> Posterior<F> for Redrawn<F> {
+impl<F: Scalar> Posterior<F> for Redrawn<'_, F> {
     fn draws(&self) -> usize {
         self.n
     }
+    fn member(&self, i: usize) -> usize {
+        let members = self.params.len() / self.slots.len().max(1);
+        i * members / self.n
+    }
     fn read(&mut self, i: usize, site: &str, out: &mut Vec<F>) {
         if self.at != Some(i) {
+            let member = self.member(i);
+            if member != self.member {
+                give_member(&mut self.one.exe, self.slots, &self.one.slots, &self.params, member);
+                self.member = member;
+            }
             self.one.exe.run(&[], self.key.fold_in(i as u64));
             self.at = Some(i);
         }
@@ -159,18 +189,22 @@ impl<'p> Draws<'p> {
         usize::try_from(n).expect("sizes are positive")
     }
 
-    /// `n` independent draws of everything that is reported.
+    /// `n` independent draws of everything that is reported, from each member of an ensemble: these are the chains then.
     pub fn run<F: Scalar + Into<f64>>(&self, params: &[F], n: usize, key: Key) -> Vec<Quantity>
     where
         fit::Draws: From<Vec<F>>,
     {
         let mut one = self.with_params(params);
+        let members = (params.len() / self.slots.len().max(1)).max(1);
         let kept = |k: usize| match one.exe.output(k).len() {
             count if count > fit::LARGE && !self.all => Kept::Moments(Moments::new(count)),
-            count => Kept::All(Vec::with_capacity(n * count)),
+            count => Kept::All(Vec::with_capacity(members * n * count)),
         };
         let mut data: Vec<Kept<F>> = (0..one.columns.len()).map(kept).collect();
-        for i in 0..n {
+        for i in 0..members * n {
+            if i > 0 && i % n == 0 {
+                give_member(&mut one.exe, self.slots, &one.slots, params, i / n);
+            }
             one.exe.run(&[], key.fold_in(i as u64));
             for (k, kept) in data.iter_mut().enumerate() {
                 match kept {
@@ -180,9 +214,9 @@ impl<'p> Draws<'p> {
             }
         }
         let quantity = |(c, kept): (Column, Kept<F>)| match kept {
-            Kept::All(all) => self.quantity(c, 1, n, all),
+            Kept::All(all) => self.quantity(c, members, n, all),
             Kept::Moments(moments) => {
-                let mut q = self.quantity::<F>(c, 1, 0, Vec::new());
+                let mut q = self.quantity::<F>(c, members, 0, Vec::new());
                 (q.draws, q.moments) = (n, Some(moments.finish()));
                 q
             }
@@ -191,15 +225,17 @@ impl<'p> Draws<'p> {
     }
 
     /// The first `n` draws that [`Draws::run`] makes with the same key, to be read one after the other.
-    pub fn again<F: Scalar>(&self, params: &[F], n: usize, key: Key) -> Redrawn<F> {
-        Redrawn { one: self.with_params(params), n, key, at: None }
+    ///
+    /// Of an ensemble each member makes as many, one after the other.
+    pub fn again<F: Scalar>(&self, params: &[F], n: usize, key: Key) -> Redrawn<'p, F> {
+        let several = params.len() > self.slots.len();
+        let all = if several { params.to_vec() } else { Vec::new() };
+        Redrawn { one: self.with_params(params), n, key, at: None, slots: self.slots, params: all, member: 0 }
     }
 
     fn with_params<F: Scalar>(&self, params: &[F]) -> OneDraw<F> {
         let mut one = self.compile::<F>();
-        for (slot, &input) in self.slots.list.iter().zip(&one.slots) {
-            one.exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
+        give_member(&mut one.exe, self.slots, &one.slots, params, 0);
         one
     }
 
@@ -236,7 +272,8 @@ impl<'p> Draws<'p> {
         lo.draw_all();
         let model = lo.model;
         let mut columns: Vec<Column> = Vec::new();
-        for (id, site) in model.sites.iter_enumerated() {
+        let wanted = |id: SiteId| self.only.as_ref().is_none_or(|only| only.contains(&id));
+        for (id, site) in model.sites.iter_enumerated().filter(|(id, _)| wanted(*id)) {
             let v = lo.site_value(id);
             lo.g.output(site.name.clone(), v);
             let (name, doc) = (site.name.clone(), site.doc.clone());
@@ -252,7 +289,7 @@ impl<'p> Draws<'p> {
         }
         let generated = if self.generate { &self.program.generate.reported[..] } else { &[] };
         let kept = model.kept.iter().map(|k| (k, Role::Kept)).chain(generated.iter().map(|k| (k, Role::Generated)));
-        for (k, role) in kept {
+        for (k, role) in kept.filter(|_| self.only.is_none()) {
             let v = lo.expr(k.value);
             lo.g.output(k.name.clone(), v);
             let ty = self.program.ty(k.value);

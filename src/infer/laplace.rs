@@ -11,6 +11,7 @@ use super::hessian::{self, Derivatives, Factor};
 use super::lbfgs::{End, Stop};
 use super::mode::{Mode, Search};
 use super::profile::{Laps, Phase};
+use super::warm::Warm;
 use super::{Memory, Observer, RunError};
 use crate::check::settings::{HessianChoice, ModeSettings};
 use crate::check::typed::{Program, SiteId};
@@ -46,6 +47,8 @@ pub struct Laplace<'p> {
     pub noncentered: Vec<SiteId>,
     /// The parameters of a point mass on every site, where searches start.
     pub slots: &'p Slots,
+    /// What the first search starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
     /// What the run needs beside its plans, and what it may need.
     pub memory: &'p Memory,
 }
@@ -112,6 +115,8 @@ impl Laplace<'_> {
             restarts: settings.restarts,
             slots: self.slots,
             key: root.fold_in(30),
+            warm: self.warm,
+            all: false,
         };
         let mut mode = search.run(&graph, &mut density, observer)?;
         if mode.best.end == End::Stopped {

@@ -7,8 +7,9 @@ use super::density::{self, Density, DensityGraph, Space};
 use super::lbfgs::Stop;
 use super::mode::{Mode, Search};
 use super::profile::{Laps, Phase};
+use super::warm::Warm;
 use super::{Memory, Observer, RunError};
-use crate::check::settings::ModeSettings;
+use crate::check::settings::{Keep, ModeSettings};
 use crate::check::typed::Program;
 use crate::exec::plan::Options;
 use crate::lower::Slots;
@@ -26,6 +27,8 @@ pub struct Map<'p> {
     pub settings: &'p ModeSettings,
     /// The parameters of the guide and the learnable constants.
     pub slots: &'p Slots,
+    /// What the first search starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
     /// What the run needs beside its plan, and what it may need.
     pub memory: &'p Memory,
 }
@@ -64,6 +67,8 @@ impl Map<'_> {
             restarts: settings.restarts,
             slots: self.slots,
             key: Key::new(settings.seed).fold_in(30),
+            warm: self.warm,
+            all: settings.keep == Keep::All,
         };
         let mode = search.run(&graph, &mut density, observer)?;
         laps.lap(Phase::Run);

@@ -1,12 +1,14 @@
 //! Inference: what is done with the densities of a program and a guide.
 //!
-//! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters; `svi.rs` is the optimization, `nuts.rs`
+//! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters, `warm.rs` those from another fit; `svi.rs` is the optimization, `nuts.rs`
 //! the Markov chains on top of `sampler.rs`; `mode.rs` looks for the highest point by `lbfgs.rs`: that is what `map.rs`
 //! gives, and `laplace.rs` puts a normal there, of the curvature that `hessian.rs` finds; `pathfinder.rs` takes the best normal on
-//! the way to it; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on held-out data. Nothing here reads files, the clock or the terminal.
+//! the way to it; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on held-out data,
+//! `predict.rs` what is predicted of new data. Nothing here reads files, the clock or the terminal.
 
 pub mod ahead;
 mod blame;
+pub mod checkpoint;
 pub mod data;
 pub mod density;
 pub mod draws;
@@ -24,16 +26,19 @@ pub mod optim;
 pub mod pathfinder;
 pub mod plateau;
 pub mod pointwise;
+pub mod predict;
 pub mod predictive;
 pub mod profile;
 pub mod sampler;
 pub mod schedule;
 pub mod start;
 pub mod svi;
+pub mod warm;
 
 use crate::data::DataError;
 use crate::exec::Clock;
 use crate::source::Span;
+pub use checkpoint::Checkpoint;
 pub use memory::Memory;
 pub use profile::{Phase, Profile};
 use std::fmt;
@@ -98,6 +103,8 @@ pub enum RunError {
     },
     /// The user stopped it before there was anything to report.
     Stopped(String),
+    /// A checkpoint is not one of this run.
+    Checkpoint(String),
     /// It needs more memory than it may.
     Memory(Box<Memory>),
     /// A row of data in files could not be read, after all was well when they were opened.
@@ -132,9 +139,10 @@ impl fmt::Display for RunError {
                 }
                 Ok(())
             }
-            RunError::Unsupported(message) | RunError::NothingToFit(message) | RunError::Stopped(message) => {
-                f.write_str(message)
-            }
+            RunError::Unsupported(message)
+            | RunError::NothingToFit(message)
+            | RunError::Stopped(message)
+            | RunError::Checkpoint(message) => f.write_str(message),
             RunError::NoStart { tries, cause } => {
                 write!(f, "no starting point among {tries} has a finite density and gradient: at the last one {cause}")
             }

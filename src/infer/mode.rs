@@ -7,6 +7,7 @@ use super::data::BoundData;
 use super::density::{self, Density, DensityGraph};
 use super::hessian;
 use super::lbfgs::{self, End, Found, Stop, maximize};
+use super::warm::Warm;
 use super::{Observer, RunError, Status};
 use crate::check::typed::*;
 use crate::dist::SupportKind;
@@ -45,6 +46,10 @@ pub struct Search<'p> {
     pub slots: &'p Slots,
     /// Decides where searches start.
     pub key: Key,
+    /// What the first search starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
+    /// Whether the maxima of all searches are wanted.
+    pub all: bool,
 }
 
 /// What the searches found.
@@ -52,6 +57,8 @@ pub struct Search<'p> {
 pub struct Mode {
     /// The highest point.
     pub best: Found,
+    /// The maxima that were found, by all searches; empty unless they are asked for.
+    pub maxima: Vec<Vec<f64>>,
     /// Where each search ended [nats].
     pub ends: Vec<f64>,
     /// Steps of all searches.
@@ -103,7 +110,7 @@ impl Search<'_> {
         let began = observer.clock();
         let total = (self.restarts * self.stop.steps) as u64;
         let mut best: Option<Found> = None;
-        let (mut ends, mut steps, mut evaluations) = (Vec::new(), 0u64, 0u64);
+        let (mut ends, mut maxima, mut steps, mut evaluations) = (Vec::new(), Vec::new(), 0u64, 0u64);
         for restart in 0..self.restarts {
             let start = match self.start(graph, density, restart as u64) {
                 Ok(start) => start,
@@ -135,6 +142,13 @@ impl Search<'_> {
             }
             evaluations += found.evaluations as u64;
             ends.push(found.value);
+            if self.all
+                && found.end == End::Converged
+                && self.gone(graph, &found).is_none()
+                && self.is_peak(density, &found)
+            {
+                maxima.push(found.x.clone());
+            }
             let stopped = found.end == End::Stopped;
             // One that is no maximum counts only when all are none.
             let rank = |f: &Found| (f.end == End::Converged, f.value);
@@ -152,7 +166,7 @@ impl Search<'_> {
         if let Some(at) = self.gone(graph, &best) {
             return Err(RunError::NoMaximum { name: graph.name(at), coordinate: best.x[at], steps: best.steps });
         }
-        Ok(Mode { best, ends, steps, evaluations, secs: observer.clock() - began })
+        Ok(Mode { best, maxima, ends, steps, evaluations, secs: observer.clock() - began })
     }
 
     /// A point with a finite density and gradient: for the first search where variational inference begins.
@@ -168,6 +182,9 @@ impl Search<'_> {
             let key = self.key.fold_in(restart).fold_in(attempt);
             let from = if restart == 0 && attempt == 0 { super::start::start } else { super::start::elsewhere };
             last = from(self.program, self.slots, self.bound, key);
+            if let Some(warm) = self.warm.filter(|_| restart == 0 && attempt == 0) {
+                warm.fill(&mut last);
+            }
             let value = density.evaluate(&last, &mut gradient);
             if value.is_finite() && gradient.iter().all(|g| g.is_finite()) {
                 return Ok(last);
@@ -189,6 +206,15 @@ impl Search<'_> {
         let expected: f64 = scale.iter().zip(&found.gradient).map(|(s, g)| 0.5 * (s * g).powi(2)).sum();
         scale.iter_mut().filter(|s| **s == 0.0).for_each(|s| *s = 1.0);
         (expected > 100.0 * self.stop.tolerance.max(f64::EPSILON * found.value.abs())).then_some(scale)
+    }
+
+    /// Whether the density is curved downwards along every coordinate, where there are few enough to look: a search that
+    /// begins at a saddle stays there.
+    fn is_peak(&self, density: &mut Density, found: &Found) -> bool {
+        found.x.len() > CHECKED || {
+            let (curvature, _) = hessian::precision(density, None, &found.x, false);
+            curvature.values.iter().all(|a| *a > 0.0)
+        }
     }
 
     /// Goes on in coordinates of unit scale.

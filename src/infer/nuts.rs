@@ -8,7 +8,7 @@ use super::data::BoundData;
 use super::density::{self, Density, DensityGraph, Space};
 use super::profile::{Laps, Phase, Profile};
 use super::sampler::{Transition, Tuning, no_u_turn};
-use super::{ChainStatus, Memory, Observer, RunError, Sampling};
+use super::{ChainStatus, Checkpoint, Memory, Observer, RunError, Sampling};
 use crate::check::settings::NutsSettings;
 use crate::check::typed::{Program, SiteId};
 use crate::exec::plan::Options;
@@ -39,6 +39,10 @@ pub struct Nuts<'p> {
     pub noncentered: Vec<SiteId>,
     /// What the run needs beside its chains, and what it may need.
     pub memory: &'p Memory,
+    /// Where chains start, one for each; empty for the usual start.
+    pub starts: Vec<Vec<f64>>,
+    /// The finished chains of an interrupted run, by number: they are not run again.
+    pub done: Vec<(usize, ChainDraws)>,
 }
 
 /// One chain's draws after warmup.
@@ -65,6 +69,57 @@ pub struct NutsFit {
     pub complete: bool,
     /// Seconds of sampling.
     pub secs: f64,
+    /// The chains that were finished, by number, when not all were.
+    pub finished: Vec<(usize, ChainDraws)>,
+}
+
+/// The numbers that are stored of a transition.
+const STORED: usize = 8;
+
+/// Finished chains as they are stored: with them a run goes on to the same bits, as a chain depends on its number and the
+/// seed alone. The state of a chain on its way is the sampler's own affair, so such a chain begins again.
+pub fn save(finished: &[(usize, ChainDraws)]) -> Checkpoint {
+    let mut state = Checkpoint::default();
+    state.put("chains", finished.iter().map(|(n, _)| *n as f64).collect());
+    for (n, chain) in finished {
+        let ChainDraws { positions, transitions, warmup, gradients } = chain;
+        state.put(format!("{n}.positions"), positions.clone());
+        let flag = |x: bool| f64::from(u8::from(x));
+        let of = |t: &Transition| -> [f64; STORED] {
+            let &Transition { depth, at_max_depth, divergent, gradients, step_size, log_density, energy, acceptance } =
+                t;
+            let (at_max_depth, divergent) = (flag(at_max_depth), flag(divergent));
+            [depth as f64, at_max_depth, divergent, gradients as f64, step_size, log_density, energy, acceptance]
+        };
+        state.put(format!("{n}.transitions"), transitions.iter().flat_map(of).collect());
+        state.put(format!("{n}.done"), vec![*warmup as f64, *gradients as f64]);
+    }
+    state
+}
+
+/// What [`save`] stored, for chains of `draws` draws; `None` when it is none of that.
+pub fn restore(state: &Checkpoint, draws: usize) -> Option<Vec<(usize, ChainDraws)>> {
+    let one = |&n: &f64| {
+        let n = n as usize;
+        let &[warmup, gradients] = state.get(&format!("{n}.done"))? else { return None };
+        let of = |t: &[f64; STORED]| Transition {
+            depth: t[0] as u64,
+            at_max_depth: t[1] != 0.0,
+            divergent: t[2] != 0.0,
+            gradients: t[3] as u64,
+            step_size: t[4],
+            log_density: t[5],
+            energy: t[6],
+            acceptance: t[7],
+        };
+        let transitions: Vec<Transition> =
+            state.get(&format!("{n}.transitions"))?.as_chunks().0.iter().map(of).collect();
+        let positions = state.get(&format!("{n}.positions"))?.to_vec();
+        let fits = transitions.len() == draws && positions.len().is_multiple_of(draws.max(1));
+        let chain = ChainDraws { positions, transitions, warmup: warmup as usize, gradients: gradients as u64 };
+        fits.then_some((n, chain))
+    };
+    state.get("chains")?.iter().map(one).collect()
 }
 
 impl NutsFit {
@@ -129,6 +184,12 @@ impl Nuts<'_> {
         let mut statuses =
             vec![ChainStatus { total, warmup: self.settings.warmup, ..ChainStatus::default() }; n_chains];
         let mut results: Vec<Option<Result<ChainDraws, RunError>>> = (0..n_chains).map(|_| None).collect();
+        for (chain, draws) in &self.done {
+            if let (Some(status), Some(result)) = (statuses.get_mut(*chain), results.get_mut(*chain)) {
+                (status.draw, status.gradients) = (total, draws.gradients);
+                *result = Some(Ok(draws.clone()));
+            }
+        }
         let began = observer.clock();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
@@ -139,6 +200,9 @@ impl Nuts<'_> {
                         let chain = next.fetch_add(1, Ordering::Relaxed);
                         if chain >= n_chains {
                             return;
+                        }
+                        if self.done.iter().any(|(n, _)| *n == chain) {
+                            continue;
                         }
                         let tell = |status| {
                             let _ = sender.send(Message::Progress { chain, status });
@@ -175,10 +239,16 @@ impl Nuts<'_> {
             observer.profiled(profile);
         }
         let mut chains = Vec::with_capacity(n_chains);
-        for result in results.into_iter().flatten() {
-            chains.push(result?);
+        let mut finished = Vec::new();
+        for (number, result) in results.into_iter().enumerate() {
+            let Some(result) = result else { continue };
+            let chain = result?;
+            if chain.transitions.len() == self.settings.draws {
+                finished.push((number, chain.clone()));
+            }
+            chains.push(chain);
         }
-        let complete = chains.len() == n_chains && chains.iter().all(|c| c.transitions.len() == self.settings.draws);
+        let complete = finished.len() == n_chains;
         let dim = graph.dim();
         if !complete {
             even_out(&mut chains, dim);
@@ -186,7 +256,10 @@ impl Nuts<'_> {
                 return Err(RunError::Stopped("stopped during warmup: there are no draws yet".to_string()));
             }
         }
-        Ok(NutsFit { chains, dim, complete, secs })
+        if complete {
+            finished.clear();
+        }
+        Ok(NutsFit { chains, dim, complete, secs, finished })
     }
 
     fn chain(
@@ -212,7 +285,10 @@ impl Nuts<'_> {
             tell(ChainStatus { draw: total, warmup, total, ..ChainStatus::default() });
             return Ok(draws);
         }
-        let start = self.start(graph, &mut density, key.fold_in(0))?;
+        let start = match self.starts.get(chain) {
+            Some(start) => self.given(graph, &mut density, start)?,
+            None => self.start(graph, &mut density, key.fold_in(0))?,
+        };
         let tuning = Tuning {
             warmup,
             draws: self.settings.draws,
@@ -246,6 +322,17 @@ impl Nuts<'_> {
             }
         }
         Ok(draws)
+    }
+
+    /// A starting point that was given, when its density and gradient are finite.
+    fn given(&self, graph: &DensityGraph, density: &mut Density, start: &[f64]) -> Result<Vec<f64>, RunError> {
+        let mut gradient = vec![0.0; density.dim()];
+        let value = density.evaluate(start, &mut gradient);
+        if value.is_finite() && gradient.iter().all(|g| g.is_finite()) {
+            return Ok(start.to_vec());
+        }
+        let cause = density::blame(graph, self.program, self.bound, start);
+        Err(RunError::NoStart { tries: 1, cause: Box::new(cause) })
     }
 
     /// A point with a finite density and gradient, uniform in a box about the origin of unconstrained space.

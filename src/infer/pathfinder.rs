@@ -16,6 +16,7 @@ use super::density::{self, Density, Space};
 use super::lbfgs::{self, Found, Stop, dot, maximize};
 use super::mode::Search;
 use super::profile::{Laps, Phase};
+use super::warm::Warm;
 use super::{Memory, Observer, RunError, Status};
 use crate::check::settings::ModeSettings;
 use crate::check::typed::{Program, SiteId};
@@ -54,6 +55,8 @@ pub struct Pathfinder<'p> {
     pub noncentered: Vec<SiteId>,
     /// The parameters of a point mass on every site, where paths start.
     pub slots: &'p Slots,
+    /// What the first path starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
     /// What the run needs beside its plan, and what it may need.
     pub memory: &'p Memory,
 }
@@ -106,6 +109,8 @@ impl Pathfinder<'_> {
             restarts: paths,
             slots: self.slots,
             key: root.fold_in(30),
+            warm: self.warm,
+            all: false,
         };
         let mut fit = PathfinderFit {
             positions: Vec::new(),

@@ -7,7 +7,7 @@
 //! Where the program takes minibatches of the rebound size, its rows are known not to mix and are scored block by block.
 
 use super::data::{BoundData, Store, prepared_bytes};
-use super::draws::Posterior;
+use super::draws::{Posterior, give_member};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::plan::Options;
@@ -39,7 +39,7 @@ pub struct Predictive<'p> {
 }
 
 /// Rows that are scored at once, at least, where rows can be scored apart: memory is that of one block.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 enum Scores {
     Classes(Box<ClassScores>),
@@ -125,7 +125,7 @@ struct Running<'s, F> {
 }
 
 /// Observations that an amortized guide has seen, with the local sites that it draws for them.
-struct Reconstructed {
+pub(super) struct Reconstructed {
     /// The observations, by position.
     observations: Vec<usize>,
     /// The sites.
@@ -136,7 +136,7 @@ struct Reconstructed {
 
 impl<'p> Predictive<'p> {
     /// What the amortized guide reconstructs, if it does.
-    fn reconstructed(&self) -> Option<Reconstructed> {
+    pub(super) fn reconstructed(&self) -> Option<Reconstructed> {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
         let slots = Slots::default();
         let lo = Lowering::new(self.program, &slots, self.bound.sizes.clone(), None, SiteSource::Prior);
@@ -173,7 +173,7 @@ impl<'p> Predictive<'p> {
         Some(Reconstructed { observations, sites, by_rows })
     }
     /// Visits everything that some expressions are computed from, through the deterministic values alone.
-    fn leaves(&self, roots: Vec<ExprId>, visit: &mut dyn FnMut(&ExprKind)) {
+    pub fn leaves(&self, roots: Vec<ExprId>, visit: &mut dyn FnMut(&ExprKind)) {
         let mut seen: crate::index::IndexVec<ExprId, bool> = self.program.exprs.iter().map(|_| false).collect();
         let mut stack = roots;
         while let Some(e) = stack.pop() {
@@ -415,9 +415,8 @@ impl<'p> Predictive<'p> {
         let Running { store, scores, marginal, sites, key } = running;
         let mut exe = plan.build();
         store.give_whole(self.program, &inputs, &mut exe);
-        for (slot, input) in self.slots.list.iter().zip(slots) {
-            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
-        }
+        give_member(&mut exe, self.slots, &slots, params, 0);
+        let mut member = 0;
         let mut buffer: Vec<F> = Vec::new();
         for (at, rows) in blocks {
             let rows: Option<Vec<usize>> = rows.map(Iterator::collect);
@@ -435,6 +434,10 @@ impl<'p> Predictive<'p> {
                 }
             }
             for i in 0..sites.draws() {
+                if sites.member(i) != member {
+                    member = sites.member(i);
+                    give_member(&mut exe, self.slots, &slots, params, member);
+                }
                 for &(id, input) in &given {
                     sites.read(i, &model.sites[id].name, &mut buffer);
                     exe.set_data(input, &buffer);
@@ -462,7 +465,7 @@ impl<'p> Predictive<'p> {
     }
 
     /// The observed values of a datum: of the rows of a block, or all.
-    fn observed(&self, data: DataId, rows: Option<&[usize]>) -> Vec<f64> {
+    pub(super) fn observed(&self, data: DataId, rows: Option<&[usize]>) -> Vec<f64> {
         let Some(values) = &self.bound.values[data] else { return Vec::new() };
         let Some(rows) = rows else { return values.to_vec() };
         let mut observed = vec![0.0; rows.len() * values.unit()];

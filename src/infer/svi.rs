@@ -14,12 +14,14 @@ use self::machine::Machine;
 use self::order::Order;
 use self::step::Step;
 use super::ahead::Ahead;
+use super::checkpoint::{Checkpoint, exact};
 use super::data::{BoundData, Store};
 use super::elbo::{self, ElboGraph, KlTerm, Spec};
 use super::gaussian;
 use super::objective::Objective;
 use super::optim::{Group, Optimizer};
 use super::profile::{Laps, Phase};
+use super::warm::Warm;
 use super::{Memory, Observer, RunError};
 use crate::check::settings::{EstimatorChoice, KlChoice, Length, SiteRate, SviSettings};
 use crate::check::typed::{Program, SiteId};
@@ -73,6 +75,10 @@ pub struct Svi<'p> {
     pub memory: &'p Memory,
     /// Which of several fits this is, from 0: each has randomness and a starting point of its own.
     pub restart: usize,
+    /// What the first of several fits starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
+    /// The state of [`SviFit::state`] to go on from.
+    pub from: Option<&'p Checkpoint>,
 }
 
 /// A finished optimization.
@@ -98,6 +104,56 @@ pub struct SviFit<F> {
     pub secs: f64,
     /// Rows of data seen.
     pub items: u64,
+    /// The state to go on from, when it was interrupted.
+    pub state: Option<Checkpoint>,
+}
+
+impl<F: Scalar> SviFit<F> {
+    /// A finished fit, to be stored while others are still to come.
+    pub fn save(&self) -> Checkpoint {
+        let mut state = Checkpoint::default();
+        state.put("params", exact(&self.params));
+        let rows = self.trace.iter().flat_map(|r| [r.step as f64, r.elbo, r.gradient_norm, r.learning_rate, r.secs]);
+        state.put("trace", rows.collect());
+        state.put("elbo", vec![self.elbo.final_, self.elbo.standard_error, self.elbo.steps as f64]);
+        state.put("pareto_k", self.pareto_k.into_iter().collect());
+        state.put("plateau", self.plateau.iter().map(|&step| step as f64).collect());
+        state.put("bound", self.bound.iter().flat_map(|b| [b.final_, b.standard_error]).collect());
+        state.put("stop", vec![f64::from(u8::from(self.stop == StopReason::Plateau))]);
+        state.put("secs", vec![self.secs]);
+        state.put("items", vec![self.items as f64]);
+        state
+    }
+    /// A fit of `n` parameters that was stored, with the terms of another one of the same program; `None` when it is none.
+    pub fn restore(state: &Checkpoint, n: usize, terms: Vec<(SiteId, KlTerm)>, objective: Objective) -> Option<Self> {
+        let &[final_, standard_error, steps] = state.get("elbo")? else { return None };
+        let row = |r: &[f64; 5]| TraceRow {
+            step: r[0] as u64,
+            elbo: r[1],
+            gradient_norm: r[2],
+            learning_rate: r[3],
+            secs: r[4],
+        };
+        Some(SviFit {
+            params: state.of("params").filter(|p: &Vec<F>| p.len() == n)?,
+            trace: state.get("trace")?.as_chunks().0.iter().map(row).collect(),
+            elbo: Elbo { final_, standard_error, steps: steps as u64 },
+            bound: match *state.get("bound")? {
+                [final_, standard_error] => {
+                    let (objective, draws) = (objective.text(), objective.draws());
+                    Some(Bound { objective, draws, final_, standard_error })
+                }
+                _ => None,
+            },
+            plateau: state.get("plateau")?.first().map(|&step| step as u64),
+            pareto_k: state.get("pareto_k")?.first().copied(),
+            terms,
+            stop: if state.count("stop")? == 1 { StopReason::Plateau } else { StopReason::Completed },
+            secs: state.number("secs")?,
+            items: state.count("items")?,
+            state: None,
+        })
+    }
 }
 
 impl<'p> Svi<'p> {
@@ -252,11 +308,17 @@ impl<'p> Svi<'p> {
         }
         let terms = whole.graph.terms.clone();
         let mut course = self.begin(root);
+        if let Some(state) = self.from
+            && !course.restore(state, rows, root.fold_in(Stream::Shuffle as u64))
+        {
+            return Err(RunError::Checkpoint("the checkpoint is not one of this fit".to_string()));
+        }
+        let earlier = course.trace.last().map_or(0.0, |row| row.secs);
         let total = if course.params.is_empty() { 0 } else { total };
         let mut machine = Machine::new(self, whole, short, store, root.fold_in(Stream::Steps as u64), total);
         laps.lap(Phase::Start);
         laps.before_steps();
-        let began = observer.clock();
+        let began = observer.clock() - earlier;
         let done = std::thread::scope(|scope| -> Result<(), RunError> {
             let mut ahead = reads_ahead.then(|| {
                 let (mut order, mut left) = (course.order.clone(), course.end.saturating_sub(course.step));
@@ -287,6 +349,7 @@ impl<'p> Svi<'p> {
         // What the steps needed is free for what follows.
         let mut store = machine.retire(&mut laps);
         laps.lap(Phase::Plan);
+        let state = (course.stop == Some(StopReason::Interrupted)).then(|| course.save());
         let params = course.found();
         let Course { trace, stop, plateau, items, .. } = course;
         let (elbo, bound, pareto_k) =
@@ -296,7 +359,16 @@ impl<'p> Svi<'p> {
             observer.profiled(profile);
         }
         let stop = stop.unwrap_or(StopReason::Completed);
-        Ok(SviFit { params, trace, elbo, bound, pareto_k, terms, stop, plateau, secs, items })
+        Ok(SviFit { params, trace, elbo, bound, pareto_k, terms, stop, plateau, secs, items, state })
+    }
+    /// How the KL divergence of each site is found.
+    ///
+    /// # Errors
+    /// When the program has no objective.
+    pub fn terms(&self) -> Result<Vec<(SiteId, KlTerm)>, RunError> {
+        let settings = self.settings;
+        let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
+        Ok(self.graphs(spec, true)?.swap_remove(0).terms)
     }
     /// The key of all randomness of this fit.
     fn root(&self) -> Key {
@@ -325,10 +397,13 @@ impl<'p> Svi<'p> {
     /// The state before the first step.
     fn begin<F: Scalar>(&self, root: Key) -> Course<F> {
         let key = root.fold_in(Stream::Start as u64);
-        let first = match self.restart {
+        let mut first = match self.restart {
             0 => super::start::start(self.program, self.slots, self.bound, key),
             _ => super::start::elsewhere(self.program, self.slots, self.bound, key),
         };
+        if let Some(warm) = self.warm.filter(|_| self.restart == 0) {
+            warm.fill(&mut first);
+        }
         let params: Vec<F> = super::start::convert(&first);
         let rule = self.settings.optimizer;
         let mut blocks = Vec::new();

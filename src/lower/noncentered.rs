@@ -123,6 +123,46 @@ pub fn from_standard(g: &mut Builder, prior: &Dist, z: ValueId) -> (ValueId, Val
     (x, log_prob)
 }
 
+/// The standard variable at which [`from_standard`] gives `x`.
+///
+/// # Panics
+/// When the prior is not one of [`is_location_scale`].
+pub fn to_standard(g: &mut Builder, prior: &Dist, x: ValueId) -> ValueId {
+    let (def, params) = match prior {
+        Dist::Row { def, params } => (def, params),
+        Dist::Joined { axis, parts } => {
+            let mut start = 0;
+            let mut pieces = Vec::new();
+            for (n, d) in parts {
+                let piece = g.slice(x, *axis, start, *n);
+                let z = to_standard(g, d, piece);
+                let shape = g.shape(piece);
+                pieces.push(g.broadcast_to(z, shape));
+                start += n;
+            }
+            return g.concat(&pieces, *axis);
+        }
+        _ => unreachable!("only rows are location-scale families"),
+    };
+    if *def == DistId::MULTIVARIATE_NORMAL_TRIL || *def == DistId::MULTIVARIATE_NORMAL_COV {
+        let factor = if *def == DistId::MULTIVARIATE_NORMAL_COV { g.cholesky(params[1]) } else { params[1] };
+        let step = g.sub(x, params[0]);
+        let shape = g.shape(step);
+        let axis = g.rank(step);
+        let column = g.expand_dim(step, axis);
+        // One factor for each vector.
+        let n = shape[shape.rank() - 1];
+        let factor = g.broadcast_to(factor, shape.drop_last(1).concat(&[n, n]));
+        let z = g.solve_triangular(factor, column, true, false);
+        return g.reshape(z, shape);
+    }
+    let row = get(*def);
+    let (loc, scale) = (row.param("loc").expect("a location"), row.param("scale").expect("a scale"));
+    let x = if *def == DistId::LOG_NORMAL { g.log(x) } else { x };
+    let step = g.sub(x, params[loc]);
+    g.div(step, params[scale])
+}
+
 /// The same part by part.
 fn joined(g: &mut Builder, axis: usize, parts: &[(usize, Dist)], z: ValueId) -> (ValueId, ValueId) {
     let mut start = 0;

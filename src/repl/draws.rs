@@ -89,6 +89,7 @@ impl Repl<'_> {
         let result = bound.and_then(|bound| action(self, &bound, &compilation));
         result.map_err(|failure| match failure {
             Failure::Diagnostics(diags) => trouble(&diags, &assembled, &compilation),
+            Failure::Fit { message, .. } => unreachable!("no fit is loaded here: {message}"),
             Failure::Run(error) => {
                 let mut diags = Diagnostics::new();
                 diags.push(error.diagnostic());

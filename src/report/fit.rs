@@ -3,6 +3,7 @@
 //! Everything here serialises into `fit.json`, except the large arrays: draws, parameters and the trace have files of
 //! their own (`store.rs`). A number that is not finite is written as `null` and read back as NaN.
 
+use super::inputs::Inputs;
 use super::loo::Loo;
 use serde::{Deserialize, Serialize};
 
@@ -526,6 +527,9 @@ pub struct Fit {
     pub settings: Vec<(String, serde_json::Value)>,
     /// The data it was fitted to.
     pub data: Vec<DataFingerprint>,
+    /// What is needed to use it again without these data; none in fits of early versions.
+    #[serde(default)]
+    pub inputs: Option<Inputs>,
     /// Why it ended.
     pub stop_reason: StopReason,
     /// What the user should know, one sentence each.
@@ -535,9 +539,12 @@ pub struct Fit {
     /// The course of the fit.
     #[serde(skip)]
     pub trace: Vec<TraceRow>,
-    /// Variational parameters, or the mode; unconstrained.
+    /// Variational parameters, or the mode; unconstrained. Those of an ensemble have a member for their first dimension.
     #[serde(skip)]
     pub params: Vec<NamedTensor>,
+    /// The state to go on from, when it was interrupted and that is possible.
+    #[serde(skip)]
+    pub checkpoint: Option<Vec<NamedTensor>>,
 }
 
 impl Fit {
@@ -562,12 +569,29 @@ impl Fit {
             timing: Timing::default(),
             settings: Vec::new(),
             data: Vec::new(),
+            inputs: None,
             stop_reason: StopReason::Completed,
             notes: Vec::new(),
             warnings: Vec::new(),
             trace: Vec::new(),
             params: Vec::new(),
+            checkpoint: None,
         }
+    }
+    /// SHA-256 of its parameters and draws, in hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        use sha2::Digest;
+        let mut hash = sha2::Sha256::new();
+        for p in &self.params {
+            hash.update(p.name.as_bytes());
+            p.data.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        for q in &self.quantities {
+            hash.update(q.name.as_bytes());
+            (0..q.data.len()).for_each(|i| hash.update(q.data.get(i).to_le_bytes()));
+            q.moments.iter().flat_map(|m| m.mean.iter().chain(&m.sd)).for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
     /// True when the user stopped it.
     pub fn interrupted(&self) -> bool {

@@ -9,6 +9,9 @@
 //! | `sample_stats.safetensors` | for Markov chains: one tensor `[chain, draw]` per statistic of the sampler |
 //! | `log_likelihood.safetensors` | one tensor `[chain, draw, …]` per observed name: the log likelihood of each observation, where they are few enough |
 //! | `loo.safetensors` | of each observed name three tensors: `NAME.elpd_loo`, `NAME.p_loo`, `NAME.pareto_k` |
+//! | `data.safetensors` | the values of data of few numbers, which the fit needs when it is used again |
+//! | `posterior_predictive.safetensors` | draws of what was predicted last, written by `bayesc predict` |
+//! | `checkpoint.safetensors` | of an interrupted fit: what it takes to go on |
 //! | `trace.csv` | step, elbo, gradient norm, learning rate, seconds |
 //!
 //! A fit is written into a directory beside the final one and takes its place when every file is on disk: until then
@@ -23,7 +26,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The version of the layout; files of a larger one are refused.
@@ -38,6 +41,10 @@ const SAMPLE_STATS: &str = "sample_stats.safetensors";
 const LOG_LIKELIHOOD: &str = "log_likelihood.safetensors";
 const LOO: &str = "loo.safetensors";
 const TRACE: &str = "trace.csv";
+const DATA: &str = "data.safetensors";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Where `bayesc predict` writes its draws.
+pub const PREDICTIVE: &str = "posterior_predictive.safetensors";
 
 /// Why a fit directory cannot be written or read (exit code 3).
 #[derive(Debug)]
@@ -196,6 +203,14 @@ fn write_all(fit: &Fit, summary: &Summary, dir: &Path, extra: &[(&str, &[u8])]) 
             write_tensors(&dir.join(LOG_LIKELIHOOD), kept)?;
         }
     }
+    if let Some(inputs) = &fit.inputs {
+        let data = inputs.values.iter().map(|d| (d.name.as_str(), Tensor::of_param(d, Precision::F64)));
+        write_tensors(&dir.join(DATA), data.collect())?;
+    }
+    if let Some(checkpoint) = &fit.checkpoint {
+        let arrays = checkpoint.iter().map(|a| (a.name.as_str(), Tensor::of_param(a, Precision::F64)));
+        write_tensors(&dir.join(CHECKPOINT), arrays.collect())?;
+    }
     for (name, bytes) in extra {
         write_atomic(&dir.join(name), bytes)?;
     }
@@ -285,6 +300,141 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let _ = fs::remove_file(&temporary);
         io_error("write", path)(error)
     })
+}
+
+/// A file that is written piece by piece under a temporary name; it gets its own name when it is finished, and is gone
+/// when it is not.
+#[derive(Debug)]
+pub struct Growing {
+    file: Option<File>,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Growing {
+    /// # Errors
+    /// When the disk refuses.
+    pub fn create(path: &Path) -> Result<Self, StoreError> {
+        let temporary = sibling(path, "tmp").ok_or_else(|| StoreError::Occupied { path: path.to_path_buf() })?;
+        let file = File::create(&temporary).map_err(io_error("write", path))?;
+        Ok(Self { file: Some(file), temporary, path: path.to_path_buf() })
+    }
+    fn file(&mut self) -> &mut File {
+        self.file.as_mut().expect("it is open until it is finished")
+    }
+    /// Adds to its end.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let done = self.file().write_all(bytes);
+        done.map_err(io_error("write", &self.path))
+    }
+    /// Writes at a place; what lies between is zero.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let file = self.file();
+        let done = file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes));
+        done.map_err(io_error("write", &self.path))
+    }
+    /// Makes sure that it is on disk, and gives it its name.
+    ///
+    /// # Errors
+    /// When the disk refuses; a file of that name is then what it was.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        let file = self.file.take().expect("it is open until it is finished");
+        let done = file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
+        done.map_err(|error| {
+            let _ = fs::remove_file(&self.temporary);
+            io_error("write", &self.path)(error)
+        })
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Draws on their way into a safetensors file, block of elements by block of elements: `[1, draw, …]` for each name.
+#[derive(Debug)]
+pub struct GrowingDraws {
+    file: Growing,
+    precision: Precision,
+    /// Where the numbers of each name begin, and the number of its elements.
+    places: Vec<(u64, usize)>,
+}
+
+impl GrowingDraws {
+    /// A file for `draws` draws of these names with these extents.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn create(
+        path: &Path,
+        names: &[(String, Vec<usize>)],
+        draws: usize,
+        precision: Precision,
+    ) -> Result<Self, StoreError> {
+        let (word, bytes) = match precision {
+            Precision::F32 => ("F32", 4u64),
+            Precision::F64 => ("F64", 8),
+        };
+        let mut header = Map::new();
+        let mut places = Vec::new();
+        let mut at = 0u64;
+        for (name, shape) in names {
+            let count: usize = shape.iter().product();
+            let end = at + (draws * count) as u64 * bytes;
+            let shape: Vec<usize> = [1, draws].iter().chain(shape).copied().collect();
+            header.insert(name.clone(), json!({"dtype": word, "shape": shape, "data_offsets": [at, end]}));
+            places.push((at, count));
+            at = end;
+        }
+        let mut text = Value::Object(header).to_string();
+        while !text.len().is_multiple_of(8) {
+            text.push(' ');
+        }
+        let begin = 8 + text.len() as u64;
+        places.iter_mut().for_each(|(place, _)| *place += begin);
+        let mut file = Growing::create(path)?;
+        file.write(&(text.len() as u64).to_le_bytes())?;
+        file.write(text.as_bytes())?;
+        Ok(Self { file, precision, places })
+    }
+    /// Writes the draws `[draw, element]` of some elements, the first of which is `first`, of the `which`-th name.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn part(&mut self, which: usize, first: usize, elements: usize, draws: &[f64]) -> Result<(), StoreError> {
+        let (begin, count) = self.places[which];
+        for (i, row) in draws.chunks_exact(elements.max(1)).enumerate() {
+            let at = (i * count + first) as u64;
+            match self.precision {
+                Precision::F32 => {
+                    let bytes: Vec<u8> = row.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect();
+                    self.file.write_at(begin + 4 * at, &bytes)?;
+                }
+                Precision::F64 => {
+                    let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
+                    self.file.write_at(begin + 8 * at, &bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+    /// As [`Growing::finish`].
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn finish(self) -> Result<(), StoreError> {
+        self.file.finish()
+    }
 }
 
 /// Makes renames in `dir` last through a power cut, where the system can.
@@ -407,6 +557,12 @@ pub fn load(dir: &Path) -> Result<Fit, StoreError> {
     }
     if let Some(loo) = &mut fit.loo {
         read_loo(dir, loo)?;
+    }
+    if let Some(inputs) = &mut fit.inputs {
+        inputs.values = read_params(&dir.join(DATA))?;
+    }
+    if dir.join(CHECKPOINT).is_file() {
+        fit.checkpoint = Some(read_params(&dir.join(CHECKPOINT))?);
     }
     fit.trace = read_trace(&dir.join(TRACE))?;
     Ok(fit)

@@ -296,7 +296,7 @@ fn number(x: f64) -> Value {
 }
 
 /// Row-major values as arrays of arrays; a scalar stays plain.
-fn nested(values: Vec<Value>, shape: &[usize]) -> Value {
+pub(super) fn nested(values: Vec<Value>, shape: &[usize]) -> Value {
     fn level(values: &mut impl Iterator<Item = Value>, shape: &[usize]) -> Value {
         match shape {
             [] => values.next().unwrap_or(Value::Null),

@@ -1,11 +1,11 @@
 //! What every fit reports once its engine is done: draws, scores on held-out data, leave-one-out. They are planned before
 //! the engine begins, so that the memory that they need is known.
 
-use super::{BoundProgram, Chosen, SCORE_DRAWS, draws_of_sites, loo};
+use super::{BoundProgram, SCORE_DRAWS, draws_of_sites, loo};
 use crate::check::size::SizeId;
 use crate::check::typed::SiteId;
 use crate::infer::Memory;
-use crate::infer::draws::Draws;
+use crate::infer::draws::{Chosen, Draws};
 use crate::infer::pointwise::{Made, Pointwise};
 use crate::infer::predictive::{Predictive, Scoring};
 use crate::infer::profile::{Laps, Phase};
@@ -43,7 +43,7 @@ where
     /// Plans `chains` times `n` draws; `all` keeps those of large arrays. Also what data and draws take of memory.
     pub(super) fn plan(
         bound: &'p BoundProgram<'_>,
-        chosen: &'p Chosen,
+        chosen: &'p super::Chosen,
         slots: &'p Slots,
         origin: Origin,
         (chains, n, all): (usize, usize, bool),
@@ -70,6 +70,7 @@ where
             generate: true,
             all,
             convolution,
+            only: None,
         };
         let scored = if is_point { SCORE_DRAWS } else { (chains * n).min(SCORE_DRAWS) };
         let mut memory = Memory::new(chosen.max_memory);
@@ -118,14 +119,24 @@ where
             fit.notes.extend(predictive.notes(self.scored));
             // Draws that are not kept are made again.
             fit.evaluation = if !self.is_point && quantities.iter().all(Quantity::has_draws) {
-                let mut posterior = draws_of_sites(&quantities, self.scored);
-                predictive.score::<F>(scoring, params, &mut posterior, root.fold_in(11))
+                let chains = quantities.first().map_or(1, |q| q.chains);
+                if params.is_empty() || chains == 1 {
+                    let mut posterior = draws_of_sites(&quantities, self.scored);
+                    predictive.score::<F>(scoring, params, &mut posterior, root.fold_in(11))
+                } else {
+                    // Each draw of an ensemble needs the parameters of its member.
+                    let (n, all) = (self.scored, chains * quantities[0].draws);
+                    let places = (0..n).map(|i| i * all / n).collect();
+                    let mut posterior = Chosen { quantities: &quantities, places };
+                    predictive.score::<F>(scoring, params, &mut posterior, root.fold_in(11))
+                }
             } else {
                 let mut again = self.draws.again::<F>(params, self.scored, Self::key(root));
                 predictive.score::<F>(scoring, params, &mut again, root.fold_in(11))
             };
         }
-        if let Some(plan) = self.leave_one_out {
+        let ensemble = params.len() > self.draws.slots.len();
+        if let Some(plan) = self.leave_one_out.filter(|_| !ensemble) {
             plan.finish(fit, &quantities, made, params, (&self.draws, Self::key(root)));
         }
         fit.quantities = quantities;

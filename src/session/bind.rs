@@ -129,14 +129,16 @@ fn bind_files<'c>(
         return Err(Failure::Diagnostics(diags));
     }
     let fingerprints = files.fingerprints();
-    Ok(BoundProgram { compilation, program, data: bound, held_out, labels, learned, fingerprints })
+    let given = given.into_iter().map(|g| g.name).collect();
+    let sizes = binding.sizes;
+    Ok(BoundProgram { compilation, program, data: bound, held_out, labels, learned, sizes, given, fingerprints })
 }
 
-fn folder_of(compilation: &Compilation) -> PathBuf {
+pub(super) fn folder_of(compilation: &Compilation) -> PathBuf {
     let root = compilation.modules.get(compilation.modules.root());
     compilation.sources.file(root.file).folder().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
-fn observed_names(program: &Program) -> Vec<&str> {
+pub(super) fn observed_names(program: &Program) -> Vec<&str> {
     let Some(model) = &program.model else { return Vec::new() };
     model.observations.iter().filter_map(|o| o.data.map(|d| program.data[d].name.as_str())).collect()
 }
@@ -228,7 +230,7 @@ fn bind_held_out(
 }
 
 /// Every dimension must be at least 1 now that sizes have values, and sums of sizes that the checker left open must agree.
-fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+pub(super) fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let value = |s: &Size| s.evaluate(&|id| Some(bound.sizes[id]));
     for e in &program.exprs {
         for s in &e.ty.shape {
@@ -268,7 +270,7 @@ fn check_shapes(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
 }
 
 /// Latents that are summed out must not have too many values now that sizes are known.
-fn check_enumerations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+pub(super) fn check_enumerations(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     for (count, span, name) in program.model.iter().flat_map(|m| &m.enumerated) {
         let n = count.evaluate(&|id| Some(bound.sizes[id])).unwrap_or(i64::MAX);
         if n > crate::check::discrete::MAX_COMBINATIONS {
@@ -282,7 +284,7 @@ fn check_enumerations(program: &Program, bound: &BoundData, diags: &mut Diagnost
 }
 
 /// Indices that data give must be inside their dimension, observed values inside the support.
-fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
+pub(super) fn check_values(program: &Program, bound: &BoundData, diags: &mut Diagnostics) {
     let fixed = data_only(program);
     let slots = Slots::default();
     if program.model.is_none() {

@@ -1,7 +1,7 @@
 //! A program fitted by a normal at its mode: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, Stage, map, model_source, one};
+use super::{BoundProgram, Chosen, Failure, Stage, init, map, model_source, one};
 use crate::check::settings::{Infer, ModeSettings};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
@@ -57,8 +57,17 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         (Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None), Slots::default());
     let origin = Origin::Free { noncentered: noncentered.clone() };
     let (after, memory) = After::<f64>::plan(bound, chosen, &none, origin, (1, n_draws, true), Method::Direct);
-    let laplace =
-        Laplace { program, bound: &bound.data, settings, draws: n_draws, noncentered, slots: &starts, memory: &memory };
+    let warm = init::point(bound, chosen, &starts, &noncentered, observer)?;
+    let laplace = Laplace {
+        program,
+        bound: &bound.data,
+        settings,
+        draws: n_draws,
+        noncentered,
+        slots: &starts,
+        warm: warm.as_ref(),
+        memory: &memory,
+    };
     let result = laplace.run(observer)?;
     let total = observer.clock() - began;
 

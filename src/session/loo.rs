@@ -10,6 +10,8 @@ use crate::rng::Key;
 /// What is planned before a fit begins, and what to say where nothing is.
 pub(super) struct Plan<'p, F> {
     planned: Option<(Pointwise<'p>, Planned<F>)>,
+    /// The chains that it is planned for.
+    chains: usize,
     notes: Vec<String>,
 }
 
@@ -21,15 +23,15 @@ where
     /// room for them the fit goes on without.
     pub(super) fn new(pointwise: Pointwise<'p>, chains: usize, draws: usize, memory: &mut Memory) -> Self {
         match pointwise.prepare(chains, draws) {
-            Err(notes) => Self { planned: None, notes },
+            Err(notes) => Self { planned: None, chains, notes },
             Ok(planned) => {
                 let bytes = planned.bytes();
                 if memory.reported() + bytes > memory.limit.unwrap_or(u64::MAX) {
                     let note = "no leave-one-out: its log likelihoods do not fit the limit of memory".to_string();
-                    return Self { planned: None, notes: vec![note] };
+                    return Self { planned: None, chains, notes: vec![note] };
                 }
                 memory.report.push(("log likelihoods", bytes));
-                Self { planned: Some((pointwise, planned)), notes: Vec::new() }
+                Self { planned: Some((pointwise, planned)), chains, notes: Vec::new() }
             }
         }
     }
@@ -50,6 +52,11 @@ where
         let Some(first) = quantities.first() else { return };
         let (chains, all) = (first.chains, first.draws);
         if all == 0 {
+            return;
+        }
+        if chains != self.chains {
+            let text = format!("no leave-one-out: there are {chains} of {} chains", self.chains);
+            fit.notes.push(text);
             return;
         }
         let Some(used) = planned.affordable(made).filter(|&used| used > 0) else {

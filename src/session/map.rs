@@ -1,8 +1,8 @@
 //! A program fitted by the maximum of its posterior density: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, model_source, one};
-use crate::check::settings::{Infer, ModeSettings, PrecisionChoice};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, init, model_source, one};
+use crate::check::settings::{Infer, Keep, ModeSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::plan::Options;
@@ -64,20 +64,33 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let (program, settings) = (&chosen.program, &chosen.infer.mode);
     let slots = Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None);
     let n_draws = settings.draws.unwrap_or(1);
-    let wanted = (1, n_draws, chosen.all);
+    let ensemble = settings.keep == Keep::All;
+    let members = if ensemble { settings.restarts } else { 1 };
+    let wanted = (members, n_draws, chosen.all);
     let (after, memory) =
         After::<f64>::plan(bound, chosen, &slots, Origin::Point(chosen.guide), wanted, Method::Direct);
-    let map = Map { program, guide: chosen.guide, bound: &bound.data, settings, slots: &slots, memory: &memory };
+    let warm = init::guide(bound, chosen, &slots, observer)?;
+    let (guide, warm) = (chosen.guide, warm.as_ref());
+    let map = Map { program, guide, bound: &bound.data, settings, slots: &slots, warm, memory: &memory };
     let result = map.run(observer)?;
     let total = observer.clock() - began;
 
     let mut laps = Laps::new(observer.stopwatch());
     let root = Key::new(settings.seed);
-    let params = &result.mode.best.x;
+    // The points of all members, one after the other.
+    let points = match &result.mode.maxima[..] {
+        maxima @ [_, ..] if ensemble => maxima.concat(),
+        _ => result.mode.best.x.clone(),
+    };
+    let (params, n) = (&points, points.len() / slots.len().max(1));
     let mut fit = Fit::new("map", model_source(bound), Precision::F64, settings.seed);
     let quantities = after.draws.run::<f64>(params, n_draws, After::<f64>::key(root));
     fit.notes.extend(chosen.notes.iter().cloned());
-    fit.notes.extend(result.mode.note());
+    if ensemble {
+        fit.notes.push(format!("an ensemble of {n} maxima with equal weights, one of each search that found one"));
+    } else {
+        fit.notes.extend(result.mode.note());
+    }
     fit.notes.extend(result.edges.iter().map(|name| {
         format!(
             "the density is largest at the end of the support of `{name}`: what is reported is as near as numbers get"
@@ -95,8 +108,11 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         .iter()
         .map(|s| NamedTensor {
             name: s.name.clone(),
-            shape: s.shape.to_vec(),
-            data: params[s.offset..s.offset + s.shape.count()].to_vec(),
+            shape: if ensemble { [n].iter().chain(s.shape.iter()).copied().collect() } else { s.shape.to_vec() },
+            data: params
+                .chunks_exact(slots.len().max(1))
+                .flat_map(|p| p[s.offset..s.offset + s.shape.count()].iter().copied())
+                .collect(),
         })
         .collect();
     fit.settings = settings_json(settings, n_draws);
@@ -113,6 +129,7 @@ fn settings_json(s: &ModeSettings, draws: usize) -> Vec<(String, serde_json::Val
         ("steps", json!(s.steps)),
         ("tolerance", json!(s.tolerance)),
         ("restarts", json!(s.restarts)),
+        ("keep", json!(s.keep.name())),
         ("draws", json!(draws)),
         ("seed", json!(s.seed)),
     ]

@@ -1,16 +1,16 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, map, model_source, one};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, init, map, model_source, one};
 use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
-use crate::infer::Observer;
 use crate::infer::density::Space;
-use crate::infer::nuts::{ChainDraws, Nuts, NutsFit, e_bfmi};
+use crate::infer::nuts::{self, ChainDraws, Nuts, NutsFit, e_bfmi};
 use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::sampler::Transition;
+use crate::infer::{Observer, RunError};
 use crate::kernels::conv::Method;
 use crate::lower::Slots;
 use crate::lower::noncentered::{self, Choice};
@@ -70,7 +70,18 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let origin = Origin::Free { noncentered: noncentered.clone() };
     let wanted = (settings.chains, settings.draws, true);
     let (after, memory) = After::<f64>::plan(bound, chosen, &slots, origin, wanted, Method::Direct);
-    let nuts = Nuts { program, bound: &bound.data, settings, noncentered: noncentered.clone(), memory: &memory };
+    let done = match &chosen.resume {
+        Some(state) => nuts::restore(state, settings.draws).ok_or_else(|| {
+            RunError::Checkpoint("the checkpoint is damaged: begin anew, without `--resume`".to_string())
+        })?,
+        None => Vec::new(),
+    };
+    if chosen.resume.is_some() {
+        observer.note(&chains_left(&done, settings.chains));
+    }
+    let starts = init::chains(bound, chosen, &noncentered, settings.chains, observer)?;
+    let noncentered = noncentered.clone();
+    let nuts = Nuts { program, bound: &bound.data, settings, noncentered, memory: &memory, starts, done };
     let result = nuts.run(observer)?;
     let total = observer.clock() - began;
 
@@ -80,6 +91,14 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let mut fit = Fit::new("nuts", model_source(bound), Precision::F64, settings.seed);
     fit.independent_draws = false;
     fit.stop_reason = if result.complete { StopReason::Completed } else { StopReason::Interrupted };
+    if !result.complete {
+        fit.checkpoint = Some(nuts::save(&result.finished).arrays);
+        fit.notes.push(format!(
+            "`--resume` keeps the chains that are finished, {} of {}, and runs the others from their beginning",
+            result.finished.len(),
+            settings.chains
+        ));
+    }
     fit.notes.extend(chosen.notes.iter().cloned());
     let gradients: u64 = result.chains.iter().map(|c| c.gradients).sum();
     let made = Made { evaluations: gradients as f64, independent: false };
@@ -102,6 +121,14 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         observer.profiled(profile);
     }
     Ok(fit)
+}
+
+/// What is said of a run that goes on.
+fn chains_left(done: &[(usize, ChainDraws)], chains: usize) -> String {
+    match done.len() {
+        0 => "no chain was finished: all are run from their beginning".to_string(),
+        n => format!("{n} of {chains} chains are finished, the others are run from their beginning"),
+    }
 }
 
 /// What the sampler says about itself.

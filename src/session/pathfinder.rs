@@ -2,7 +2,7 @@
 
 use super::after::{After, Origin};
 use super::laplace::{choices, reparam_json, standard};
-use super::{BoundProgram, Chosen, Failure, model_source};
+use super::{BoundProgram, Chosen, Failure, init, model_source};
 use crate::infer::Observer;
 use crate::infer::nuts::ChainDraws;
 use crate::infer::pathfinder::{Pathfinder, PathfinderFit};
@@ -30,6 +30,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         (Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None), Slots::default());
     let origin = Origin::Free { noncentered: noncentered.clone() };
     let (after, memory) = After::<f64>::plan(bound, chosen, &none, origin, (1, n_draws, true), Method::Direct);
+    let warm = init::point(bound, chosen, &starts, &noncentered, observer)?;
     let engine = Pathfinder {
         program,
         bound: &bound.data,
@@ -37,6 +38,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         draws: n_draws,
         noncentered,
         slots: &starts,
+        warm: warm.as_ref(),
         memory: &memory,
     };
     let PathfinderFit { positions, distinct, effective, elbos, pareto_k, steps, evaluations, secs } =

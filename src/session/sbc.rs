@@ -63,6 +63,8 @@ pub fn sbc(
             labels: bound.labels.clone(),
             learned: bound.learned.clone(),
             fingerprints: bound.fingerprints.clone(),
+            given: bound.given.clone(),
+            sizes: bound.sizes.clone(),
         };
         let seed = calibration.seed.wrapping_add(1 + i as u64);
         let mut quiet = Quiet { clock: &mut *clock, stopped: false, watch: &mut || watch(i) };

@@ -1,8 +1,10 @@
 //! A program run by variational inference: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
+use super::init;
+use super::restarts::{self, Outcome};
 use super::{BoundProgram, Chosen, Failure, model_source, one};
-use crate::check::settings::{EstimatorChoice, Length, Reparam};
+use crate::check::settings::{EstimatorChoice, Keep, Length, Reparam};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
@@ -11,7 +13,7 @@ use crate::infer::objective::Objective;
 use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
-use crate::infer::{Memory, Observer, Profile, RunError, Sampling, Status};
+use crate::infer::{Memory, Observer, Profile, Sampling, Status};
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{Slots, noncentered, rows::Prepared};
@@ -33,8 +35,11 @@ where
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
     let subsampled = settings.minibatch.map(|b| b.size);
     let origin = Origin::Guide { guide: chosen.guide, subsampled };
-    let wanted = (1, settings.draws, chosen.all);
+    let members = if settings.keep == Keep::All { settings.restarts } else { 1 };
+    let each = settings.draws.div_ceil(members);
+    let wanted = (members, each, chosen.all);
     let (after, memory) = After::<F>::plan(bound, chosen, &slots, origin, wanted, settings.convolution);
+    let warm = init::guide(bound, chosen, &slots, observer)?;
     let svi = Svi {
         program,
         guide: chosen.guide,
@@ -44,24 +49,33 @@ where
         prepared: prepared.as_ref(),
         memory: &memory,
         restart: 0,
+        warm: warm.as_ref(),
+        from: None,
     };
     laps.lap(Phase::Lower);
     if let Some(profile) = laps.finish() {
         observer.profiled(profile);
     }
     let mut ticking = Ticking { inner: observer, first: None };
-    let (result, note) = best_of_restarts::<F>(&svi, &mut ticking)?;
+    let Outcome { fits, best, note, stop, secs, state } =
+        restarts::run::<F>(&svi, chosen.resume.as_ref(), &mut ticking)?;
     let compile_secs = ticking.first.map_or(0.0, |t| t - began);
 
     let mut laps = Laps::new(observer.stopwatch());
     let root = Key::new(settings.seed);
-    let quantities = after.draws.run::<F>(&result.params, settings.draws, After::<F>::key(root));
+    // The parameters of all members, one after the other; of one fit its own.
+    let params: Vec<F> = fits.iter().flat_map(|f| f.params.iter().copied()).collect();
+    let quantities = after.draws.run::<F>(&params, each, After::<F>::key(root));
+    let ensemble = settings.keep == Keep::All;
+    let (n_fits, elbo) = (fits.len() as f64, mean_bound(&fits));
+    let result = fits.into_iter().nth(best).expect("the best is one of them");
     let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
     fit.guide = guide.name.clone();
-    fit.elbo = Some(result.elbo);
-    fit.bound = result.bound.clone();
-    fit.diagnostics.pareto_k = result.pareto_k;
-    fit.stop_reason = result.stop;
+    fit.elbo = Some(elbo);
+    fit.bound = result.bound.clone().filter(|_| n_fits == 1.0);
+    fit.diagnostics.pareto_k = result.pareto_k.filter(|_| n_fits == 1.0);
+    fit.stop_reason = stop;
+    fit.checkpoint = state.map(|s| s.arrays);
     let steps = result.trace.len() as f64;
     let passes = match settings.minibatch {
         Some(b) => result.items as f64 / bound.data.sizes[b.size] as f64,
@@ -71,18 +85,22 @@ where
         evaluations: passes * (settings.particles.unwrap_or(1) * settings.objective.draws()) as f64,
         independent: true,
     };
-    after.finish(&mut fit, quantities, made, &result.params, root, &mut laps);
+    after.finish(&mut fit, quantities, made, &params, root, &mut laps);
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
+    if n_fits > 1.0 {
+        let text = "no Pareto k and no leave-one-out: those of a member are not those of the ensemble";
+        fit.notes.push(text.to_string());
+    }
     fit.notes.extend(not_kept(&fit.quantities));
-    if let Some(step) = result.plateau {
+    if let Some(step) = result.plateau.filter(|_| n_fits == 1.0) {
         let what = settings.objective.what();
         fit.notes.push(format!("the {what} was no longer rising at step {step} (`stop = plateau`)"));
     }
-    let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
+    let rate = |n: f64| (secs > 0.0).then(|| n / secs);
     fit.timing = Timing {
         compile_secs,
-        fit_secs: result.secs,
+        fit_secs: secs,
         steps_per_sec: rate(steps),
         items_per_sec: settings.minibatch.and_then(|_| rate(result.items as f64)),
     };
@@ -91,8 +109,15 @@ where
         .iter()
         .map(|s| NamedTensor {
             name: s.name.clone(),
-            shape: s.shape.to_vec(),
-            data: result.params[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()).collect(),
+            shape: if ensemble {
+                [n_fits as usize].iter().chain(s.shape.iter()).copied().collect()
+            } else {
+                s.shape.to_vec()
+            },
+            data: params
+                .chunks_exact(slots.len().max(1))
+                .flat_map(|p| p[s.offset..s.offset + s.shape.count()].iter().map(|x| x.to_f64()))
+                .collect(),
         })
         .collect();
     fit.trace = result.trace;
@@ -102,6 +127,18 @@ where
         observer.profiled(profile);
     }
     Ok(fit)
+}
+
+/// The mean of the bounds of all fits with its standard error: a bound for their mixture too, as the KL divergence is
+/// convex.
+fn mean_bound<F>(fits: &[SviFit<F>]) -> fit::Elbo {
+    let n = fits.len() as f64;
+    let squares: f64 = fits.iter().map(|f| f.elbo.standard_error.powi(2)).sum();
+    fit::Elbo {
+        final_: fits.iter().map(|f| f.elbo.final_).sum::<f64>() / n,
+        standard_error: if fits.len() == 1 { fits[0].elbo.standard_error } else { squares.sqrt() / n },
+        steps: fits.iter().map(|f| f.elbo.steps).max().unwrap_or(0),
+    }
 }
 
 /// What to say about arrays whose draws are not kept.
@@ -116,55 +153,6 @@ fn not_kept(quantities: &[Quantity]) -> Option<String> {
             counts.join(", ")
         )
     })
-}
-
-/// The fit with the best final ELBO among all restarts, and what to say about them. Fits whose numbers leave the finite
-/// ones count only when all do.
-fn best_of_restarts<F: Scalar>(
-    svi: &Svi<'_>,
-    observer: &mut dyn Observer,
-) -> Result<(SviFit<F>, Option<String>), RunError> {
-    let restarts = svi.settings.restarts;
-    let mut best: Option<SviFit<F>> = None;
-    let mut failure = None;
-    let mut bounds: Vec<String> = Vec::new();
-    let mut secs = 0.0;
-    for restart in 0..restarts {
-        match (Svi { restart, ..*svi }).run::<F>(observer) {
-            Ok(fit) => {
-                bounds.push(format!("{:.2}", reached(&fit)));
-                secs += fit.secs;
-                let stopped = fit.stop == fit::StopReason::Interrupted;
-                let better = best
-                    .as_ref()
-                    .is_none_or(|b| reached(&fit) > reached(b) || (reached(b).is_nan() && !reached(&fit).is_nan()));
-                if better {
-                    best = Some(fit);
-                }
-                if stopped {
-                    if let Some(best) = &mut best {
-                        best.stop = fit::StopReason::Interrupted;
-                    }
-                    break;
-                }
-            }
-            Err(error) if error.is_recoverable() && restarts > 1 => {
-                bounds.push("not finite".to_string());
-                failure = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let Some(mut best) = best else { return Err(failure.expect("there is at least one fit")) };
-    best.secs = secs;
-    let what = if best.bound.is_some() { "bounds" } else { "ELBOs" };
-    let note = (restarts > 1)
-        .then(|| format!("the best of {} fits is kept: their {what} are {}", bounds.len(), bounds.join(", ")));
-    Ok((best, note))
-}
-/// The final value of what was maximized.
-fn reached<F>(fit: &SviFit<F>) -> f64 {
-    fit.bound.as_ref().map_or(fit.elbo.final_, |bound| bound.final_)
 }
 
 /// Notes when the first clock reading of the optimization was taken: everything before is compilation.
@@ -288,6 +276,7 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     );
     add("draws", json!(s.draws));
     add("restarts", json!(s.restarts));
+    add("keep", json!(s.keep.name()));
     let model = chosen.program.model.as_ref();
     let kl: serde_json::Map<String, serde_json::Value> = terms
         .iter()

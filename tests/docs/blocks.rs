@@ -119,6 +119,7 @@ fn run(compilation: &Compilation) -> Result<(), String> {
     let said = |failure: Failure| match failure {
         Failure::Diagnostics(diags) => messages(&diags),
         Failure::Run(error) => error.to_string(),
+        Failure::Fit { message, .. } => message,
     };
     let program = &compilation.program;
     if program.model.is_none() {

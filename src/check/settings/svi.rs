@@ -105,6 +105,7 @@ impl<'p> Checker<'p> {
                     };
             }
             "restarts" => svi.restarts = self.count(setting, 1)?,
+            "keep" => svi.keep = self.kept_fits(setting)?,
             "reparam" => svi.reparam = self.reparam(setting)?,
             other => unreachable!("`{other}` is not in the list of settings"),
         }

@@ -10,6 +10,7 @@ use super::order::Order;
 use crate::check::settings::Length;
 use crate::check::typed::ExprId;
 use crate::infer::ahead::Ahead;
+use crate::infer::checkpoint::{Checkpoint, exact};
 use crate::infer::optim::{Optimizer, clip_factor, global_norm};
 use crate::infer::plateau::Plateau;
 use crate::infer::profile::{Laps, Phase};
@@ -144,6 +145,73 @@ impl<F: Scalar> Course<F> {
         if self.plateau.is_some() && self.step == self.end && self.stop.is_none() {
             self.stop = Some(StopReason::Plateau);
         }
+    }
+
+    /// All of it, to be stored.
+    pub fn save(&self) -> Checkpoint {
+        // Whatever is added to the state must be stored as well.
+        let Course { step, params, optimizer, order: _, trace, shown, items, average, end, plateau, stop: _ } = self;
+        let mut state = Checkpoint::default();
+        state.put("step", vec![*step as f64]);
+        state.put("params", exact(params));
+        state.put("optimizer.step", vec![optimizer.steps() as f64]);
+        for (name, moment) in optimizer.moments() {
+            state.put(format!("optimizer.{name}"), exact(moment));
+        }
+        let rows = trace.iter().flat_map(|r| [r.step as f64, r.elbo, r.gradient_norm, r.learning_rate, r.secs]);
+        state.put("trace", rows.collect());
+        state.put("shown", vec![shown.sum, shown.weight]);
+        state.put("items", vec![*items as f64]);
+        state.put("end", vec![*end as f64]);
+        state.put("plateau", plateau.iter().map(|&step| step as f64).collect());
+        if let Some(Average { from, part: _, count, mean }) = average {
+            state.put("average", vec![*from as f64, *count as f64]);
+            state.put("average.mean", mean.clone());
+        }
+        state
+    }
+    /// Goes to a stored state; false, and in no state to be used, when that is not one of this fit. `rows` and `shuffle` are those
+    /// of its [`Order`].
+    #[must_use]
+    pub fn restore(&mut self, state: &Checkpoint, rows: Option<(usize, usize, usize)>, shuffle: Key) -> bool {
+        let mut read = || -> Option<()> {
+            let step = state.count("step")?;
+            let params = state.of::<F>("params").filter(|p| p.len() == self.params.len())?;
+            let names: Vec<&'static str> = self.optimizer.moments().map(|(name, _)| name).collect();
+            let moments = names.iter().map(|name| Some((*name, state.of::<F>(&format!("optimizer.{name}"))?)));
+            let moments = moments.collect::<Option<Vec<_>>>()?;
+            let borrowed: Vec<(&str, &[F])> = moments.iter().map(|(name, m)| (*name, m.as_slice())).collect();
+            let trace = state.get("trace").filter(|t| t.len() as u64 == 5 * step)?;
+            let &[sum, weight] = state.get("shown")? else { return None };
+            let items = state.count("items")?;
+            let end = state.count("end")?;
+            let plateau = state.get("plateau")?.first().map(|&step| step as u64);
+            let mut average = self.average.clone();
+            if let Some(average) = &mut average {
+                let &[from, count] = state.get("average")? else { return None };
+                let mean = state.get("average.mean").filter(|m| m.len() == average.mean.len())?;
+                (average.from, average.count, average.mean) = (from as u64, count as u64, mean.to_vec());
+            }
+            if !self.optimizer.restore(state.count("optimizer.step")?, &borrowed) {
+                return None;
+            }
+            let row = |r: &[f64; 5]| TraceRow {
+                step: r[0] as u64,
+                elbo: r[1],
+                gradient_norm: r[2],
+                learning_rate: r[3],
+                secs: r[4],
+            };
+            self.trace.clear();
+            self.trace.extend(trace.as_chunks().0.iter().map(row));
+            (self.step, self.params, self.items) = (step, params, items);
+            (self.end, self.plateau, self.average) = (end, plateau, average);
+            self.stop = (plateau.is_some() && step == end).then_some(StopReason::Plateau);
+            self.shown = Smoothed { sum, weight };
+            self.order = Order::after(rows, shuffle, step);
+            Some(())
+        };
+        read().is_some()
     }
 
     /// One step. `ahead` gives rows that were read ahead, with their expressions; `began` is when the first step began.
