@@ -223,6 +223,25 @@ impl Default for ModeSettings {
     }
 }
 
+/// Where the guide of svi starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartChoice {
+    /// Locations in the middle, scales at a part of the prior's.
+    Prior,
+    /// At the mode of the density, with its curvature.
+    Mode,
+}
+
+impl StartChoice {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            StartChoice::Prior => "prior",
+            StartChoice::Mode => "mode",
+        }
+    }
+}
+
 /// Settings of svi with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SviSettings {
@@ -259,6 +278,8 @@ pub struct SviSettings {
     pub restarts: usize,
     /// How the coordinates of hierarchical sites under `mean_field` are chosen.
     pub reparam: Reparam,
+    /// Where the guide starts.
+    pub start: StartChoice,
 }
 
 impl Default for SviSettings {
@@ -280,6 +301,7 @@ impl Default for SviSettings {
             draws: 1000,
             restarts: 1,
             reparam: Reparam::Auto,
+            start: StartChoice::Prior,
         }
     }
 }
@@ -339,6 +361,7 @@ const SVI: &[&str] = &[
     "stop",
     "restarts",
     "reparam",
+    "start",
 ];
 /// Settings of nuts in the order of the reference.
 const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
@@ -675,6 +698,12 @@ impl<'p> Checker<'p> {
                 };
             }
             "restarts" => svi.restarts = self.count(setting, 1)?,
+            "start" => {
+                svi.start = match self.choice(setting, &["prior", "mode"])? {
+                    0 => StartChoice::Prior,
+                    _ => StartChoice::Mode,
+                };
+            }
             "reparam" => svi.reparam = self.reparam(setting)?,
             other => {
                 let message = format!("`{other}` is not supported yet");

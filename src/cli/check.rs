@@ -3,6 +3,7 @@
 use super::args::{Check, Format};
 use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
+use crate::check::dropout::input_axis;
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
 use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
@@ -267,12 +268,17 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                     | Family::FullRank
                     | Family::LowRank(_)
                     | Family::Structured
-                    | Family::Standardized => "reparameterized",
-                    Family::Delta => "exact",
+                    | Family::Standardized
+                    | Family::Flow(_) => "reparameterized",
+                    Family::Mixture { .. } => "reparameterized, summed over components",
+                    Family::Dropout(_) if input_axis(program, model, id).is_some() => "masks of inputs",
+                    Family::Delta | Family::Dropout(_) => "exact",
+                    Family::Laplace => "not needed",
                     Family::Later(_) => "not built yet",
                 };
                 let kl = match family {
-                    Family::Delta | Family::Later(_) => "",
+                    Family::Delta | Family::Laplace | Family::Later(_) => "",
+                    Family::Dropout(_) => "log prior",
                     _ if closed && !sampled => "closed form",
                     _ => "Monte Carlo",
                 };

@@ -16,6 +16,7 @@
 //! The log densities of prior and guide are not touched: they see the shared draw. So does what the guide draws from a
 //! weight (a code of it, for instance), as long as that and the layer's output stand in different terms of the density.
 
+use crate::check::dropout::input_axis;
 use crate::check::settings::EstimatorChoice;
 use crate::check::typed::*;
 use crate::dist::DistId;
@@ -32,6 +33,8 @@ pub enum Estimator {
     LocalReparam,
     /// A draw for each row.
     Exact,
+    /// A mask of the layer's inputs for each row.
+    Dropout,
 }
 
 impl Estimator {
@@ -42,6 +45,7 @@ impl Estimator {
             Estimator::Flipout => "flipout",
             Estimator::LocalReparam => "local_reparam",
             Estimator::Exact => "exact",
+            Estimator::Dropout => "dropout",
         }
     }
 }
@@ -71,6 +75,7 @@ enum Layer {
 enum FamilyKind {
     Normal,
     Symmetric,
+    Dropped,
     Other,
 }
 
@@ -80,6 +85,10 @@ fn family(program: &Program, model: &Model, guide: &Guide, site: SiteId) -> Fami
             let real = model.sites[site].dist.support() == crate::dist::SupportKind::Real;
             if real { FamilyKind::Normal } else { FamilyKind::Other }
         }
+        GuideStep::Family { family: Family::Dropout(_), .. } => match input_axis(program, model, site) {
+            Some(_) => FamilyKind::Dropped,
+            None => FamilyKind::Other,
+        },
         GuideStep::Explicit { dist: DistExpr::Row { def, args, .. }, .. } => {
             // Parameters with the weight's own shape: holes have it.
             let holes = args.iter().all(|&a| matches!(program.exprs[a].kind, ExprKind::Hole(_)));
@@ -128,6 +137,7 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
                     made(Estimator::LocalReparam, "exact for a normal bias used once")
                 }
                 (Layer::Bias, ..) => shared(site, "its guide is not a mean-field normal"),
+                (_, FamilyKind::Dropped, _) => made(Estimator::Dropout, "a mask of its inputs for every row"),
                 (_, FamilyKind::Other, _) => shared(site, "its guide is not a mean-field location-scale family"),
                 (_, FamilyKind::Normal, EstimatorChoice::Exact) => {
                     made(Estimator::Exact, "as asked for: a draw for every row")

@@ -6,6 +6,7 @@ use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
 use crate::index::IndexVec;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
+use std::sync::Arc;
 
 /// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
 /// small enough that a network learns its locations first.
@@ -28,10 +29,27 @@ pub enum Owner {
     JointFactor(usize),
     /// The joint diagonal of step `.0` of the guide.
     JointScale(usize),
+    /// The weights of the components of step `.0` of the guide.
+    MixtureWeights(usize),
+    /// An array of network `.1` of the flow of step `.0` of the guide.
+    Network(usize, usize, Part),
     /// What the noise of site `.1` adds to the mean of site `.0` under a structured family.
     Weight(SiteId, SiteId),
     /// What each element adds to the mean of the next one under a structured family.
     Chain(SiteId),
+}
+
+/// An array of a network with one hidden layer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// From the inputs to the hidden units.
+    WeightIn,
+    /// Of the hidden units.
+    BiasIn,
+    /// From the hidden units to the outputs.
+    WeightOut,
+    /// Of the outputs.
+    BiasOut,
 }
 
 /// How a parameter starts, in the constrained space.
@@ -50,6 +68,10 @@ pub enum Init {
     /// Normal with mean 0 and a tenth of the prior's scale of these sites, row by row of their joint coordinates; the
     /// rows together have that scale.
     PriorFactor(Vec<SiteId>),
+    /// Rows of joint coordinates, apart from each other: for each site its number of elements and the scale of
+    /// [`Init::Normal`], or where that is 0, normal with mean 0 and the prior's scale, 2 at most. The first row is as in
+    /// [`Init::Pieces`].
+    Scattered(Vec<(SiteId, usize, f64)>),
 }
 
 /// A trainable array.
@@ -69,6 +91,85 @@ pub struct Slot {
     pub init: Init,
     /// True when its first dimension are the rows of the subsampled size.
     pub rows: bool,
+    /// The coordinates in which it is trained, if they are not its own.
+    pub basis: Option<Arc<Basis>>,
+}
+
+/// Coordinates of a parameter in which one is a standard deviation of the posterior: its value is an affine function of
+/// them, `center + factor v`. Of a factor or a scale `v`, which has no center, it is `factor v`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Basis {
+    /// `[n]`; empty for what has none.
+    pub center: Vec<f64>,
+    /// `[n, n]`, lower triangular, or its diagonal `[n]`.
+    pub factor: Vec<f64>,
+}
+
+impl Basis {
+    fn triangular(&self, n: usize) -> bool {
+        n > 1 && self.factor.len() == n * n
+    }
+    /// The value of a parameter with the value `v` in these coordinates.
+    fn apply(&self, g: &mut Builder, v: ValueId) -> ValueId {
+        let shape = g.shape(v);
+        let n = shape.first().copied().unwrap_or(1);
+        let moved = if self.triangular(n) {
+            let factor = g.constant(self.factor.clone(), Shape::from([n, n]), DType::Real);
+            let columns = shape.count() / n;
+            let matrix = g.reshape(v, [n, columns]);
+            let product = g.matmul(factor, false, matrix, false);
+            g.reshape(product, shape.clone())
+        } else {
+            let mut like = vec![1; shape.rank()];
+            let count = self.factor.len();
+            // An elementwise scale has the shape of the parameter; that of a factor is one for each row.
+            let whole = if count == shape.count() {
+                shape.clone()
+            } else {
+                like[0] = count;
+                like.into()
+            };
+            let factor = g.constant(self.factor.clone(), whole, DType::Real);
+            g.mul(factor, v)
+        };
+        if self.center.is_empty() {
+            return moved;
+        }
+        let center = g.constant(self.center.clone(), shape, DType::Real);
+        g.add(center, moved)
+    }
+    /// The free numbers of a parameter whose free numbers in these coordinates are `free`.
+    fn leave(&self, slot: &Slot, free: &[f64]) -> Vec<f64> {
+        let n = slot.shape.first().copied().unwrap_or(1);
+        let columns = free.len() / n.max(1);
+        let value = |i: usize| match slot.constraint {
+            Constraint::Positive => softplus(free[i]),
+            Constraint::LowerCholesky if i / n == i % n => softplus(free[i]),
+            Constraint::LowerCholesky if i % n > i / n => 0.0,
+            _ => free[i],
+        };
+        let row = |i: usize, j: usize| -> f64 {
+            if self.triangular(n) {
+                (0..=i).map(|k| self.factor[i * n + k] * value(k * columns + j)).sum()
+            } else {
+                let at = if self.factor.len() == free.len() { i * columns + j } else { i };
+                self.factor[at] * value(i * columns + j)
+            }
+        };
+        (0..n)
+            .flat_map(|i| (0..columns).map(move |j| (i, j)))
+            .map(|(i, j)| {
+                let value = row(i, j) + self.center.get(i * columns + j).copied().unwrap_or(0.0);
+                match slot.constraint {
+                    Constraint::LowerCholesky if i != j => value,
+                    constraint => unconstrain(value, constraint),
+                }
+            })
+            .collect()
+    }
+}
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// All trainable parameters of a program under one guide.
@@ -91,9 +192,65 @@ impl Slots {
     pub fn position(&self, owner: Owner) -> Option<usize> {
         self.list.iter().position(|s| s.owner == owner)
     }
-    fn push(&mut self, name: String, owner: Owner, shape: Shape, constraint: Constraint, init: Init, rows: bool) {
+    pub(super) fn push(
+        &mut self,
+        name: String,
+        owner: Owner,
+        shape: Shape,
+        constraint: Constraint,
+        init: Init,
+        rows: bool,
+    ) {
         let offset = self.len();
-        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows });
+        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows, basis: None });
+    }
+    /// Free parameters in the parameters' own coordinates.
+    pub fn leave_bases(&self, params: &[f64]) -> Vec<f64> {
+        let own = |slot: &Slot| {
+            let free = &params[slot.offset..slot.offset + slot.shape.count()];
+            slot.basis.as_ref().map_or_else(|| free.to_vec(), |basis| basis.leave(slot, free))
+        };
+        self.list.iter().flat_map(own).collect()
+    }
+    /// Gives the families of `guide` that have a location and a scale coordinates of their own, in which they start at the
+    /// standard normal: `normal` gives those of a normal over some sites, whole or with independent coordinates. Mixtures, whose components start apart, and what follows structure keep theirs.
+    pub fn enter_bases(&mut self, guide: &Guide, normal: &impl Fn(&[SiteId], bool) -> Option<Basis>) {
+        for (at, step) in guide.steps.iter().enumerate() {
+            let GuideStep::Family { family, sites, .. } = step else { continue };
+            match family {
+                Family::MeanField => {
+                    for &s in sites {
+                        let Some(basis) = normal(&[s], false) else { continue };
+                        self.enter_basis(Owner::Loc(s), Owner::Scale(s), basis, Init::Constant(1.0));
+                    }
+                }
+                Family::FullRank | Family::Flow(_) => {
+                    let factor = Owner::JointFactor(at);
+                    let whole = self.position(factor).is_some_and(|f| self.list[f].shape.rank() == 2);
+                    let Some(basis) = normal(sites, whole) else { continue };
+                    self.enter_basis(Owner::JointLoc(at), factor, basis, Init::Constant(1.0));
+                }
+                Family::LowRank(_) => {
+                    let Some(basis) = normal(sites, false) else { continue };
+                    let factor = Owner::JointFactor(at);
+                    let small = Init::Normal(0.1);
+                    let scales = Basis { center: Vec::new(), factor: basis.factor.clone() };
+                    self.enter_basis(Owner::JointLoc(at), factor, basis, small);
+                    self.set_basis(Owner::JointScale(at), scales, Init::Constant(1.0));
+                }
+                _ => {}
+            }
+        }
+    }
+    fn enter_basis(&mut self, loc: Owner, scale: Owner, basis: Basis, init: Init) {
+        let scales = Basis { center: Vec::new(), factor: basis.factor.clone() };
+        self.set_basis(loc, basis, Init::Constant(0.0));
+        self.set_basis(scale, scales, init);
+    }
+    fn set_basis(&mut self, owner: Owner, basis: Basis, init: Init) {
+        let at = self.position(owner).expect("a location-scale family has both");
+        let slot = &mut self.list[at];
+        (slot.basis, slot.init) = (Some(Arc::new(basis)), init);
     }
 
     /// The parameters that `guide` and the model need. `sizes` are those of the whole data set; `batch` is the
@@ -177,7 +334,7 @@ impl Slots {
                         None => Init::Constant(0.0),
                     };
                     match family {
-                        Family::MeanField | Family::Delta => {
+                        Family::MeanField | Family::Delta | Family::Dropout(_) => {
                             for &s in sites {
                                 let site = &model.sites[s];
                                 let rows = has_rows(&site.ty.shape);
@@ -205,65 +362,12 @@ impl Slots {
                                 }
                             }
                         }
-                        Family::FullRank => {
-                            let pieces: Vec<(usize, f64)> = sites
+                        Family::FullRank | Family::LowRank(_) | Family::Flow(_) | Family::Mixture { .. } => {
+                            let fans: Vec<(usize, f64)> = sites
                                 .iter()
                                 .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
                                 .collect();
-                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
-                            let prefix = if guide.steps.len() == 1 {
-                                "full_rank".to_string()
-                            } else {
-                                format!("full_rank_{at}")
-                            };
-                            slots.push(
-                                format!("{prefix}.loc"),
-                                Owner::JointLoc(at),
-                                [n].into(),
-                                Constraint::Real,
-                                Init::Pieces(pieces),
-                                false,
-                            );
-                            let init = Init::PriorScale(sites.clone());
-                            slots.push(
-                                format!("{prefix}.scale_tril"),
-                                Owner::JointFactor(at),
-                                [n, n].into(),
-                                Constraint::LowerCholesky,
-                                init,
-                                false,
-                            );
-                        }
-                        Family::LowRank(rank) => {
-                            let pieces: Vec<(usize, f64)> = sites
-                                .iter()
-                                .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
-                                .collect();
-                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
-                            // Without a rank: the square root of the dimension, rounded up.
-                            let k = rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1));
-                            let prefix =
-                                if guide.steps.len() == 1 { "low_rank".to_string() } else { format!("low_rank_{at}") };
-                            let parts = [
-                                ("loc", Owner::JointLoc(at), Shape::from([n]), Constraint::Real, Init::Pieces(pieces)),
-                                (
-                                    "factor",
-                                    Owner::JointFactor(at),
-                                    Shape::from([n, k]),
-                                    Constraint::Real,
-                                    Init::PriorFactor(sites.clone()),
-                                ),
-                                (
-                                    "scale",
-                                    Owner::JointScale(at),
-                                    Shape::from([n]),
-                                    Constraint::Positive,
-                                    Init::PriorScale(sites.clone()),
-                                ),
-                            ];
-                            for (name, owner, shape, constraint, init) in parts {
-                                slots.push(format!("{prefix}.{name}"), owner, shape, constraint, init, false);
-                            }
+                            slots.joint(at, guide.steps.len() == 1, *family, sites, fans);
                         }
                         Family::Structured | Family::Standardized => {
                             for &s in sites {
@@ -316,12 +420,46 @@ impl Slots {
                                 }
                             }
                         }
+                        Family::Laplace => unreachable!("another algorithm fits it"),
                         Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
                     }
                 }
             }
         }
         slots
+    }
+
+    /// The parameters of a family over the joint coordinates of `sites`, step `at` of a guide: `fans` has the number of
+    /// coordinates of each site and the fan-in scale of weights (0 elsewhere).
+    fn joint(&mut self, at: usize, alone: bool, family: Family, sites: &[SiteId], fans: Vec<(usize, f64)>) {
+        let n: usize = fans.iter().map(|f| f.0).sum();
+        let prefix = |word: &str| if alone { word.to_string() } else { format!("{word}_{at}") };
+        let scale = Init::PriorScale(sites.to_vec());
+        let factor = Init::PriorFactor(sites.to_vec());
+        let loc = (Owner::JointLoc(at), Constraint::Real);
+        match family {
+            Family::FullRank => {
+                let prefix = prefix("full_rank");
+                self.push(format!("{prefix}.loc"), loc.0, [n].into(), loc.1, Init::Pieces(fans), false);
+                let (name, owner) = (format!("{prefix}.scale_tril"), Owner::JointFactor(at));
+                self.push(name, owner, [n, n].into(), Constraint::LowerCholesky, scale, false);
+            }
+            Family::LowRank(rank) => {
+                let (prefix, k) = (prefix("low_rank"), super::low_rank::rank(rank, n));
+                self.push(format!("{prefix}.loc"), loc.0, [n].into(), loc.1, Init::Pieces(fans), false);
+                let (name, owner) = (format!("{prefix}.factor"), Owner::JointFactor(at));
+                self.push(name, owner, [n, k].into(), Constraint::Real, factor, false);
+                let (name, owner) = (format!("{prefix}.scale"), Owner::JointScale(at));
+                self.push(name, owner, [n].into(), Constraint::Positive, scale, false);
+            }
+            Family::Flow(flow) => {
+                super::flow::slots(self, at, &prefix("flow"), flow, sites, Init::Pieces(fans), n);
+            }
+            Family::Mixture { components, of } => {
+                super::mixture::slots(self, at, &prefix("mixture"), (components, of), sites, fans);
+            }
+            _ => unreachable!("a joint family"),
+        }
     }
 }
 
@@ -432,6 +570,7 @@ impl<'p> Lowering<'p> {
         let at = self.slots.position(owner).expect("every learnable thing of the chosen guide has a slot");
         let slot = &self.slots.list[at];
         let (constraint, rows) = (slot.constraint, slot.rows && self.rows.is_some());
+        let basis = slot.basis.clone();
         let mut v = self.slot(at);
         if mode == Mode::Detached {
             v = self.g.stop_gradient(v);
@@ -440,7 +579,8 @@ impl<'p> Lowering<'p> {
             let index = self.row_indices();
             v = self.g.gather(v, index);
         }
-        constrain(&mut self.g, v, constraint)
+        let value = constrain(&mut self.g, v, constraint);
+        basis.map_or(value, |basis| basis.apply(&mut self.g, value))
     }
     /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
     pub fn all_slots(&mut self) -> Vec<ValueId> {
@@ -453,6 +593,40 @@ mod tests {
     use super::*;
     use crate::exec::Executable;
     use crate::rng::Key;
+
+    #[test]
+    fn parameters_leave_their_bases_with_their_values() {
+        let lower = vec![2.0, 0.0, 0.0, -1.0, 0.5, 0.0, 0.3, 4.0, 1.5];
+        let (center, diagonal) = (vec![10.0, -3.0, 0.5], vec![2.0, 0.1, 30.0]);
+        let cases = [
+            (Shape::from([3]), Constraint::Real, center.clone(), lower.clone()),
+            (Shape::from([3, 3]), Constraint::LowerCholesky, Vec::new(), lower),
+            (Shape::from([3]), Constraint::Real, center, diagonal.clone()),
+            (Shape::from([3]), Constraint::Positive, Vec::new(), diagonal.clone()),
+            (Shape::from([3, 2]), Constraint::Real, Vec::new(), diagonal),
+            (Shape::scalar(), Constraint::Positive, Vec::new(), vec![7.0]),
+        ];
+        for (shape, constraint, center, factor) in cases {
+            let mut slots = Slots::default();
+            slots.push("p".into(), Owner::JointLoc(0), shape.clone(), constraint, Init::Constant(0.0), false);
+            slots.set_basis(Owner::JointLoc(0), Basis { center, factor }, Init::Constant(0.0));
+            let free: Vec<f64> = (0..shape.count()).map(|i| 0.4 * i as f64 - 0.7).collect();
+            let own = slots.leave_bases(&free);
+            let mut g = Builder::new();
+            let inside = g.constant(free, shape.clone(), DType::Real);
+            let inside = constrain(&mut g, inside, constraint);
+            let inside = slots.list[0].basis.clone().expect("just set").apply(&mut g, inside);
+            let outside = g.constant(own, shape, DType::Real);
+            let outside = constrain(&mut g, outside, constraint);
+            g.output("inside", inside);
+            g.output("outside", outside);
+            let mut exe = Executable::<f64>::compile(&g.finish());
+            exe.run(&[], Key::new(0));
+            for (a, b) in exe.output(0).iter().zip(exe.output(1)) {
+                assert!((a - b).abs() < 1e-12 * (1.0 + a.abs()), "{constraint:?}: {a} became {b}");
+            }
+        }
+    }
 
     #[test]
     fn constrained_values_come_back_from_their_free_numbers() {

@@ -1,8 +1,8 @@
 //! A program fitted by a normal at its mode: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, Stage, map, model_source, one};
-use crate::check::settings::{Infer, ModeSettings};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, map, model_source, one};
+use crate::check::settings::{Algorithm, Infer, ModeSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::Observer;
@@ -33,6 +33,27 @@ pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
         d = d.label(span, "this would run");
     }
     Err(one(d))
+}
+
+/// Turns variational inference with the guide `laplace` into the algorithm, which needs no optimizer of an ELBO.
+pub(super) fn instead_of_svi(infer: &mut Infer, options: &RunOptions, notes: &mut Vec<String>) -> Result<(), Failure> {
+    if options.precision == Some(PrecisionChoice::F32) || infer.svi.precision == PrecisionChoice::F32 {
+        let message = "the guide `laplace` runs in f64: in f32 the last steps to the maximum drown in rounding";
+        return Err(one(Diagnostic::new(Code::E0404, message).help("leave the precision out, or use another guide")));
+    }
+    let svi = &infer.svi;
+    infer.mode = ModeSettings {
+        draws: Some(svi.draws),
+        seed: svi.seed,
+        reparam: svi.reparam.clone(),
+        ..ModeSettings::default()
+    };
+    infer.algorithm = Algorithm::Laplace;
+    let whole = if svi.minibatch.is_some() { ", on all data" } else { "" };
+    notes.push(format!(
+        "the guide `laplace` is fitted by the algorithm laplace{whole}; of the settings of svi it takes `draws`, `reparam` and `seed`"
+    ));
+    Ok(())
 }
 
 fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
