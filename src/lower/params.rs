@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// small enough that a network learns its locations first.
 const WEIGHT_SHARE: f64 = 0.4;
 
+/// How far apart the components of a mixture begin that starts at a mode [standard deviations].
+const APART: f64 = 1.0;
+
 /// Whose parameter a slot is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Owner {
@@ -93,6 +96,8 @@ pub struct Slot {
     pub rows: bool,
     /// The coordinates in which it is trained, if they are not its own.
     pub basis: Option<Arc<Basis>>,
+    /// True when its first dimension are the components of a mixture.
+    pub of_mixture: bool,
 }
 
 /// Coordinates of a parameter in which one is a standard deviation of the posterior: its value is an affine function of
@@ -101,71 +106,77 @@ pub struct Slot {
 pub struct Basis {
     /// `[n]`; empty for what has none.
     pub center: Vec<f64>,
-    /// `[n, n]`, lower triangular, or its diagonal `[n]`.
+    /// `[n, n]`, lower triangular, or a diagonal `[n]`.
     pub factor: Vec<f64>,
+    /// Which of them.
+    pub triangular: bool,
 }
 
 impl Basis {
-    fn triangular(&self, n: usize) -> bool {
-        n > 1 && self.factor.len() == n * n
+    /// How a parameter is made of these coordinates: its components (one but for mixtures), the coordinates, and the columns
+    /// that each has.
+    fn split(&self, shape: &Shape, owner: Owner, of_mixture: bool) -> (usize, usize, usize) {
+        let components = if of_mixture { shape[0] } else { 1 };
+        let own = if of_mixture { &shape[1..] } else { &shape[..] };
+        let n = match owner {
+            Owner::Loc(_) | Owner::Scale(_) | Owner::Weight(..) => self.count(),
+            _ => own.first().copied().unwrap_or(1),
+        };
+        (components, n, shape.count() / (components * n).max(1))
+    }
+    /// The same for a scale, which has no center.
+    fn scales(&self) -> Basis {
+        Basis { center: Vec::new(), ..self.clone() }
+    }
+    /// The number of coordinates.
+    fn count(&self) -> usize {
+        if self.triangular { self.factor.len().isqrt() } else { self.factor.len() }
     }
     /// The value of a parameter with the value `v` in these coordinates.
-    fn apply(&self, g: &mut Builder, v: ValueId) -> ValueId {
+    fn apply(&self, g: &mut Builder, v: ValueId, slot: &Slot) -> ValueId {
         let shape = g.shape(v);
-        let n = shape.first().copied().unwrap_or(1);
-        let moved = if self.triangular(n) {
-            let factor = g.constant(self.factor.clone(), Shape::from([n, n]), DType::Real);
-            let columns = shape.count() / n;
-            let matrix = g.reshape(v, [n, columns]);
-            let product = g.matmul(factor, false, matrix, false);
-            g.reshape(product, shape.clone())
+        let (components, n, columns) = self.split(&shape, slot.owner, slot.of_mixture);
+        let matrix = g.reshape(v, [components, n, columns]);
+        let moved = if self.triangular {
+            let factor = g.constant(self.factor.clone(), Shape::from([1, n, n]), DType::Real);
+            g.matmul(factor, false, matrix, false)
         } else {
-            let mut like = vec![1; shape.rank()];
-            let count = self.factor.len();
-            // An elementwise scale has the shape of the parameter; that of a factor is one for each row.
-            let whole = if count == shape.count() {
-                shape.clone()
-            } else {
-                like[0] = count;
-                like.into()
-            };
-            let factor = g.constant(self.factor.clone(), whole, DType::Real);
-            g.mul(factor, v)
+            let factor = g.constant(self.factor.clone(), Shape::from([1, n, 1]), DType::Real);
+            g.mul(factor, matrix)
         };
-        if self.center.is_empty() {
-            return moved;
-        }
-        let center = g.constant(self.center.clone(), shape, DType::Real);
-        g.add(center, moved)
+        let moved = match self.center.is_empty() {
+            true => moved,
+            false => {
+                let center = g.constant(self.center.clone(), Shape::from([1, n, 1]), DType::Real);
+                g.add(center, moved)
+            }
+        };
+        g.reshape(moved, shape)
     }
     /// The free numbers of a parameter whose free numbers in these coordinates are `free`.
     fn leave(&self, slot: &Slot, free: &[f64]) -> Vec<f64> {
-        let n = slot.shape.first().copied().unwrap_or(1);
-        let columns = free.len() / n.max(1);
-        let value = |i: usize| match slot.constraint {
-            Constraint::Positive => softplus(free[i]),
-            Constraint::LowerCholesky if i / n == i % n => softplus(free[i]),
-            Constraint::LowerCholesky if i % n > i / n => 0.0,
-            _ => free[i],
+        let (_, n, columns) = self.split(&slot.shape, slot.owner, slot.of_mixture);
+        let is_factor = slot.constraint == Constraint::LowerCholesky;
+        let component = |free: &[f64]| -> Vec<f64> {
+            let value = |i: usize, j: usize| match slot.constraint {
+                Constraint::LowerCholesky if j > i => 0.0,
+                Constraint::LowerCholesky if j < i => free[i * columns + j],
+                Constraint::LowerCholesky | Constraint::Positive => softplus(free[i * columns + j]),
+                _ => free[i * columns + j],
+            };
+            let moved = |i: usize, j: usize| -> f64 {
+                let sum: f64 = match self.triangular {
+                    true => (0..=i).map(|k| self.factor[i * n + k] * value(k, j)).sum(),
+                    false => self.factor[i] * value(i, j),
+                };
+                sum + self.center.get(i).copied().unwrap_or(0.0)
+            };
+            let places = (0..n).flat_map(|i| (0..columns).map(move |j| (i, j)));
+            let free =
+                |(i, j)| if is_factor && i != j { moved(i, j) } else { unconstrain(moved(i, j), slot.constraint) };
+            places.map(free).collect()
         };
-        let row = |i: usize, j: usize| -> f64 {
-            if self.triangular(n) {
-                (0..=i).map(|k| self.factor[i * n + k] * value(k * columns + j)).sum()
-            } else {
-                let at = if self.factor.len() == free.len() { i * columns + j } else { i };
-                self.factor[at] * value(i * columns + j)
-            }
-        };
-        (0..n)
-            .flat_map(|i| (0..columns).map(move |j| (i, j)))
-            .map(|(i, j)| {
-                let value = row(i, j) + self.center.get(i * columns + j).copied().unwrap_or(0.0);
-                match slot.constraint {
-                    Constraint::LowerCholesky if i != j => value,
-                    constraint => unconstrain(value, constraint),
-                }
-            })
-            .collect()
+        free.chunks_exact((n * columns).max(1)).flat_map(component).collect()
     }
 }
 fn softplus(x: f64) -> f64 {
@@ -202,7 +213,7 @@ impl Slots {
         rows: bool,
     ) {
         let offset = self.len();
-        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows, basis: None });
+        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows, basis: None, of_mixture: false });
     }
     /// Free parameters in the parameters' own coordinates.
     pub fn leave_bases(&self, params: &[f64]) -> Vec<f64> {
@@ -213,42 +224,54 @@ impl Slots {
         self.list.iter().flat_map(own).collect()
     }
     /// Gives the families of `guide` that have a location and a scale coordinates of their own, in which they start at the
-    /// standard normal: `normal` gives those of a normal over some sites, whole or with independent coordinates. Mixtures, whose components start apart, and what follows structure keep theirs.
-    pub fn enter_bases(&mut self, guide: &Guide, normal: &impl Fn(&[SiteId], bool) -> Option<Basis>) {
+    /// standard normal: `normal` gives those of a normal over some sites, whole or with independent coordinates.
+    pub fn enter_bases(
+        &mut self,
+        program: &Program,
+        guide: &Guide,
+        normal: &impl Fn(&[SiteId], bool) -> Option<Basis>,
+    ) {
+        let model = program.model.as_ref().expect("a guide has a model");
         for (at, step) in guide.steps.iter().enumerate() {
             let GuideStep::Family { family, sites, .. } = step else { continue };
             match family {
-                Family::MeanField => {
+                Family::MeanField | Family::Structured => {
                     for &s in sites {
-                        let Some(basis) = normal(&[s], false) else { continue };
-                        self.enter_basis(Owner::Loc(s), Owner::Scale(s), basis, Init::Constant(1.0));
+                        let own = *family == Family::MeanField
+                            || !super::structured::is_standardized(program, model, s)
+                                && self.position(Owner::Chain(s)).is_none();
+                        let Some(basis) = normal(&[s], false).filter(|_| own) else { continue };
+                        for &parent in sites {
+                            self.set_basis(Owner::Weight(s, parent), basis.scales(), Init::Constant(0.0));
+                        }
+                        self.set_basis(Owner::Scale(s), basis.scales(), Init::Constant(1.0));
+                        self.set_basis(Owner::Loc(s), basis, Init::Constant(0.0));
                     }
                 }
-                Family::FullRank | Family::Flow(_) => {
-                    let factor = Owner::JointFactor(at);
-                    let whole = self.position(factor).is_some_and(|f| self.list[f].shape.rank() == 2);
+                Family::FullRank | Family::Flow(_) | Family::LowRank(_) | Family::Mixture { .. } => {
+                    let factor = self.position(Owner::JointFactor(at)).map(|f| self.list[f].constraint);
+                    let whole = factor == Some(Constraint::LowerCholesky);
                     let Some(basis) = normal(sites, whole) else { continue };
-                    self.enter_basis(Owner::JointLoc(at), factor, basis, Init::Constant(1.0));
-                }
-                Family::LowRank(_) => {
-                    let Some(basis) = normal(sites, false) else { continue };
-                    let factor = Owner::JointFactor(at);
+                    let mixture = matches!(family, Family::Mixture { .. });
+                    for owner in [Owner::JointLoc(at), Owner::JointFactor(at), Owner::JointScale(at)] {
+                        if let (Some(slot), true) = (self.position(owner), mixture) {
+                            self.list[slot].of_mixture = true;
+                        }
+                    }
                     let small = Init::Normal(0.1);
-                    let scales = Basis { center: Vec::new(), factor: basis.factor.clone() };
-                    self.enter_basis(Owner::JointLoc(at), factor, basis, small);
-                    self.set_basis(Owner::JointScale(at), scales, Init::Constant(1.0));
+                    let factor = if factor == Some(Constraint::Real) { small } else { Init::Constant(1.0) };
+                    self.set_basis(Owner::JointFactor(at), basis.scales(), factor);
+                    self.set_basis(Owner::JointScale(at), basis.scales(), Init::Constant(1.0));
+                    // Components begin apart, in standard deviations.
+                    let loc = if mixture { Init::Normal(APART) } else { Init::Constant(0.0) };
+                    self.set_basis(Owner::JointLoc(at), basis, loc);
                 }
                 _ => {}
             }
         }
     }
-    fn enter_basis(&mut self, loc: Owner, scale: Owner, basis: Basis, init: Init) {
-        let scales = Basis { center: Vec::new(), factor: basis.factor.clone() };
-        self.set_basis(loc, basis, Init::Constant(0.0));
-        self.set_basis(scale, scales, init);
-    }
     fn set_basis(&mut self, owner: Owner, basis: Basis, init: Init) {
-        let at = self.position(owner).expect("a location-scale family has both");
+        let Some(at) = self.position(owner) else { return };
         let slot = &mut self.list[at];
         (slot.basis, slot.init) = (Some(Arc::new(basis)), init);
     }
@@ -570,7 +593,7 @@ impl<'p> Lowering<'p> {
         let at = self.slots.position(owner).expect("every learnable thing of the chosen guide has a slot");
         let slot = &self.slots.list[at];
         let (constraint, rows) = (slot.constraint, slot.rows && self.rows.is_some());
-        let basis = slot.basis.clone();
+        let basis = slot.basis.clone().map(|basis| (basis, slot.clone()));
         let mut v = self.slot(at);
         if mode == Mode::Detached {
             v = self.g.stop_gradient(v);
@@ -580,7 +603,7 @@ impl<'p> Lowering<'p> {
             v = self.g.gather(v, index);
         }
         let value = constrain(&mut self.g, v, constraint);
-        basis.map_or(value, |basis| basis.apply(&mut self.g, value))
+        basis.map_or(value, |(basis, slot)| basis.apply(&mut self.g, value, &slot))
     }
     /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
     pub fn all_slots(&mut self) -> Vec<ValueId> {
@@ -592,30 +615,38 @@ impl<'p> Lowering<'p> {
 mod tests {
     use super::*;
     use crate::exec::Executable;
+    use crate::index::Idx;
     use crate::rng::Key;
 
     #[test]
     fn parameters_leave_their_bases_with_their_values() {
         let lower = vec![2.0, 0.0, 0.0, -1.0, 0.5, 0.0, 0.3, 4.0, 1.5];
         let (center, diagonal) = (vec![10.0, -3.0, 0.5], vec![2.0, 0.1, 30.0]);
+        let none = Vec::new;
         let cases = [
-            (Shape::from([3]), Constraint::Real, center.clone(), lower.clone()),
-            (Shape::from([3, 3]), Constraint::LowerCholesky, Vec::new(), lower),
-            (Shape::from([3]), Constraint::Real, center, diagonal.clone()),
-            (Shape::from([3]), Constraint::Positive, Vec::new(), diagonal.clone()),
-            (Shape::from([3, 2]), Constraint::Real, Vec::new(), diagonal),
-            (Shape::scalar(), Constraint::Positive, Vec::new(), vec![7.0]),
+            (false, Shape::from([3]), Constraint::Real, center.clone(), lower.clone()),
+            (false, Shape::from([3, 3]), Constraint::LowerCholesky, none(), lower.clone()),
+            (false, Shape::from([3]), Constraint::Real, center.clone(), diagonal.clone()),
+            (false, Shape::from([3]), Constraint::Positive, none(), diagonal.clone()),
+            (false, Shape::from([3, 2]), Constraint::Real, none(), diagonal.clone()),
+            (false, Shape::scalar(), Constraint::Positive, none(), vec![7.0]),
+            (true, Shape::from([2, 3]), Constraint::Real, center, lower.clone()),
+            (true, Shape::from([2, 3]), Constraint::Positive, none(), diagonal),
+            (true, Shape::from([2, 3, 3]), Constraint::LowerCholesky, none(), lower),
         ];
-        for (shape, constraint, center, factor) in cases {
+        for (of_mixture, shape, constraint, center, factor) in cases {
+            let triangular = factor.len() == 9;
+            let owner = if shape.rank() == 0 { Owner::Scale(SiteId::new(0)) } else { Owner::JointLoc(0) };
             let mut slots = Slots::default();
-            slots.push("p".into(), Owner::JointLoc(0), shape.clone(), constraint, Init::Constant(0.0), false);
-            slots.set_basis(Owner::JointLoc(0), Basis { center, factor }, Init::Constant(0.0));
+            slots.push("p".into(), owner, shape.clone(), constraint, Init::Constant(0.0), false);
+            slots.set_basis(owner, Basis { center, factor, triangular }, Init::Constant(0.0));
+            slots.list[0].of_mixture = of_mixture;
             let free: Vec<f64> = (0..shape.count()).map(|i| 0.4 * i as f64 - 0.7).collect();
             let own = slots.leave_bases(&free);
             let mut g = Builder::new();
             let inside = g.constant(free, shape.clone(), DType::Real);
             let inside = constrain(&mut g, inside, constraint);
-            let inside = slots.list[0].basis.clone().expect("just set").apply(&mut g, inside);
+            let inside = slots.list[0].basis.clone().expect("just set").apply(&mut g, inside, &slots.list[0]);
             let outside = g.constant(own, shape, DType::Real);
             let outside = constrain(&mut g, outside, constraint);
             g.output("inside", inside);

@@ -87,10 +87,10 @@ pub(super) fn at_mode(
         } else {
             places.iter().map(|&p| precision.diagonal(p).powf(-0.5)).collect()
         };
-        Some(Basis { center, factor })
+        Some(Basis { center, factor, triangular: whole })
     };
     let mut slots = slots.clone();
-    slots.enter_bases(&program.guides[chosen.guide], &normal);
+    slots.enter_bases(program, &program.guides[chosen.guide], &normal);
     Ok(Ok(slots))
 }
 
