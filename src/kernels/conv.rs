@@ -195,17 +195,13 @@ impl Conv2d {
         Self { winograd, ..self }
     }
 
-    /// As [`Self::with_method`] for weights of every image under `law`: minimal filtering takes two products there, where the
-    /// direct method takes one.
+    /// As [`Self::with_method`] for weights of every image under `law`: minimal filtering is for signs alone.
     #[must_use]
     pub fn with_row_method(self, method: Method, law: rows::RowLaw) -> Self {
-        let plan = Winograd::new(&self.shape, self.output).filter(|_| law == rows::RowLaw::Signs);
-        let winograd = match method {
-            Method::Auto => plan.filter(Winograd::pays_flipout),
-            Method::Direct => None,
-            Method::Winograd => plan,
-        };
-        Self { winograd, ..self }
+        match law {
+            rows::RowLaw::Signs => self.with_method(method),
+            rows::RowLaw::Normal => self.with_method(Method::Direct),
+        }
     }
 
     /// Minimal filtering, if it is the method for this precision.

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, Sub, SubAssign};
 
-use super::simd::lanes::Lane;
+use super::simd::lanes::{Lane, Signed};
 use super::{linalg, math, simd};
 
 mod sealed {
@@ -129,7 +129,13 @@ pub trait Scalar:
     fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]);
     /// The product of matrices in blocks of lanes; see [`simd::lanes`].
     #[doc(hidden)]
-    fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]);
+    fn blocked_product(
+        shape: &simd::lanes::Blocked,
+        a: &[Lane<Self>],
+        b: &[Lane<Self>],
+        signed: Signed<'_, Self>,
+        c: &mut [Lane<Self>],
+    );
     /// The Cholesky factor of one larger matrix; see [`linalg`].
     #[doc(hidden)]
     fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize>;
@@ -273,8 +279,14 @@ macro_rules! scalar {
             fn transpose(lines: &[Self], stride: usize, n: usize, len: usize, width: usize, out: &mut [Self]) {
                 simd::$transpose(lines, stride, n, len, width, out);
             }
-            fn blocked_product(shape: &simd::lanes::Blocked, a: &[Lane<Self>], b: &[Lane<Self>], c: &mut [Lane<Self>]) {
-                simd::lanes::$product(shape, a, b, c);
+            fn blocked_product(
+                shape: &simd::lanes::Blocked,
+                a: &[Lane<Self>],
+                b: &[Lane<Self>],
+                signed: Signed<'_, Self>,
+                c: &mut [Lane<Self>],
+            ) {
+                simd::lanes::$product(shape, a, b, signed, c);
             }
             fn cholesky_large(n: usize, a: &mut [Self]) -> Result<(), usize> {
                 linalg::cholesky_large(n, a)

@@ -1,11 +1,11 @@
 //! The forward pass and the input gradient.
 use std::ops::Range;
 
-use super::tiles::{Planes, Points, add_signed, collect_tile, input_tiles, lane_of, lanes, rows_of, runs};
+use super::tiles::{Planes, Points, collect_tile, images_of, input_tiles, lane_of, lanes, rows_of, runs, signs_of};
 use super::transforms::{Axis, MAX, weights};
 use super::{GROUP, Tile, Weights};
 use crate::kernels::simd::dispatch_wide;
-use crate::kernels::simd::lanes::{Blocked, LANES, Lane};
+use crate::kernels::simd::lanes::{Blocked, LANES, Lane, Second, Signed};
 use crate::kernels::{Scalar, threads};
 
 /// A correlation of planes by tiles: the forward pass, or the input gradient with the roles of x and dy exchanged.
@@ -41,12 +41,17 @@ impl Correlation {
         self.blocks()[1] * points * self.channels[0]
     }
 
-    /// Lanes of one task: V and products of a block, and a band of cells.
-    pub(super) fn task_lanes(&self, tile: Tile, products: usize) -> usize {
+    /// Lanes of one task: V and products of a block, signs of the outputs of its images, and a band of cells.
+    pub(super) fn task_lanes(&self, tile: Tile) -> usize {
         let [[m0, r0], [m1, r1]] = tile.sizes();
         let (points, rows) = (tile.points(), rows_of(self.block));
         let band = (m0 + r0 - 1) * (self.block.min(self.tiles[1]) * m1 + r1 - 1);
-        products * points * rows * (self.blocks()[0] + GROUP.min(self.blocks()[1])) + band
+        points * rows * (self.blocks()[0] + GROUP.min(self.blocks()[1])) + self.sign_lanes() + band
+    }
+
+    /// Lanes of the signs of a group of outputs, for all images of a block.
+    fn sign_lanes(&self) -> usize {
+        (self.block.div_ceil(self.tiles[0] * self.tiles[1]) + 1) * GROUP
     }
 
     /// G w G^T into `u` [output blocks]\[points][input channels].
@@ -100,19 +105,19 @@ impl Correlation {
         scratch: &mut [Lane<F>],
     ) {
         let points = A::T * B::T;
-        let products = 1 + usize::from(signs.is_some());
         let [in_blocks, out_blocks] = self.blocks();
         let [channels, outputs] = self.channels;
         let [in_plane, out_plane] = self.size.map(|[h, w]| h * w);
         let images = y.len() / (outputs * out_plane);
-        let tiles = images * self.tiles[0] * self.tiles[1];
+        let of_image = self.tiles[0] * self.tiles[1];
+        let tiles = images * of_image;
         let rows = rows_of(self.block);
-        let (v, scratch) = scratch.split_at_mut(products * points * in_blocks * rows);
+        let (v, scratch) = scratch.split_at_mut(points * in_blocks * rows);
         let group = GROUP.min(out_blocks);
-        let (m, band) = scratch.split_at_mut(products * points * group * rows);
+        let (m, scratch) = scratch.split_at_mut(points * group * rows);
+        let (columns, band) = scratch.split_at_mut(self.sign_lanes());
         for start in (0..tiles).step_by(self.block) {
             let end = (start + self.block).min(tiles);
-            let (plain, signed) = v.split_at_mut(points * in_blocks * rows);
             for run in runs(self.tiles, start, end) {
                 let origin =
                     [(run.row * A::M) as isize - self.pad[0], (run.columns.start * B::M) as isize - self.pad[1]];
@@ -121,8 +126,7 @@ impl Correlation {
                     let plane = run.image * channels + block * LANES;
                     let planes = Planes { data: &x[plane * in_plane..], count, size: self.size[0] };
                     let at = block * rows + run.at;
-                    let signed = signs.map(|(before, _)| (&mut signed[at..], lane_of(before, plane, count)));
-                    let out = Points { data: &mut plain[at..], step: in_blocks * rows, signed };
+                    let out = Points { data: &mut v[at..], step: in_blocks * rows };
                     dispatch_wide(
                         #[inline(always)]
                         || input_tiles::<F, A, B>(&planes, origin, run.columns.len(), band, out),
@@ -131,28 +135,35 @@ impl Correlation {
             }
             for first in (0..out_blocks).step_by(group) {
                 let blocks = group.min(out_blocks - first);
-                for product in 0..products {
-                    let v = &v[product * points * in_blocks * rows..];
-                    let u = &u[(product * out_blocks + first) * points * channels..];
-                    let m = &mut m[product * points * group * rows..];
-                    let shape = Blocked {
-                        rows: end - start,
-                        terms: channels,
-                        blocks,
-                        steps: [rows, points * channels, rows],
-                        transposed: false,
-                        add: false,
-                    };
-                    for point in 0..points {
-                        F::blocked_product(
-                            &shape,
-                            &v[point * in_blocks * rows..],
-                            &u[point * channels..],
-                            &mut m[point * group * rows..],
-                        );
+                let shape = |count: usize| Blocked {
+                    rows: count,
+                    terms: channels,
+                    blocks,
+                    steps: [rows, points * channels, rows],
+                    transposed: false,
+                    add: false,
+                };
+                let (u, u2) = u.split_at(out_blocks * points * channels);
+                if let Some((_, after)) = signs {
+                    for ((image, _), lanes) in images_of(of_image, start, end).zip(columns.chunks_mut(GROUP)) {
+                        signs_of(&after[image * outputs + first * LANES..(image + 1) * outputs], &mut lanes[..blocks]);
                     }
                 }
-                let (plain, signed) = m.split_at_mut(points * group * rows);
+                for point in 0..points {
+                    let (v, m) = (&v[point * in_blocks * rows..], &mut m[point * group * rows..]);
+                    let at = (first * points + point) * channels;
+                    let Some((before, _)) = signs else {
+                        F::blocked_product(&shape(end - start), v, &u[at..], Signed::No, m);
+                        continue;
+                    };
+                    // Each image has a kernel of its own.
+                    for ((image, tiles), columns) in images_of(of_image, start, end).zip(columns.chunks(GROUP)) {
+                        let terms = &before[image * channels..];
+                        let second = Second { b: &u2[at..], terms, columns };
+                        let (v, m) = (&v[tiles.start..], &mut m[tiles.start..]);
+                        F::blocked_product(&shape(tiles.len()), v, &u[at..], Signed::Operand(second), m);
+                    }
+                }
                 for run in runs(self.tiles, start, end) {
                     let tile_row = run.row * A::M;
                     let n_rows = A::M.min(self.size[1][0] - tile_row);
@@ -163,11 +174,7 @@ impl Correlation {
                         let count = (outputs - output).min(LANES);
                         let plane = run.image * outputs + output;
                         let at = block * rows + run.at;
-                        if let Some((_, after)) = signs {
-                            let sign = lane_of(after, plane, count);
-                            add_signed(&mut plain[at..], &signed[at..], group * rows, points, run.columns.len(), sign);
-                        }
-                        let bias = bias.map_or([F::ZERO; LANES], |bias| lane_of(bias, output, count));
+                        let bias = bias.map_or([F::ZERO; LANES], |bias| lane_of(bias, output, count, F::ZERO));
                         let y = &mut y[plane * out_plane..][..count * out_plane];
                         dispatch_wide(
                             #[inline(always)]
@@ -175,7 +182,7 @@ impl Correlation {
                                 let step = group * rows;
                                 let mut rows = [[[F::ZERO; LANES]; MAX]; MAX];
                                 for tile in 0..run.columns.len() {
-                                    let m = &plain[at + tile..];
+                                    let m = &m[at + tile..];
                                     let band = &mut band[tile * B::M..];
                                     collect_tile::<F, A, B>(m, step, bias, &mut rows, columns, band);
                                 }
@@ -214,13 +221,12 @@ impl Correlation {
                 ([Some(loc), Some(perturbation)], Some(if reading.turned { (after, before) } else { (before, after) }))
             }
         };
-        let products = 1 + usize::from(signs.is_some());
-        let (u, scratch) = scratch.split_at_mut(products * per_product);
+        let (u, scratch) = scratch.split_at_mut(weights.kernels() * per_product);
         for (w, u) in kernels.into_iter().flatten().zip(u.chunks_exact_mut(per_product)) {
             self.transform_weights::<F, A, B>(w, reading, u);
         }
         let [in_image, out_image] = [0, 1].map(|side| self.channels[side] * self.size[side][0] * self.size[side][1]);
-        let per_task = self.task_lanes(tile, products);
+        let per_task = self.task_lanes(tile);
         let images = y.len() / out_image;
         let n_tasks = n_tasks.min(scratch.len() / per_task).max(1);
         let u = &*u;

@@ -1,17 +1,17 @@
 //! The weight gradient: sums over the tiles of the whole batch.
-use super::tiles::{Planes, Points, input_tiles, lane_of, lanes, output_tiles, rows_of, runs};
+use super::tiles::{Planes, Points, images_of, input_tiles, lanes, output_tiles, rows_of, runs, signs_of};
 use super::transforms::Filter;
 use super::transforms::{Axis, MAX, weight_grads};
 use super::{Tile, WeightGrads, Winograd, with_axes};
 use crate::kernels::simd::dispatch_wide;
-use crate::kernels::simd::lanes::{Blocked, LANES, Lane};
+use crate::kernels::simd::lanes::{Blocked, LANES, Lane, SecondSum, Signed};
 use crate::kernels::{Scalar, threads};
 
 impl Winograd {
     /// Tiles of a block of the weight gradient.
-    pub(super) fn weight_block(&self, products: usize) -> usize {
+    pub(super) fn weight_block(&self) -> usize {
         let s = &self.shape;
-        let lanes = products * (s.in_channels.div_ceil(LANES) + s.out_channels.div_ceil(LANES));
+        let lanes = s.in_channels.div_ceil(LANES) + s.out_channels.div_ceil(LANES);
         let [rows, columns] = self.tiles(self.output);
         self.block(lanes, s.batch * rows * columns)
     }
@@ -23,26 +23,32 @@ impl Winograd {
 
     /// Partial sums of the weight gradient: a number that depends on the shape alone. A part has some blocks, so that the
     /// sums cost little to add up.
-    pub(super) fn weight_parts(&self, products: usize) -> usize {
+    pub(super) fn weight_parts(&self, kernels: usize) -> usize {
         let [rows, columns] = self.tiles(self.output);
-        let blocks = (self.shape.batch * rows * columns).div_ceil(self.weight_block(products));
-        threads::parts(blocks.div_ceil(4), products * self.sum_lanes() * LANES)
+        let blocks = (self.shape.batch * rows * columns).div_ceil(self.weight_block());
+        threads::parts(blocks.div_ceil(4), kernels * self.sum_lanes() * LANES)
     }
 
-    pub(super) fn weight_task_lanes(&self, products: usize) -> usize {
+    pub(super) fn weight_task_lanes(&self) -> usize {
         let s = &self.shape;
         let [[m0, r0], [m1, r1]] = self.tile.sizes();
-        let block = self.weight_block(products);
+        let block = self.weight_block();
         let blocks = s.in_channels.div_ceil(LANES) + s.out_channels.div_ceil(LANES);
         let band = (m0 + r0 - 1) * (block.min(self.tiles(self.output)[1]) * m1 + r1 - 1);
-        products * self.tile.points() * rows_of(block) * blocks + band
+        self.tile.points() * rows_of(block) * blocks + self.weight_sign_lanes() + band
+    }
+
+    /// Lanes of the signs of the input channels, for all images of a block.
+    fn weight_sign_lanes(&self) -> usize {
+        let [rows, columns] = self.tiles(self.output);
+        (self.weight_block().div_ceil(rows * columns) + 1) * self.shape.in_channels.div_ceil(LANES)
     }
 
     /// Scratch of [`Self::weight_grad`] in elements, for the number of threads in use now and one or two kernels.
     pub fn weight_grad_scratch(&self, kernels: usize) -> usize {
         let parts = self.weight_parts(kernels);
         let tasks = threads::tasks(parts, self.work());
-        LANES * (parts * kernels * self.sum_lanes() + tasks * self.weight_task_lanes(kernels))
+        LANES * (parts * kernels * self.sum_lanes() + tasks * self.weight_task_lanes())
     }
 
     /// The gradients of sum(dy * y) in the weights: partial sums over fixed parts of the tiles, added up in order.
@@ -71,7 +77,7 @@ impl Winograd {
         let (scratch, _) = scratch.as_chunks_mut::<LANES>();
         let (parts, sum) = (self.weight_parts(products), self.sum_lanes());
         let (sums, scratch) = scratch.split_at_mut(parts * products * sum);
-        let per_task = self.weight_task_lanes(products);
+        let per_task = self.weight_task_lanes();
         let n_tasks = threads::tasks(parts, self.work()).min(scratch.len() / per_task).max(1);
         let part = |index: usize, sums: &mut [Lane<F>], scratch: &mut [Lane<F>]| {
             self.weight_part::<F, A, B>(x, dy, signs, (parts, index), sums, scratch);
@@ -114,65 +120,72 @@ impl Winograd {
     ) {
         let s = &self.shape;
         let points = A::T * B::T;
-        let products = 1 + usize::from(signs.is_some());
         let (channels, outputs) = (s.in_channels, s.out_channels);
         let (in_blocks, out_blocks) = (channels.div_ceil(LANES), outputs.div_ceil(LANES));
         let (in_plane, out_plane) = (s.input[0] * s.input[1], self.output[0] * self.output[1]);
         let tiles = self.tiles(self.output);
-        let block = self.weight_block(products);
+        let block = self.weight_block();
         let rows = rows_of(block);
-        let (v, scratch) = scratch.split_at_mut(products * points * in_blocks * rows);
-        let (w, band) = scratch.split_at_mut(products * points * out_blocks * rows);
+        let of_image = tiles[0] * tiles[1];
+        let (v, scratch) = scratch.split_at_mut(points * in_blocks * rows);
+        let (w, scratch) = scratch.split_at_mut(points * out_blocks * rows);
+        let (columns, band) = scratch.split_at_mut(self.weight_sign_lanes());
         let all = threads::part(s.batch * tiles[0] * tiles[1], parts, index);
         for start in all.clone().step_by(block) {
             let end = (start + block).min(all.end);
             for run in runs(tiles, start, end) {
                 let origin = [(run.row * A::M) as isize, (run.columns.start * B::M) as isize];
                 let padded = [origin[0] - s.padding[0][0] as isize, origin[1] - s.padding[1][0] as isize];
-                let (plain, signed) = v.split_at_mut(points * in_blocks * rows);
                 for block in 0..in_blocks {
                     let count = (channels - block * LANES).min(LANES);
                     let plane = run.image * channels + block * LANES;
                     let planes = Planes { data: &x[plane * in_plane..], count, size: s.input };
                     let at = block * rows + run.at;
-                    let signed = signs.map(|(before, _)| (&mut signed[at..], lane_of(before, plane, count)));
-                    let out = Points { data: &mut plain[at..], step: in_blocks * rows, signed };
+                    let out = Points { data: &mut v[at..], step: in_blocks * rows };
                     dispatch_wide(
                         #[inline(always)]
                         || input_tiles::<F, A, B>(&planes, padded, run.columns.len(), band, out),
                     );
                 }
-                let (plain, signed) = w.split_at_mut(points * out_blocks * rows);
                 for block in 0..out_blocks {
                     let count = (outputs - block * LANES).min(LANES);
                     let plane = run.image * outputs + block * LANES;
                     let planes = Planes { data: &dy[plane * out_plane..], count, size: self.output };
                     let at = block * rows + run.at;
-                    let signed = signs.map(|(_, after)| (&mut signed[at..], lane_of(after, plane, count)));
-                    let out = Points { data: &mut plain[at..], step: out_blocks * rows, signed };
+                    let out = Points { data: &mut w[at..], step: out_blocks * rows };
                     dispatch_wide(
                         #[inline(always)]
                         || output_tiles::<F, A, B>(&planes, origin, run.columns.len(), band, out),
                     );
                 }
             }
-            let shape = Blocked {
+            let shape = |terms: usize, add: bool| Blocked {
                 rows: outputs,
-                terms: end - start,
+                terms,
                 blocks: in_blocks,
                 steps: [rows, rows, outputs],
                 transposed: true,
-                add: start > all.start,
+                add,
             };
-            for product in 0..products {
-                for point in 0..points {
-                    let at = product * points + point;
-                    F::blocked_product(
-                        &shape,
-                        &w[at * out_blocks * rows..],
-                        &v[at * in_blocks * rows..],
-                        &mut sums[at * in_blocks * outputs..],
-                    );
+            let (sums, others) = sums.split_at_mut(self.sum_lanes());
+            if let Some((before, _)) = signs {
+                for ((image, _), lanes) in images_of(of_image, start, end).zip(columns.chunks_mut(in_blocks)) {
+                    signs_of(&before[image * channels..][..channels], lanes);
+                }
+            }
+            for point in 0..points {
+                let (w, v) = (&w[point * out_blocks * rows..], &v[point * in_blocks * rows..]);
+                let at = point * in_blocks * outputs;
+                let sums = &mut sums[at..];
+                let Some((_, after)) = signs else {
+                    F::blocked_product(&shape(end - start, start > all.start), w, v, Signed::No, sums);
+                    continue;
+                };
+                for ((image, tiles), columns) in images_of(of_image, start, end).zip(columns.chunks(in_blocks)) {
+                    let second = SecondSum { c: &mut others[at..], rows: &after[image * outputs..], columns };
+                    let add = start + tiles.start > all.start;
+                    let (w, v) = (&w[tiles.start..], &v[tiles.start..]);
+                    F::blocked_product(&shape(tiles.len(), add), w, v, Signed::Sum(second), sums);
                 }
             }
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::conv::tests::naive;
 use crate::kernels::simd;
-use crate::kernels::simd::lanes::Blocked;
+use crate::kernels::simd::lanes::{Blocked, Second, SecondSum, Signed};
 use crate::kernels::testing::{assert_close, values};
 
 const TILES: [Tile; 4] = [Tile::F4x3, Tile::F4x5, Tile::Row4x3, Tile::Row4x5];
@@ -49,9 +49,9 @@ impl<F: Scalar> Case<F> {
         let pass = |turned, planned| match tasks {
             None => vec![F::NAN; planned],
             Some(tasks) => {
-                let pass = self.plan.correlation(turned, kernels);
+                let pass = self.plan.correlation(turned);
                 let u = kernels * pass.weight_lanes(self.plan.tile.points());
-                lanes(u + tasks * pass.task_lanes(self.plan.tile, kernels))
+                lanes(u + tasks * pass.task_lanes(self.plan.tile))
             }
         };
         let mut y = vec![F::NAN; s.y_len()];
@@ -65,7 +65,7 @@ impl<F: Scalar> Case<F> {
             None => vec![F::NAN; self.plan.weight_grad_scratch(kernels)],
             Some(tasks) => lanes(
                 self.plan.weight_parts(kernels) * kernels * self.plan.sum_lanes()
-                    + tasks * self.plan.weight_task_lanes(kernels),
+                    + tasks * self.plan.weight_task_lanes(),
             ),
         };
         let grads = match &mut dw[..] {
@@ -173,37 +173,55 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
+/// A product of `shape` by the best instructions and in plain Rust, each with the second result where there is one.
+fn products(shape: &Blocked, flipout: bool) -> [[Vec<f32>; 2]; 2] {
+    let lanes = |x: &[f32]| x.as_chunks::<LANES>().0.to_vec();
+    let columns = if shape.transposed { shape.rows } else { shape.terms };
+    let signs = |seed, n| values::<f32>(seed, n).into_iter().map(|x| 1f32.copysign(x)).collect::<Vec<_>>();
+    let a = lanes(&values::<f32>(1, columns.div_ceil(LANES) * shape.steps[0] * LANES));
+    let [b, b2] = [2, 4].map(|seed| lanes(&values::<f32>(seed, shape.blocks * shape.steps[1] * LANES)));
+    let (along, columns) = (signs(5, shape.rows.max(shape.terms)), lanes(&signs(6, shape.blocks * LANES)));
+    [simd::lanes::product_f32, simd::lanes::product_portable].map(|product| {
+        let [mut c, mut c2] = [3, 7].map(|seed| lanes(&values::<f32>(seed, shape.blocks * shape.steps[2] * LANES)));
+        let signed = match (flipout, shape.transposed) {
+            (false, _) => Signed::No,
+            (true, false) => Signed::Operand(Second { b: &b2, terms: &along, columns: &columns }),
+            (true, true) => Signed::Sum(SecondSum { c: &mut c2, rows: &along, columns: &columns }),
+        };
+        product(shape, &a, &b, signed, &mut c);
+        [c, c2].map(|c| c.as_flattened().to_vec())
+    })
+}
+
 #[test]
 fn blocked_products_agree_with_the_portable_loop() {
     for (rows, terms, blocks) in [(1, 1, 1), (5, 16, 2), (12, 17, 3), (25, 33, 2), (40, 7, 5), (31, 100, 1)] {
-        for transposed in [false, true] {
-            for add in [false, true] {
-                let (columns, lines) = if transposed { (rows, terms) } else { (terms, rows) };
-                let steps = [lines + 2, terms + 1, rows + 3];
-                let shape = Blocked { rows, terms, blocks, steps, transposed, add };
-                let a = values::<f32>(1, columns.div_ceil(LANES) * steps[0] * LANES);
-                let b = values::<f32>(2, blocks * steps[1] * LANES);
-                let c = values::<f32>(3, blocks * steps[2] * LANES);
-                let (a, b) = (a.as_chunks::<LANES>().0, b.as_chunks::<LANES>().0);
-                let (mut fast, mut slow) = (c.clone(), c);
-                simd::lanes::product_f32(&shape, a, b, fast.as_chunks_mut::<LANES>().0);
-                simd::lanes::product_portable(&shape, a, b, slow.as_chunks_mut::<LANES>().0);
+        for [transposed, add, flipout] in (0..8).map(|i| [1, 2, 4].map(|bit| i & bit != 0)) {
+            let (columns, lines) = if transposed { (rows, terms) } else { (terms, rows) };
+            let steps = [lines + 2, terms + 1, rows + 3];
+            let shape = Blocked { rows, terms, blocks, steps, transposed, add };
+            let [fast, slow] = products(&shape, flipout);
+            for (fast, slow) in fast.iter().zip(&slow) {
                 let slow: Vec<f64> = slow.iter().map(|&x| f64::from(x)).collect();
-                assert_close(&fast, &slow, 1e-5, "product");
-                let at = |block: usize, row: usize, lane: usize, step: usize| (block * step + row) * LANES + lane;
-                let (a, b) = (a.as_flattened(), b.as_flattened());
-                for (row, column) in [(0, 0), (rows - 1, blocks * LANES - 1)] {
-                    let sum: f64 = (0..terms)
-                        .map(|k| {
-                            let (line, col) = if transposed { (k, row) } else { (row, k) };
-                            let a = a[at(col / LANES, line, col % LANES, steps[0])];
-                            f64::from(a) * f64::from(b[at(column / LANES, k, column % LANES, steps[1])])
-                        })
-                        .sum();
-                    let i = at(column / LANES, row, column % LANES, steps[2]);
-                    let start = if add { f64::from(values::<f32>(3, i + 1)[i]) } else { 0.0 };
-                    assert_close(&fast[i..=i], &[start + sum], 1e-5, "element");
-                }
+                assert_close(fast, &slow, 1e-5, "product");
+            }
+            if flipout {
+                continue;
+            }
+            let at = |block: usize, row: usize, lane: usize, step: usize| (block * step + row) * LANES + lane;
+            let a = values::<f32>(1, columns.div_ceil(LANES) * steps[0] * LANES);
+            let b = values::<f32>(2, blocks * steps[1] * LANES);
+            for (row, column) in [(0, 0), (rows - 1, blocks * LANES - 1)] {
+                let sum: f64 = (0..terms)
+                    .map(|k| {
+                        let (line, col) = if transposed { (k, row) } else { (row, k) };
+                        let a = a[at(col / LANES, line, col % LANES, steps[0])];
+                        f64::from(a) * f64::from(b[at(column / LANES, k, column % LANES, steps[1])])
+                    })
+                    .sum();
+                let i = at(column / LANES, row, column % LANES, steps[2]);
+                let start = if add { f64::from(values::<f32>(3, i + 1)[i]) } else { 0.0 };
+                assert_close(&fast[0][i..=i], &[start + sum], 1e-5, "element");
             }
         }
     }

@@ -3,7 +3,6 @@ use std::ops::Range;
 
 use super::transforms::{Axis, MAX, input, outputs, spread};
 use crate::kernels::Scalar;
-use crate::kernels::simd::dispatch_wide;
 use crate::kernels::simd::lanes::{LANES, Lane};
 
 /// Tiles of one image side by side.
@@ -86,23 +85,34 @@ impl<F: Scalar> Planes<'_, F> {
 pub(super) struct Points<'a, F> {
     pub(super) data: &'a mut [Lane<F>],
     pub(super) step: usize,
-    /// A copy with signs, for Flipout.
-    pub(super) signed: Option<(&'a mut [Lane<F>], Lane<F>)>,
 }
 
 impl<F: Scalar> Points<'_, F> {
     #[inline(always)]
     pub(super) fn store(&mut self, point: usize, tile: usize, values: Lane<F>) {
         self.data[point * self.step + tile] = values;
-        if let Some((data, sign)) = &mut self.signed {
-            data[point * self.step + tile] = std::array::from_fn(|l| values[l] * sign[l]);
-        }
     }
 }
 
-/// The lanes of 16 numbers from `at` on, of which there are `count`.
-pub(super) fn lane_of<F: Scalar>(data: &[F], at: usize, count: usize) -> Lane<F> {
-    std::array::from_fn(|l| if l < count { data[at + l] } else { F::ZERO })
+/// The tiles of each image among `start..end`, `of_image` tiles each: the image and its tiles, counted from `start`.
+pub(super) fn images_of(of_image: usize, start: usize, end: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let last = if start < end { end.div_ceil(of_image) } else { 0 };
+    (start / of_image..last).map(move |image| {
+        let tiles = start.max(image * of_image)..end.min((image + 1) * of_image);
+        (image, tiles.start - start..tiles.end - start)
+    })
+}
+
+/// The lanes of 16 numbers from `at` on, of which there are `count`; the rest is `rest`.
+pub(super) fn lane_of<F: Scalar>(data: &[F], at: usize, count: usize, rest: F) -> Lane<F> {
+    std::array::from_fn(|l| if l < count { data[at + l] } else { rest })
+}
+
+/// All lanes of `data`, padded with 1, into `lanes`: signs of the planes of an image.
+pub(super) fn signs_of<F: Scalar>(data: &[F], lanes: &mut [Lane<F>]) {
+    for (lane, data) in lanes.iter_mut().zip(data.chunks(LANES)) {
+        *lane = lane_of(data, 0, data.len(), F::ONE);
+    }
 }
 
 /// B^T x B of a run of tiles.
@@ -187,28 +197,4 @@ pub(super) fn collect_tile<F: Scalar, A: Axis, B: Axis>(
 /// sets of the first-level cache.
 pub(super) fn rows_of(block: usize) -> usize {
     block | 1
-}
-
-/// plain += sign signed, at all points of a run of tiles.
-pub(super) fn add_signed<F: Scalar>(
-    plain: &mut [Lane<F>],
-    signed: &[Lane<F>],
-    step: usize,
-    points: usize,
-    tiles: usize,
-    sign: Lane<F>,
-) {
-    dispatch_wide(
-        #[inline(always)]
-        || {
-            for point in 0..points {
-                let (to, from) = (&mut plain[point * step..][..tiles], &signed[point * step..][..tiles]);
-                for (to, from) in to.iter_mut().zip(from) {
-                    for l in 0..LANES {
-                        to[l] = sign[l].mul_add(from[l], to[l]);
-                    }
-                }
-            }
-        },
-    );
 }
