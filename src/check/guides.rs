@@ -53,7 +53,7 @@ impl<'p> Checker<'p> {
                     })
                 }
                 Family::Dropout(_)
-                    if !sites.iter().any(|&s| super::dropout::input_axis(&self.program, &self.model, s).is_some()) =>
+                    if !sites.iter().any(|&s| super::weights::input_axis(&self.program, &self.model, s).is_some()) =>
                 {
                     Some(
                         Diagnostic::new(Code::E0605, "`dropout` has no weight of a layer to work on")

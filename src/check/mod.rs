@@ -13,7 +13,6 @@ mod checker;
 pub mod discrete;
 pub mod dist_expr;
 pub mod dists;
-pub mod dropout;
 pub mod expect;
 mod expr;
 pub mod families;
@@ -34,6 +33,7 @@ mod stmts;
 mod synonyms;
 mod transforms;
 pub mod typed;
+pub mod weights;
 mod wrappers;
 
 use crate::diag::{Code, Diagnostic, Diagnostics};

@@ -177,6 +177,8 @@ pub enum HessianChoice {
     Full,
     /// The diagonal.
     Diagonal,
+    /// The whole matrix of the last layer of a network, everything else at the mode.
+    LastLayer,
 }
 
 impl HessianChoice {
@@ -186,6 +188,7 @@ impl HessianChoice {
             HessianChoice::Auto => "auto",
             HessianChoice::Full => "full",
             HessianChoice::Diagonal => "diag",
+            HessianChoice::LastLayer => "last_layer",
         }
     }
 }
@@ -527,10 +530,11 @@ impl<'p> Checker<'p> {
             "restarts" => mode.restarts = self.count(setting, 1)?,
             "draws" => mode.draws = Some(self.count(setting, if kind == Algorithm::Map { 1 } else { 2 })?),
             "hessian" => {
-                mode.hessian = match self.choice(setting, &["auto", "full", "diag"])? {
+                mode.hessian = match self.choice(setting, &["auto", "full", "diag", "last_layer"])? {
                     0 => HessianChoice::Auto,
                     1 => HessianChoice::Full,
-                    _ => HessianChoice::Diagonal,
+                    2 => HessianChoice::Diagonal,
+                    _ => HessianChoice::LastLayer,
                 };
             }
             "seed" => mode.seed = self.count(setting, 0)? as u64,

@@ -3,11 +3,11 @@
 use super::args::{Check, Format};
 use super::program;
 use super::shell::{Exit, Shell, Stream, grid};
-use crate::check::dropout::input_axis;
 use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
 use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
+use crate::check::weights::input_axis;
 use crate::dist::{self, Reparam, SupportKind};
 use crate::lower::estimators::{self, Estimator};
 use crate::lower::noncentered;

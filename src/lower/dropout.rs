@@ -16,8 +16,8 @@
 use super::params::Owner;
 use super::sites::GuideDraw;
 use super::{Lowering, Mode};
-use crate::check::dropout::input_axis;
 use crate::check::typed::*;
+use crate::check::weights::input_axis;
 use crate::dist::Dist;
 use crate::ir::{Builder, Shape, ValueId};
 use crate::ops::NoiseKind;

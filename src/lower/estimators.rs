@@ -16,9 +16,9 @@
 //! The log densities of prior and guide are not touched: they see the shared draw. So does what the guide draws from a
 //! weight (a code of it, for instance), as long as that and the layer's output stand in different terms of the density.
 
-use crate::check::dropout::input_axis;
 use crate::check::settings::EstimatorChoice;
 use crate::check::typed::*;
+use crate::check::weights::input_axis;
 use crate::dist::DistId;
 use std::collections::{HashMap, HashSet};
 

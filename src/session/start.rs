@@ -69,7 +69,8 @@ pub(super) fn at_mode(
     let mut exact = density::curvature(program, &bound.data, &space)
         .ok()
         .map(|c| Curvature::planned(&c, program, &bound.data, Default::default()));
-    let (precision, _) = hessian::precision(&mut density, exact.as_mut(), &mode.x, true);
+    let all: Vec<usize> = (0..n).collect();
+    let (precision, _) = hessian::precision(&mut density, exact.as_mut(), &mode.x, true, &all);
     if precision.factor().is_err() {
         return Ok(Err("the density has no peak where its searches end".to_string()));
     }

@@ -103,3 +103,29 @@ fn flows_over_one_number_are_refused() {
         assert!(failure.contains(words), "{guide}: {failure}");
     }
 }
+
+#[test]
+fn a_last_layer_has_the_posterior_of_its_regression() {
+    // Given its features, the last layer is a normal regression: precision 1 / prior^2 + h' h / sd^2.
+    let c = compile(
+        "data x: real[N, 1] = [[-1.0], [-0.3], [0.4], [1.2], [2.0]]\ndata y: real[N] = [0.3, -0.2, 0.5, 0.9, 0.1]\n\
+         model {\n  w: real[1, 2] ~ Normal(0, 1)\n  v: real[2, 1] ~ Normal(0, 2)\n  \
+         keep h = tanh(dense(x, w))\n  y ~ Normal(flatten(dense(h, v))[:, 0], 0.5)\n}\n\
+         infer laplace { hessian = last_layer, draws = 4000, seed = 1 }\n",
+    );
+    let fit = fit_with(&c, &RunOptions::default());
+    let w = draws(&fit.quantities, "w", 0);
+    assert!(w.iter().all(|x| *x == w[0]), "the first layer is a point");
+    let h: Vec<f64> = (0..10).map(|i| draws(&fit.quantities, "h", i)[0]).collect();
+    let gram = |a: usize, b: usize| (0..5).map(|n| h[2 * n + a] * h[2 * n + b]).sum::<f64>() / 0.25;
+    let (p, q, r) = (0.25 + gram(0, 0), gram(0, 1), 0.25 + gram(1, 1));
+    let det = p * r - q * q;
+    let v: Vec<Vec<f64>> = (0..2).map(|i| draws(&fit.quantities, "v", i)).collect();
+    let means = [mean(&v[0]), mean(&v[1])];
+    for (a, b, want) in [(0, 0, r / det), (0, 1, -q / det), (1, 1, p / det)] {
+        let products: Vec<f64> = v[a].iter().zip(&v[b]).map(|(x, y)| (x - means[a]) * (y - means[b])).collect();
+        assert_mean(&products, want, "a covariance");
+    }
+    assert_eq!((fit.diagnostics.pareto_k, fit.mode.and_then(|m| m.log_evidence)), (None, None));
+    assert!(fit.notes.iter().any(|n| n.contains("`v`") && !n.contains("`w`")), "{:?}", fit.notes);
+}
