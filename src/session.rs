@@ -27,6 +27,8 @@ mod laplace;
 mod loo;
 mod map;
 mod nuts;
+mod objective;
+mod pathfinder;
 mod start;
 mod svi;
 
@@ -206,7 +208,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         });
     }
     let of_mode = |infer: Infer, mut program: Program, notes| {
-        if infer.algorithm == Algorithm::Laplace {
+        if infer.algorithm != Algorithm::Map {
             laplace::refuse(&program, &infer)?;
         }
         let guide = map::point_mass(&mut program, &model);
@@ -214,7 +216,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
         let (all, max_memory) = (options.all, options.max_memory);
         Ok(Chosen { infer, program, guide, precision, notes, all, max_memory })
     };
-    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
         map::refuse(&infer, options)?;
         return of_mode(infer, program, notes);
     }
@@ -275,6 +277,7 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
                 .help(format!("use at most {n}"))));
         }
     }
+    objective::prepare(&program, guide, &mut infer.svi, &bound.data.sizes)?;
     let network = model.sites.iter().any(|s| s.fan_in.is_some()) || program.params.iter().any(|p| p.fan.is_some());
     let noisy = network && infer.svi.minibatch.is_some();
     infer.svi.particles.get_or_insert(if noisy { NETWORK_PARTICLES } else { 1 });
@@ -334,6 +337,7 @@ pub fn run(bound: &BoundProgram<'_>, options: &RunOptions, observer: &mut dyn Ob
         (Algorithm::Nuts, _) => nuts::fit(bound, &chosen, observer),
         (Algorithm::Map, _) => map::fit(bound, &chosen, observer),
         (Algorithm::Laplace, _) => laplace::fit(bound, &chosen, observer),
+        (Algorithm::Pathfinder, _) => pathfinder::fit(bound, &chosen, observer),
         (_, Precision::F32) => svi::fit::<f32>(bound, &chosen, observer),
         (_, Precision::F64) => svi::fit::<f64>(bound, &chosen, observer),
     }?;
@@ -426,7 +430,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     match chosen.infer.algorithm {
         Algorithm::Nuts => return nuts::emit(bound, &chosen, stage),
         Algorithm::Map => return map::emit(bound, &chosen, stage),
-        Algorithm::Laplace => return laplace::emit(bound, &chosen, stage),
+        Algorithm::Laplace | Algorithm::Pathfinder => return laplace::emit(bound, &chosen, stage),
         Algorithm::Svi | Algorithm::Later(_) => {}
     }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);

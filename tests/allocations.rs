@@ -211,3 +211,55 @@ fn a_leapfrog_step_allocates_nothing() {
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations while evaluating");
     assert!(first.is_finite() && gradient.iter().all(|g| g.is_finite()));
 }
+
+/// Counts what is allocated from the end of one step to the end of the next.
+struct Between {
+    last: Option<usize>,
+    steps: usize,
+    most: usize,
+}
+impl session::Observer for Between {
+    fn note(&mut self, _: &str) {}
+    fn status(&mut self, _: &session::Status) -> std::ops::ControlFlow<()> {
+        let now = ALLOCATIONS.load(Ordering::Relaxed);
+        // The first steps make what grows with use.
+        if let Some(last) = self.last.filter(|_| self.steps > 2) {
+            self.most = self.most.max(now - last);
+        }
+        self.steps += 1;
+        self.last = Some(ALLOCATIONS.load(Ordering::Relaxed));
+        std::ops::ControlFlow::Continue(())
+    }
+    fn sampling(&mut self, _: &session::Sampling<'_>) -> std::ops::ControlFlow<()> {
+        std::ops::ControlFlow::Continue(())
+    }
+    fn clock(&mut self) -> f64 {
+        0.0
+    }
+}
+
+/// Whole steps of svi, with every objective, estimator and rule.
+#[test]
+fn steps_of_svi_allocate_nothing() {
+    let _alone = ALONE.lock().expect("no test panics while it counts");
+    COUNTS.set(true);
+    set_threads(1);
+    let model = "data y: real[N] = [1.3, 0.2, 2.1, 0.9]\nmodel {\n  mu ~ Normal(0, 2)\n  s ~ HalfNormal(1)\n  y ~ Normal(mu, s)\n}\n";
+    for (guide, infer) in [
+        ("mean_field", "optimizer = adam(1e-2), particles = 2"),
+        ("mean_field", "elbo = iwae(4), average = 0.5"),
+        ("full_rank", "elbo = renyi(0.5, 4), rate mu = 1e-3"),
+        ("full_rank", "elbo = tail_adaptive(4)"),
+        ("mean_field", "estimator = score"),
+        ("mean_field", "antithetic = true, stop = plateau(window = 20)"),
+        ("mean_field", "optimizer = ivon(0.1)"),
+        ("full_rank", "optimizer = natural(0.1), clip = 10"),
+    ] {
+        let text = format!("{model}guide {guide}\ninfer svi {{ steps = 60, {infer} }}\n");
+        let c = driver::compile_text(&text, &Options::default());
+        let bound = session::bind(&c, &mut Files::new(), &[]).expect("the program is right");
+        let mut between = Between { last: None, steps: 0, most: 0 };
+        session::run(&bound, &session::RunOptions::default(), &mut between).expect("it runs");
+        assert_eq!((between.steps, between.most), (60, 0), "{guide} {infer}");
+    }
+}

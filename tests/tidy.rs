@@ -46,6 +46,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("infer", "report::metrics", "held-out data are scored while the draws are made"),
     ("infer", "report::statistics", "engines judge themselves by the same numbers that are shown"),
     ("check", "infer::optim", "the settings that a program may write are the engine's own"),
+    ("check", "infer::objective", "the settings that a program may write are the engine's own"),
+    ("check", "infer::plateau", "the settings that a program may write are the engine's own"),
     ("check", "infer::schedule", "the settings that a program may write are the engine's own"),
 ];
 

@@ -211,6 +211,18 @@ impl DistExpr {
             },
         }
     }
+    /// Whether it has a density that a guide needs: no value has a probability of its own, and the whole is one.
+    pub fn has_density(&self) -> bool {
+        match self {
+            DistExpr::Row { def, .. } => crate::dist::get(*def).is_proper() && !self.is_discrete(),
+            DistExpr::Mixture { components, .. } => components.iter().all(DistExpr::has_density),
+            DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| d.has_density()),
+            DistExpr::Wrapped { wrapper, base, .. } => {
+                !matches!(wrapper, WrapperExpr::Censored { .. } | WrapperExpr::ZeroInflated { .. })
+                    && base.has_density()
+            }
+        }
+    }
     /// The innermost part whose cdf is not known; `None` where that of the whole is.
     pub fn without_cdf(&self) -> Option<&DistExpr> {
         match self {

@@ -202,9 +202,9 @@ static FUNCTIONS: [Function; 6] = [
 /// The statistics, as they are written.
 const STATISTICS: [&str; 3] = ["mean", "sd", "quantile"];
 
-/// The numbers about a fit as a whole, as `summary.json` names them; those of the bound stand behind `elbo.`, those of a
+/// The numbers about a fit as a whole, as `summary.json` names them; those of the bounds stand behind `elbo.` and `bound.`, those of a
 /// mode behind `mode.`.
-pub const DIAGNOSTICS: [&str; 13] = [
+pub const DIAGNOSTICS: [&str; 15] = [
     "max_rhat",
     "min_ess_bulk",
     "min_ess_tail",
@@ -215,6 +215,8 @@ pub const DIAGNOSTICS: [&str; 13] = [
     "elbo.final",
     "elbo.standard_error",
     "elbo.steps",
+    "bound.final",
+    "bound.standard_error",
     "mode.log_density",
     "mode.log_evidence",
     "mode.gradient_norm",

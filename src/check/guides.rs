@@ -263,9 +263,19 @@ impl<'p> Checker<'p> {
     /// `site ~ D(…)` in a guide.
     fn explicit(&mut self, site: SiteId, e: &'p ast::Expr, span: Span) -> R<GuideStep> {
         self.guide_site = Some(site);
+        let before = self.program.holes.len();
         let d = self.dist(e);
         self.guide_site = None;
         let d = d?;
+        // The components of a mixture have parameters of one name: they are counted.
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for hole in self.program.holes.iter_mut().skip(before) {
+            let count = counts.entry(hole.name.clone()).or_default();
+            *count += 1;
+            if *count > 1 {
+                hole.name = format!("{}_{count}", hole.name);
+            }
+        }
         let s = self.model.sites[site].clone();
         let prior = s.dist.support();
         if !self.same_support(&s.dist, &d) {
@@ -287,12 +297,12 @@ impl<'p> Checker<'p> {
                 });
             return Err(self.report(diagnostic));
         }
-        if !d.is_reparameterized() {
+        if !d.has_density() {
             let diagnostic = Diagnostic::new(
                 Code::E0404,
-                format!("a `{}` guide is not supported yet: its draws have no derivative", d.name()),
+                format!("a `{}` guide is not supported yet: it has no density to compare with the prior's", d.name()),
             )
-            .label(d.span(), "not reparameterizable")
+            .label(d.span(), "improper, or single values have probabilities")
             .help("use `mean_field`, or a location-scale family");
             return Err(self.report(diagnostic));
         }

@@ -462,7 +462,7 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
             }
-            if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace) {
+            if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
                 let s = &infer.mode;
                 p.line(&format!("steps = {}", s.steps));
                 p.line(&format!("tolerance = {}", number(s.tolerance)));
@@ -473,6 +473,8 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 if infer.algorithm == Algorithm::Laplace {
                     p.line(&format!("hessian = {}", s.hessian.name()));
+                }
+                if infer.algorithm != Algorithm::Map {
                     p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
                 }
             }
@@ -489,13 +491,27 @@ impl Printer<'_> {
             }
             let particles = s.particles.map_or("auto".to_string(), |n| n.to_string());
             p.line(&format!("particles = {particles}"));
+            if s.antithetic {
+                p.line("antithetic = true");
+            }
+            p.line(&format!("elbo = {}", s.objective.text()));
+            p.line(&format!("estimator = {}", s.estimator.name()));
             p.line(&format!("optimizer = {}", rule_text(&s.optimizer, s.learning_rate)));
+            for rate in &s.rates {
+                p.line(&format!("rate {} = {}", rate.name, number(rate.rate)));
+            }
             p.line(&match s.schedule.shape {
                 Shape::Constant => "schedule = constant".to_string(),
                 Shape::Cosine { final_fraction } => format!("schedule = cosine({})", number(final_fraction)),
                 _ => "schedule = one_cycle".to_string(),
             });
             p.line(&format!("warmup_steps = {}", s.schedule.warmup));
+            if let Some(part) = s.average {
+                p.line(&format!("average = {}", number(part)));
+            }
+            if let Some(rule) = s.stop {
+                p.line(&format!("stop = plateau(window = {}, patience = {})", rule.window, rule.patience));
+            }
             if let Some(clip) = s.clip {
                 p.line(&format!("clip = {}", number(clip)));
             }
@@ -589,6 +605,8 @@ fn rule_text(rule: &Rule, rate: f64) -> String {
         Rule::RmsProp { decay, epsilon, momentum } => {
             format!("rmsprop({rate}, decay = {}, epsilon = {}, momentum = {})", n(decay), n(epsilon), n(momentum))
         }
+        Rule::Natural => format!("natural({rate})"),
+        Rule::Ivon { beta1, beta2 } => format!("ivon({rate}, beta1 = {}, beta2 = {})", n(beta1), n(beta2)),
     }
 }
 

@@ -1,12 +1,16 @@
 //! Settings of `infer` blocks: which ones an algorithm has, what values they take.
 
+mod svi;
+
 use super::checker::{Checker, R};
 use super::size::SizeId;
-use super::typed::{DistExpr, SiteId};
+use super::typed::{DistExpr, ParamId, SiteId};
 use crate::diag::{Code, Diagnostic};
 use crate::dist::DistId;
+use crate::infer::objective::Objective;
 use crate::infer::optim::Rule;
-use crate::infer::schedule::{Schedule, Shape};
+use crate::infer::plateau::Plateau;
+use crate::infer::schedule::Schedule;
 use crate::kernels::conv::Method;
 use crate::nearest::nearest;
 use crate::source::Span;
@@ -23,6 +27,8 @@ pub enum Algorithm {
     Map,
     /// A normal at the mode in unconstrained space.
     Laplace,
+    /// The best normal on the way to the mode.
+    Pathfinder,
     /// One that the language describes and that is not built yet: refused when a run asks for it.
     Later(&'static str),
 }
@@ -35,17 +41,19 @@ impl Algorithm {
             Algorithm::Nuts => "nuts",
             Algorithm::Map => "map",
             Algorithm::Laplace => "laplace",
+            Algorithm::Pathfinder => "pathfinder",
             Algorithm::Later(name) => name,
         }
     }
     /// The algorithm called `name`.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        const LATER: &[&str] = &["pathfinder", "smc", "sgld"];
+        const LATER: &[&str] = &["smc", "sgld"];
         match name {
             "svi" => Some(Algorithm::Svi),
             "nuts" => Some(Algorithm::Nuts),
             "map" => Some(Algorithm::Map),
             "laplace" => Some(Algorithm::Laplace),
+            "pathfinder" => Some(Algorithm::Pathfinder),
             _ => LATER.iter().find(|l| **l == name).map(|l| Algorithm::Later(l)),
         }
     }
@@ -56,6 +64,7 @@ impl Algorithm {
             Algorithm::Nuts => NUTS,
             Algorithm::Map => MAP,
             Algorithm::Laplace => LAPLACE,
+            Algorithm::Pathfinder => PATHFINDER,
             Algorithm::Later(_) => OTHERS,
         }
     }
@@ -119,6 +128,35 @@ pub enum EstimatorChoice {
     LocalReparam,
     /// A draw of the weights for every row wherever a layer allows it.
     Exact,
+    /// The score function for every site, with the other draws of a step as control variate.
+    Score,
+}
+
+impl EstimatorChoice {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            EstimatorChoice::Auto => "auto",
+            EstimatorChoice::Reparam => "reparam",
+            EstimatorChoice::Flipout => "flipout",
+            EstimatorChoice::LocalReparam => "local_reparam",
+            EstimatorChoice::Exact => "exact",
+            EstimatorChoice::Score => "score",
+        }
+    }
+}
+
+/// A learning rate of some parameters' own.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SiteRate {
+    /// The name that was written: of a site, of a submodel, of a `param`.
+    pub name: String,
+    /// The sites whose variational parameters have it.
+    pub sites: Vec<SiteId>,
+    /// The learnable constants that have it.
+    pub params: Vec<ParamId>,
+    /// The rate; 0 keeps them where they start.
+    pub rate: f64,
 }
 
 /// How the coordinates of hierarchical location-scale sites are chosen; see `lower/noncentered.rs`.
@@ -193,22 +231,22 @@ impl HessianChoice {
     }
 }
 
-/// Settings of map and laplace with their defaults.
+/// Settings of map, laplace and pathfinder with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModeSettings {
     /// Steps of a search at most.
     pub steps: usize,
     /// A search is done when a quadratic has no more than this to gain [nats].
     pub tolerance: f64,
-    /// Searches from different starting points, of which the highest end counts.
+    /// Searches from different starting points, of which the highest end counts; the paths of pathfinder.
     pub restarts: usize,
-    /// Draws of what is reported. `None`: 1 for map, 1,000 for laplace.
+    /// Draws of what is reported. `None`: 1 for map, 1,000 for the others.
     pub draws: Option<usize>,
     /// Which second derivatives are taken; laplace only.
     pub hessian: HessianChoice,
     /// Seed of all randomness.
     pub seed: u64,
-    /// How the coordinates of hierarchical sites are chosen; laplace only.
+    /// How the coordinates of hierarchical sites are chosen; not for map.
     pub reparam: Reparam,
 }
 
@@ -253,14 +291,25 @@ pub struct SviSettings {
     /// The rows of a step; all of them when `None`.
     pub minibatch: Option<Minibatch>,
     /// Draws from the guide in each step. `None`: 4 for networks trained on minibatches, whose gradients are noisy
-    /// otherwise, and 1 elsewhere.
+    /// otherwise, 8 with the score function, 2 antithetic ones, and 1 elsewhere. With an objective of several draws, how
+    /// often these are taken.
     pub particles: Option<usize>,
+    /// Whether draws come in pairs whose noise is each other's negative.
+    pub antithetic: bool,
+    /// What is maximized.
+    pub objective: Objective,
     /// The rule of the optimizer.
     pub optimizer: Rule,
     /// Its learning rate.
     pub learning_rate: f64,
+    /// Learning rates of sites and learnable constants, the most special name last.
+    pub rates: Vec<SiteRate>,
     /// The course of the learning rate.
     pub schedule: Schedule,
+    /// The last part of the steps over which parameters are averaged.
+    pub average: Option<f64>,
+    /// When to stop before the last step.
+    pub stop: Option<Plateau>,
     /// Largest global norm of a gradient.
     pub clip: Option<f64>,
     /// How the KL divergence is found.
@@ -283,6 +332,15 @@ pub struct SviSettings {
     pub reparam: Reparam,
     /// Where the guide starts.
     pub start: StartChoice,
+    /// Where each setting was written.
+    pub places: Vec<(String, Span)>,
+}
+
+impl SviSettings {
+    /// Where the setting `name` was written, if it was.
+    pub fn place(&self, name: &str) -> Option<Span> {
+        self.places.iter().find(|(n, _)| n == name).map(|(_, span)| *span)
+    }
 }
 
 impl Default for SviSettings {
@@ -291,6 +349,12 @@ impl Default for SviSettings {
             length: Length::Steps(10_000),
             minibatch: None,
             particles: None,
+            antithetic: false,
+            objective: Objective::Elbo,
+            rates: Vec::new(),
+            average: None,
+            stop: None,
+            places: Vec::new(),
             optimizer: Rule::adam(),
             learning_rate: 1e-2,
             schedule: Schedule::default(),
@@ -320,7 +384,7 @@ pub struct Infer {
     pub svi: SviSettings,
     /// The settings of nuts; the defaults for other algorithms.
     pub nuts: NutsSettings,
-    /// The settings of map or laplace; the defaults for other algorithms.
+    /// The settings of map, laplace or pathfinder; the defaults for other algorithms.
     pub mode: ModeSettings,
     /// Whether the file has this block; otherwise the settings come from the command line alone.
     pub written: bool,
@@ -349,9 +413,12 @@ const SVI: &[&str] = &[
     "epochs",
     "minibatch",
     "particles",
+    "antithetic",
     "optimizer",
+    "rate",
     "schedule",
     "warmup_steps",
+    "average",
     "clip",
     "kl",
     "anneal_kl",
@@ -372,6 +439,8 @@ const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth
 const MAP: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.
 const LAPLACE: &[&str] = &["steps", "tolerance", "restarts", "draws", "hessian", "seed", "reparam", "precision"];
+/// Settings of pathfinder in the order of the reference.
+const PATHFINDER: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "reparam", "precision"];
 /// Settings of algorithms that are not built yet, which are checked by name only.
 const OTHERS: &[&str] = &[
     "chains",
@@ -410,7 +479,7 @@ impl<'p> Checker<'p> {
         let mut svi = SviSettings::default();
         let mut nuts = NutsSettings::default();
         let mut mode = ModeSettings::default();
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        let mut seen: Vec<(&str, Option<&str>, Span)> = Vec::new();
         let mut failed = false;
         for setting in settings {
             let name = setting.name.name.as_str();
@@ -424,8 +493,11 @@ impl<'p> Checker<'p> {
                     _ if kind == Algorithm::Map && name == "minibatch" => {
                         d.help("every step of map looks at all data; on minibatches, `infer svi` with `guide delta` finds a point")
                     }
-                    _ if kind == Algorithm::Laplace && name == "minibatch" => {
-                        d.help("every step of laplace looks at all data; minibatches are for `infer svi`")
+                    _ if matches!(kind, Algorithm::Laplace | Algorithm::Pathfinder) && name == "minibatch" => {
+                        d.help(format!("every step of {} looks at all data; minibatches are for `infer svi`", kind.name()))
+                    }
+                    _ if kind == Algorithm::Pathfinder && matches!(name, "paths" | "num_paths") => {
+                        d.help("there is `restarts`: a path from each starting point").fix(setting.name.span, "restarts")
                     }
                     _ if kind == Algorithm::Map && matches!(name, "hessian" | "reparam") => d.help(
                         "map is a point, with the same density in all coordinates; `infer laplace` has that setting",
@@ -437,7 +509,11 @@ impl<'p> Checker<'p> {
                 failed = true;
                 continue;
             }
-            if let Some((_, before)) = seen.iter().find(|(n, _)| *n == name) {
+            // There is one rate for each name.
+            let subject = setting.subject.as_ref().filter(|_| name == "rate").map(|s| s.name.as_str());
+            let same = |n: &str, s: Option<&str>| n == name && s == subject;
+            if let Some((.., before)) = seen.iter().find(|(n, s, _)| same(n, *s)) {
+                let name = subject.map_or(name.to_string(), |s| format!("{name} {s}"));
                 let d = Diagnostic::new(Code::E0204, format!("`{name}` is set twice"))
                     .label(setting.span, "set again here")
                     .label(*before, "first set here")
@@ -446,16 +522,18 @@ impl<'p> Checker<'p> {
                 failed = true;
                 continue;
             }
-            seen.push((name, setting.span));
+            seen.push((name, subject, setting.span));
             let read = match kind {
                 Algorithm::Svi => self.svi_setting(&mut svi, setting),
                 Algorithm::Nuts => self.nuts_setting(&mut nuts, setting),
-                Algorithm::Map | Algorithm::Laplace => self.mode_setting(&mut mode, kind, setting),
+                Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder => {
+                    self.mode_setting(&mut mode, kind, setting)
+                }
                 Algorithm::Later(_) => Ok(()),
             };
             failed |= read.is_err();
         }
-        let at = |n: &str| seen.iter().find(|(name, _)| *name == n).map(|(_, s)| *s);
+        let at = |n: &str| seen.iter().find(|(name, ..)| *name == n).map(|(.., s)| *s);
         if let (Some(steps), Some(epochs)) = (at("steps"), at("epochs")) {
             let d = Diagnostic::new(Code::E0703, "`steps` and `epochs` both say how long to run")
                 .label(epochs, "epochs here")
@@ -466,6 +544,10 @@ impl<'p> Checker<'p> {
         }
         if failed {
             return Err(super::checker::Reported);
+        }
+        svi.places = seen.iter().map(|(name, _, span)| (name.to_string(), *span)).collect();
+        if kind == Algorithm::Svi {
+            self.svi_combined(&svi)?;
         }
         let own = name.map_or_else(|| algorithm.name.clone(), |n| n.name.clone());
         self.program.infers.push(Infer {
@@ -610,113 +692,6 @@ impl<'p> Checker<'p> {
         Ok(Reparam::Sites(sites))
     }
 
-    fn svi_setting(&mut self, svi: &mut SviSettings, setting: &ast::Setting) -> R<()> {
-        let value = &setting.value;
-        match setting.name.name.as_str() {
-            "steps" => svi.length = Length::Steps(self.count(setting, 1)?),
-            "epochs" => svi.length = Length::Epochs(self.count(setting, 1)?),
-            "particles" => svi.particles = Some(self.count(setting, 1)?),
-            "draws" => svi.draws = self.count(setting, 2)?,
-            "seed" => svi.seed = self.count(setting, 0)? as u64,
-            "clip" => svi.clip = Some(self.positive(setting, value)?),
-            "anneal_kl" => svi.anneal_kl = self.count(setting, 0)?,
-            "warmup_steps" => svi.schedule.warmup = self.count(setting, 0)? as u64,
-            "minibatch" => {
-                let Some(subject) = &setting.subject else {
-                    return Err(self.error(
-                        Code::E0702,
-                        "`minibatch` needs the size that it subsamples",
-                        setting.span,
-                        "which size?",
-                        "write `minibatch N = 64`",
-                    ));
-                };
-                let rows = self.count(setting, 1)?;
-                let Some(size) = self.known_size(&subject.name) else {
-                    let names: Vec<String> = self.program.sizes.iter().map(|s| s.name.clone()).collect();
-                    let mut d = Diagnostic::new(Code::E0201, format!("no size is called `{}`", subject.name))
-                        .label(subject.span, "unknown size");
-                    d = match nearest(&subject.name, names.iter().map(String::as_str)) {
-                        Some(near) => d.help(format!("there is a size `{near}`")).fix(subject.span, near.to_string()),
-                        None => d.help(format!("the sizes are `{}`", names.join("`, `"))),
-                    };
-                    return Err(self.report(d));
-                };
-                if let Some(n) = self.program.sizes[size].value.filter(|&n| rows > n) {
-                    let message = format!("a minibatch of {rows} is larger than `{}`, which is {n}", subject.name);
-                    return Err(self.error(
-                        Code::E0703,
-                        message,
-                        setting.span,
-                        "too many rows",
-                        &format!("use at most {n}"),
-                    ));
-                }
-                svi.minibatch = Some(Minibatch { size, rows, span: setting.span });
-            }
-            "optimizer" => {
-                let (rule, rate) = self.optimizer(value)?;
-                svi.optimizer = rule;
-                svi.learning_rate = rate;
-            }
-            "schedule" => svi.schedule.shape = self.schedule(value)?,
-            "kl" => {
-                svi.kl = match self.choice(setting, &["auto", "closed", "monte_carlo"])? {
-                    0 => KlChoice::Auto,
-                    1 => KlChoice::Closed,
-                    _ => KlChoice::MonteCarlo,
-                };
-            }
-            "precision" => {
-                svi.precision = match self.choice(setting, &["auto", "f32", "f64"])? {
-                    0 => PrecisionChoice::Auto,
-                    1 => PrecisionChoice::F32,
-                    _ => PrecisionChoice::F64,
-                };
-            }
-            "convolution" => {
-                svi.convolution = match self.choice(setting, &["auto", "direct", "winograd"])? {
-                    0 => Method::Auto,
-                    1 => Method::Direct,
-                    _ => Method::Winograd,
-                };
-            }
-            "elbo" => self.only(setting, &["elbo"], &["iwae", "renyi", "tail_adaptive"])?,
-            "estimator" => {
-                if let Some(("score", [])) = self.word(&setting.value) {
-                    let message = "`estimator = score` is not supported yet".to_string();
-                    return Err(self.error(
-                        Code::E0404,
-                        message,
-                        setting.value.span,
-                        "this choice",
-                        "write `estimator = auto`",
-                    ));
-                }
-                svi.estimator = match self.choice(setting, &["auto", "reparam", "flipout", "local_reparam", "exact"])? {
-                    0 => EstimatorChoice::Auto,
-                    1 => EstimatorChoice::Reparam,
-                    2 => EstimatorChoice::Flipout,
-                    3 => EstimatorChoice::LocalReparam,
-                    _ => EstimatorChoice::Exact,
-                };
-            }
-            "restarts" => svi.restarts = self.count(setting, 1)?,
-            "start" => {
-                svi.start = match self.choice(setting, &["prior", "mode"])? {
-                    0 => StartChoice::Prior,
-                    _ => StartChoice::Mode,
-                };
-            }
-            "reparam" => svi.reparam = self.reparam(setting)?,
-            other => {
-                let message = format!("`{other}` is not supported yet");
-                return Err(self.error(Code::E0404, message, setting.span, "this setting", "remove it"));
-            }
-        }
-        Ok(())
-    }
-
     fn number(&self, e: &ast::Expr) -> Option<f64> {
         match &e.kind {
             Syntax::Int(n) => Some(*n as f64),
@@ -850,107 +825,6 @@ impl<'p> Checker<'p> {
         }
         Ok(values)
     }
-    fn optimizer(&mut self, e: &ast::Expr) -> R<(Rule, f64)> {
-        const NAMES: &[&str] = &["adam", "adamw", "sgd", "rmsprop"];
-        let Some((name, args)) = self.word(e) else {
-            return Err(self.error(
-                Code::E0702,
-                "this is not an optimizer",
-                e.span,
-                "not an optimizer",
-                "write for example `adam(1e-3)`",
-            ));
-        };
-        let (name, args) = (name.to_string(), args.to_vec());
-        let fraction = |x: Option<f64>, default: f64| x.unwrap_or(default);
-        let (rule, rate, ok) = match name.as_str() {
-            "adam" => {
-                let v = self.numbers(&name, &args, &["learning_rate", "beta1", "beta2", "epsilon"])?;
-                let (beta1, beta2, epsilon) = (fraction(v[1], 0.9), fraction(v[2], 0.999), fraction(v[3], 1e-8));
-                (Rule::Adam { beta1, beta2, epsilon }, v[0], in_unit(beta1) && in_unit(beta2) && epsilon > 0.0)
-            }
-            "adamw" => {
-                let v = self.numbers(&name, &args, &["learning_rate", "weight_decay", "beta1", "beta2", "epsilon"])?;
-                let (decay, beta1, beta2, epsilon) =
-                    (fraction(v[1], 0.01), fraction(v[2], 0.9), fraction(v[3], 0.999), fraction(v[4], 1e-8));
-                (
-                    Rule::AdamW { beta1, beta2, epsilon, weight_decay: decay },
-                    v[0],
-                    in_unit(beta1) && in_unit(beta2) && epsilon > 0.0 && decay >= 0.0,
-                )
-            }
-            "sgd" => {
-                let v = self.numbers(&name, &args, &["learning_rate", "momentum"])?;
-                let momentum = fraction(v[1], 0.0);
-                (Rule::Sgd { momentum, nesterov: false }, v[0], in_unit(momentum))
-            }
-            "rmsprop" => {
-                let v = self.numbers(&name, &args, &["learning_rate", "decay", "epsilon", "momentum"])?;
-                let (decay, epsilon, momentum) = (fraction(v[1], 0.9), fraction(v[2], 1e-8), fraction(v[3], 0.0));
-                (Rule::RmsProp { decay, epsilon, momentum }, v[0], in_unit(decay) && in_unit(momentum) && epsilon > 0.0)
-            }
-            "ivon" => {
-                return Err(self.error(
-                    Code::E0404,
-                    "`ivon` is not supported yet",
-                    e.span,
-                    "this optimizer",
-                    "use `adam(1e-3)`",
-                ));
-            }
-            other => {
-                let mut d = Diagnostic::new(Code::E0702, format!("no optimizer is called `{other}`"))
-                    .label(e.span, "unknown optimizer");
-                d = match nearest(other, NAMES.iter().copied()) {
-                    Some(near) => d.help(format!("there is `{near}`")),
-                    None => d.help(format!("the optimizers are `{}`", NAMES.join("`, `"))),
-                };
-                return Err(self.report(d));
-            }
-        };
-        let rate = rate.unwrap_or(1e-3);
-        if !(ok && rate > 0.0 && rate.is_finite()) {
-            return Err(self.error(
-                Code::E0702,
-                format!("the numbers of `{name}` are out of range"),
-                e.span,
-                "rates are positive, decays lie in 0..1",
-                "write for example `adam(1e-3)`",
-            ));
-        }
-        Ok((rule, rate))
-    }
-    fn schedule(&mut self, e: &ast::Expr) -> R<Shape> {
-        const NAMES: &[&str] = &["constant", "cosine", "one_cycle"];
-        let word = self.word(e).map(|(w, args)| (w.to_string(), args.to_vec()));
-        match word.as_ref().map(|(w, a)| (w.as_str(), a)) {
-            Some(("constant", args)) if args.is_empty() => Ok(Shape::Constant),
-            Some(("one_cycle", args)) if args.is_empty() => Ok(Shape::one_cycle()),
-            Some(("cosine", args)) => {
-                let v = self.numbers("cosine", args, &["final_fraction"])?;
-                let final_fraction = v[0].unwrap_or(0.0);
-                if !(0.0..=1.0).contains(&final_fraction) {
-                    return Err(self.error(
-                        Code::E0702,
-                        "`final_fraction` lies in 0..1",
-                        e.span,
-                        "out of range",
-                        "write for example `cosine(0.1)`",
-                    ));
-                }
-                Ok(Shape::Cosine { final_fraction })
-            }
-            other => {
-                let name = other.map_or("", |(w, _)| w).to_string();
-                let mut d = Diagnostic::new(Code::E0702, "this is not a schedule").label(e.span, "unknown schedule");
-                d = match nearest(&name, NAMES.iter().copied()) {
-                    Some(near) => d.help(format!("there is `{near}`")),
-                    None => d.help(format!("the schedules are `{}`", NAMES.join("`, `"))),
-                };
-                Err(self.report(d))
-            }
-        }
-    }
 }
 
 /// Families that are `loc + scale * z` with `z` of the same family at loc 0 and scale 1.
@@ -967,8 +841,4 @@ pub fn is_location_scale(d: &DistExpr) -> bool {
         DistExpr::Joined { parts, .. } => parts.iter().all(|(_, d)| is_location_scale(d)),
         _ => false,
     }
-}
-
-fn in_unit(x: f64) -> bool {
-    (0.0..1.0).contains(&x)
 }

@@ -9,6 +9,7 @@ use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings,
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
 use crate::check::weights::input_axis;
 use crate::dist::{self, Reparam, SupportKind};
+use crate::infer::objective::Objective;
 use crate::lower::estimators::{self, Estimator};
 use crate::lower::noncentered;
 use crate::source::Sources;
@@ -168,7 +169,7 @@ fn estimators(program: &Program, model: &Model, guide: &Guide) -> Section {
         .map(|c| vec![model.sites[c.site].name.clone(), c.estimator.name().into(), c.reason.into()]);
     Section {
         key: "estimators",
-        title: "estimators of weights".into(),
+        title: "estimators".into(),
         columns: &["site", "estimator", "reason"],
         rows: rows.collect(),
     }
@@ -251,6 +252,18 @@ fn support(kind: SupportKind) -> &'static str {
 
 /// What stands for a site in the guide, how its gradient is found, and how the KL divergence from the prior.
 fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [String; 3] {
+    let [posterior, gradient, kl] = stand_in_for_elbo(program, model, guide, id);
+    let Some(settings) = program.infers.first().map(|i| &i.svi) else { return [posterior, gradient, kl] };
+    let estimator = estimators::choose(program, guide, settings.estimator).into_iter().find(|c| c.site == id);
+    let gradient = match (settings.objective, estimator) {
+        (Objective::Iwae { .. } | Objective::Renyi { .. }, _) => format!("doubly {gradient}"),
+        (Objective::Elbo, Some(choice)) if choice.estimator == Estimator::Score => "score function".into(),
+        _ => gradient,
+    };
+    let kl = if settings.objective == Objective::Elbo { kl } else { "in the log ratio".into() };
+    [posterior, gradient, kl]
+}
+fn stand_in_for_elbo(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [String; 3] {
     let site = &model.sites[id];
     let sampled = program.infers.first().is_some_and(|i| i.svi.kl == KlChoice::MonteCarlo);
     for step in &guide.steps {
@@ -290,7 +303,7 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                         let gradient = match dist::get(*def).rsample {
                             Reparam::Noise(_) | Reparam::CostlyNoise(_) => "reparameterized",
                             Reparam::Implicit(_) => "implicit reparameterization",
-                            Reparam::None => "none",
+                            Reparam::None => "score function",
                         };
                         (gradient, has_closed_kl(*def, &site.dist))
                     }
@@ -298,7 +311,9 @@ fn stand_in(program: &Program, model: &Model, guide: &Guide, id: SiteId) -> [Str
                         ("implicit reparameterization", false)
                     }
                     DistExpr::Wrapped { .. } if dist.is_reparameterized() => ("reparameterized", false),
-                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => ("none", false),
+                    DistExpr::Mixture { .. } | DistExpr::Joined { .. } | DistExpr::Wrapped { .. } => {
+                        ("score function", false)
+                    }
                 };
                 let kl = if closed && !sampled { "closed form" } else { "Monte Carlo" };
                 return [dist_text(program, dist, 24), gradient.into(), kl.into()];

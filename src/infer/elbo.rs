@@ -15,6 +15,7 @@ use crate::check::settings::{EstimatorChoice, KlChoice};
 use crate::check::typed::*;
 use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
+use crate::lower::estimators::Estimator;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, mixture, rows::Prepared};
 use crate::ops::Op;
 
@@ -37,6 +38,8 @@ pub struct Spec<'p> {
     pub estimator: EstimatorChoice,
     /// Whether the weight of the KL divergence is an input, for annealing.
     pub anneal: bool,
+    /// Whether the sign of all noise is an input, for antithetic draws.
+    pub antithetic: bool,
 }
 
 /// How the KL divergence of one site was found.
@@ -54,7 +57,8 @@ pub enum KlTerm {
 #[derive(Debug)]
 pub struct ElboGraph {
     /// The graph. Outputs: 0 the ELBO (weighted and scaled), 1 the part without rows, 2 the part with rows (not scaled),
-    /// then the gradient of the *negative* ELBO in every slot, if asked for.
+    /// then the gradient of the *negative* ELBO in every slot, if asked for, and, where sites have it, that of their log density
+    /// (the score).
     pub graph: Graph,
     /// The data inputs.
     pub inputs: Vec<DataInput>,
@@ -64,6 +68,10 @@ pub struct ElboGraph {
     pub rows: Option<InputId>,
     /// The input for the weight of the KL divergence.
     pub weight: Option<InputId>,
+    /// The input for the sign of all noise.
+    pub sign: Option<InputId>,
+    /// Whether there are scores.
+    pub scored: bool,
     /// How the KL divergence of each site was found, in the model's order.
     pub terms: Vec<(SiteId, KlTerm)>,
     /// The name and value of each term, for finding one that is not finite.
@@ -78,8 +86,12 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     };
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
     let choices = crate::lower::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
-    lo.estimators = choices.into_iter().map(|c| (c.site, c.estimator)).collect();
+    lo.scored = choices.iter().filter(|c| c.estimator == Estimator::Score).map(|c| c.site).collect();
+    lo.estimators =
+        choices.into_iter().filter(|c| c.estimator != Estimator::Score).map(|c| (c.site, c.estimator)).collect();
     let mut slots = lo.all_slots();
+    let mut sign = spec.antithetic.then(|| lo.g.input("sign of noise", Shape::scalar(), DType::Real, InputKind::Batch));
+    lo.g.set_mirror(sign);
 
     let mut named: Vec<(String, ValueId)> = Vec::new();
     let mut terms = Vec::new();
@@ -132,16 +144,35 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     g.output("elbo", elbo);
     g.output("global", global);
     g.output("rows", local);
+    lo.g.set_mirror(None);
+    let scores: Vec<ValueId> =
+        lo.scored.clone().into_iter().filter_map(|site| lo.guide_draws[site].as_ref()?.log_prob).collect();
+    let g = &mut lo.g;
+    let scored = gradient && !scores.is_empty();
+    let mut score = if scored {
+        let scores: Vec<ValueId> = scores.into_iter().map(|s| g.sum_all(s)).collect();
+        Some(g.add_all(&scores))
+    } else {
+        None
+    };
     if gradient {
         // The adjoint of an unstable form would be as unstable.
         let named = named.iter_mut().map(|(_, value)| value);
-        let kept = slots.iter_mut().chain(&mut weight).chain(&mut lo.row_index).chain([&mut elbo]).chain(named);
+        let kept = slots.iter_mut().chain(&mut weight).chain(&mut lo.row_index).chain(&mut sign).chain([&mut elbo]);
+        let kept = kept.chain(&mut score).chain(named);
         stable::settle(g, kept);
         let loss = g.neg(elbo);
         let gradients = autodiff::reverse::gradient(g, loss, &slots)
             .map_err(|e| RunError::Unsupported(format!("this model cannot be fitted by svi: {e}")))?;
         for (slot, d) in spec.slots.list.iter().zip(gradients) {
             g.output(format!("d {}", slot.name), d);
+        }
+        if let Some(score) = score {
+            let gradients = autodiff::reverse::gradient(g, score, &slots)
+                .map_err(|e| RunError::Unsupported(format!("this model cannot be fitted by svi: {e}")))?;
+            for (slot, d) in spec.slots.list.iter().zip(gradients) {
+                g.output(format!("score {}", slot.name), d);
+            }
         }
     }
     let input_of = |g: &crate::ir::Builder, v: ValueId| match g.graph().nodes[v].op {
@@ -151,8 +182,9 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let slots = slots.iter().map(|&v| input_of(&lo.g, v)).collect();
     let rows = lo.row_index.map(|v| input_of(&lo.g, v));
     let weight = weight.map(|v| input_of(&lo.g, v));
+    let sign = sign.map(|v| input_of(&lo.g, v));
     let inputs = std::mem::take(&mut lo.inputs);
-    Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, terms, named })
+    Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, sign, scored, terms, named })
 }
 
 #[derive(Default)]

@@ -2,8 +2,8 @@
 //!
 //! `elbo.rs` and `density.rs` build the graphs, `start.rs` the first parameters; `svi.rs` is the optimization, `nuts.rs`
 //! the Markov chains on top of `sampler.rs`; `mode.rs` looks for the highest point by `lbfgs.rs`: that is what `map.rs`
-//! gives, and `laplace.rs` puts a normal there, of the curvature that `hessian.rs` finds; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on
-//! held-out data. Nothing here reads files, the clock or the terminal.
+//! gives, and `laplace.rs` puts a normal there, of the curvature that `hessian.rs` finds; `pathfinder.rs` takes the best normal on
+//! the way to it; `draws.rs` makes the draws that are reported, `predictive.rs` the scores on held-out data. Nothing here reads files, the clock or the terminal.
 
 pub mod ahead;
 mod blame;
@@ -11,6 +11,7 @@ pub mod data;
 pub mod density;
 pub mod draws;
 pub mod elbo;
+pub mod gaussian;
 pub mod hessian;
 pub mod laplace;
 pub mod lbfgs;
@@ -18,7 +19,10 @@ pub mod map;
 pub mod memory;
 pub mod mode;
 pub mod nuts;
+pub mod objective;
 pub mod optim;
+pub mod pathfinder;
+pub mod plateau;
 pub mod pointwise;
 pub mod predictive;
 pub mod profile;
@@ -79,6 +83,11 @@ pub enum RunError {
         expected: f64,
         /// What to say about the search.
         advice: String,
+    },
+    /// No point along any path of an optimizer has a normal under which the density is finite.
+    NoNormal {
+        /// Paths that were followed.
+        paths: usize,
     },
     /// A chain cannot go on.
     Sampler {
@@ -144,6 +153,11 @@ impl fmt::Display for RunError {
                 write!(f, "the mode was not reached: {expected:.2e} nats are still to be gained")?;
                 if advice.is_empty() { Ok(()) } else { write!(f, "; {advice}") }
             }
+            RunError::NoNormal { paths } => write!(
+                f,
+                "none of {paths} paths to a mode has a normal under which the log density is finite: the gradient says \
+                 too little about the curvature (an improper posterior, jumps, a start far out)"
+            ),
             RunError::Data(error) => f.write_str(&error.message),
             RunError::Memory(memory) => f.write_str(&memory.diagnostic().message),
             RunError::Sampler { chain, reason } => write!(f, "chain {chain} cannot go on: {reason}"),

@@ -156,7 +156,12 @@ impl Search<'_> {
     }
 
     /// A point with a finite density and gradient: for the first search where variational inference begins.
-    fn start(&self, graph: &DensityGraph, density: &mut Density, restart: u64) -> Result<Vec<f64>, RunError> {
+    pub(super) fn start(
+        &self,
+        graph: &DensityGraph,
+        density: &mut Density,
+        restart: u64,
+    ) -> Result<Vec<f64>, RunError> {
         let mut gradient = vec![0.0; density.dim()];
         let mut last = Vec::new();
         for attempt in 0..TRIES {

@@ -1,9 +1,10 @@
-//! Gradient descent over one flat slice of parameters: SGD, RMSProp, Adam, AdamW.
+//! Gradient descent over one flat slice of parameters: SGD, RMSProp, Adam, AdamW; normal families by [`super::gaussian`].
 //!
 //! An [`Optimizer`] holds a rule, its moment arrays and groups of parameters with learning rates of their own. It
 //! *minimises*: gradients are those of the loss (the negative ELBO). Nothing is allocated by a step. Moments are plain
 //! arrays that a checkpoint stores and restores, so a resumed fit takes the same steps to the last bit.
 
+use super::gaussian::{Block, Rates};
 use crate::kernels::{Scalar, reduce, simd, threads};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -52,6 +53,15 @@ pub enum Rule {
         /// The rate at which parameters shrink.
         weight_decay: f64,
     },
+    /// Natural-gradient steps of normal families; see [`super::gaussian`].
+    Natural,
+    /// Improved variational online Newton for independent normals; see [`super::gaussian`].
+    Ivon {
+        /// How much of the mean gradient is kept.
+        beta1: f64,
+        /// How much of the precision is kept.
+        beta2: f64,
+    },
 }
 
 impl Rule {
@@ -78,6 +88,8 @@ impl Rule {
             Rule::RmsProp { .. } => "rmsprop",
             Rule::Adam { .. } => "adam",
             Rule::AdamW { .. } => "adamw",
+            Rule::Natural => "natural",
+            Rule::Ivon { .. } => "ivon",
         }
     }
     /// The names of the arrays that it keeps between steps, each as long as the parameters.
@@ -88,7 +100,13 @@ impl Rule {
             Rule::RmsProp { momentum: 0.0, .. } => &["mean_square"],
             Rule::RmsProp { .. } => &["mean_square", "direction"],
             Rule::Adam { .. } | Rule::AdamW { .. } => &["mean", "mean_square"],
+            Rule::Natural => &[],
+            Rule::Ivon { .. } => &["mean"],
         }
+    }
+    /// Whether it steps whole normal families rather than one parameter after the other.
+    pub fn is_gaussian(self) -> bool {
+        matches!(self, Rule::Natural | Rule::Ivon { .. })
     }
 }
 
@@ -115,6 +133,10 @@ pub struct Optimizer<F> {
     update: Update,
     /// Room for the partial sums of a sweep.
     squares: Vec<f64>,
+    /// For rules of normal families: the families.
+    blocks: Vec<Block>,
+    /// Room for a step of the largest of them.
+    scratch: Vec<f64>,
 }
 
 /// The most arrays that a rule keeps.
@@ -133,7 +155,18 @@ impl<F: Scalar> Optimizer<F> {
         };
         let groups = vec![Group { range: 0..len, multiplier: 1.0 }];
         let update = Update { rule, rate: 0.0, unbias: [1.0; 2] };
-        Self { rule, groups, step: 0, moments, len, settled, update, squares: vec![0.0; len.div_ceil(PIECE)] }
+        Self {
+            rule,
+            groups,
+            step: 0,
+            moments,
+            len,
+            settled,
+            update,
+            squares: vec![0.0; len.div_ceil(PIECE)],
+            blocks: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
     /// Gives ranges their own learning rates; parameters in no group keep the common one.
     ///
@@ -156,6 +189,12 @@ impl<F: Scalar> Optimizer<F> {
             all.push(Group { range: next..self.len, multiplier: 1.0 });
         }
         self.groups = all;
+        self
+    }
+    /// Says which parameters are those of normal families, for rules that step these.
+    pub fn with_blocks(mut self, blocks: Vec<Block>) -> Self {
+        self.scratch = vec![0.0; blocks.iter().map(Block::scratch).max().unwrap_or(0)];
+        self.blocks = blocks;
         self
     }
     /// The rule.
@@ -212,6 +251,9 @@ impl<F: Scalar> Optimizer<F> {
     pub fn sweep(&mut self, offset: usize, params: &mut [F], gradient: &[F], scale: f64) -> f64 {
         assert_eq!(params.len(), gradient.len(), "parameters and gradient differ in length");
         assert!(offset + params.len() <= self.len, "the parameters are those of this optimizer");
+        if self.rule.is_gaussian() {
+            return self.step_blocks(params, gradient, scale);
+        }
         let mut squares = 0.0;
         for Group { range, multiplier } in &self.groups {
             let from = range.start.clamp(offset, offset + params.len());
@@ -230,6 +272,26 @@ impl<F: Scalar> Optimizer<F> {
             squares += pieces.sweep(&update, *multiplier == 0.0, F::from_f64(scale), &mut self.squares);
         }
         squares
+    }
+}
+
+impl<F: Scalar> Optimizer<F> {
+    /// The present step for all normal families.
+    fn step_blocks(&mut self, params: &mut [F], gradient: &[F], scale: f64) -> f64 {
+        assert_eq!(params.len(), self.len, "families are stepped as a whole");
+        let rate = self.update.rate;
+        let rates = match self.rule {
+            Rule::Ivon { beta1, beta2 } => {
+                let unbias = 1.0 / (1.0 - beta1.powf(self.step as f64));
+                Rates { loc: rate, precision: 1.0 - beta2, keep: beta1, unbias }
+            }
+            _ => Rates { loc: rate, precision: rate, keep: 0.0, unbias: 1.0 },
+        };
+        let mean = self.moments.first_mut().map_or(&mut [][..], Vec::as_mut_slice);
+        for block in &self.blocks {
+            block.step(params, gradient, scale, mean, &mut self.scratch, rates);
+        }
+        sum_squares(gradient)
     }
 }
 
@@ -373,6 +435,7 @@ impl Update {
             Rule::Adam { beta1, beta2, epsilon } => {
                 adam(x, g, scale, (m, v), AdamStep { rate, shrink: 0.0, beta1, beta2, epsilon, unbias });
             }
+            Rule::Natural | Rule::Ivon { .. } => unreachable!("these rules step whole families"),
             Rule::AdamW { beta1, beta2, epsilon, weight_decay } => {
                 let shrink = rate * weight_decay;
                 adam(x, g, scale, (m, v), AdamStep { rate, shrink, beta1, beta2, epsilon, unbias });

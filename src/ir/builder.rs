@@ -15,6 +15,7 @@ pub struct Builder {
     graph: Graph,
     origin: Option<Span>,
     next_stream: u32,
+    mirror: Option<ValueId>,
 }
 
 macro_rules! unary_methods {
@@ -46,7 +47,7 @@ impl Builder {
             op => op.stream().map_or(0, |stream| stream + 1),
         };
         let next_stream = graph.nodes.iter().map(|n| stream(&n.op)).max().unwrap_or(0);
-        Self { graph, origin: None, next_stream }
+        Self { graph, origin: None, next_stream, mirror: None }
     }
     /// The graph so far.
     pub fn graph(&self) -> &Graph {
@@ -126,10 +127,23 @@ impl Builder {
     pub fn iota(&mut self, n: usize) -> ValueId {
         self.push(Op::Iota { n }, &[])
     }
-    /// Independent noise, drawn anew at every run from a stream of its own.
+    /// Independent noise, drawn anew at every run from a stream of its own; see [`Self::set_mirror`].
     pub fn noise(&mut self, kind: NoiseKind, shape: Shape) -> ValueId {
         let stream = self.fresh_stream();
-        self.push(Op::Noise { kind, stream, shape }, &[])
+        let noise = self.push(Op::Noise { kind, stream, shape }, &[]);
+        let Some(sign) = self.mirror else { return noise };
+        match kind {
+            NoiseKind::Normal | NoiseKind::Sign => self.mul(noise, sign),
+            NoiseKind::Uniform => {
+                let centred = self.add_scalar(noise, -0.5);
+                let signed = self.mul(centred, sign);
+                self.add_scalar(signed, 0.5)
+            }
+        }
+    }
+    /// From now on noise is multiplied by `sign` about its centre: with 1 it is as it was, with -1 its mirror image.
+    pub fn set_mirror(&mut self, sign: Option<ValueId>) {
+        self.mirror = sign;
     }
     /// A number that no other random node of this graph has.
     pub fn fresh_stream(&mut self) -> u32 {

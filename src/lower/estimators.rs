@@ -10,6 +10,9 @@
 //!   for each row and channel, constant over space; the mean is never flipped. Any family symmetric about its location.
 //! - *exact* draws the weight anew for every row: what the other two are measured by, and what they save. Only on request.
 //!
+//! What cannot be reparameterized, and everything on request, has the gradient of its log density, times the value of the
+//! bound at the draw less its mean at the other draws of the step (*score function* with leave-one-out control variates).
+//!
 //! A bias of such a layer is drawn for each row as well. A weight may be reshaped or transposed between its site and its
 //! layer: that moves its elements and changes none, so their independence and the layer's two channels stay.
 //!
@@ -35,6 +38,8 @@ pub enum Estimator {
     Exact,
     /// A mask of the layer's inputs for each row.
     Dropout,
+    /// One draw shared by all rows, whose gradient is that of its log density.
+    Score,
 }
 
 impl Estimator {
@@ -46,6 +51,7 @@ impl Estimator {
             Estimator::LocalReparam => "local_reparam",
             Estimator::Exact => "exact",
             Estimator::Dropout => "dropout",
+            Estimator::Score => "score",
         }
     }
 }
@@ -112,6 +118,12 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
         .sites
         .indices()
         .map(|site| {
+            if let Some(reason) = scored(guide, site, choice) {
+                return Choice { site, estimator: Estimator::Score, reason };
+            }
+            if choice == EstimatorChoice::Score {
+                return shared(site, "a point mass has no score");
+            }
             if choice == EstimatorChoice::Reparam {
                 return shared(site, "as asked for");
             }
@@ -159,6 +171,15 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
             }
         })
         .collect()
+}
+
+/// Why the gradient of a site's parameters is found by the score function, if it is.
+fn scored(guide: &Guide, site: SiteId, choice: EstimatorChoice) -> Option<&'static str> {
+    match guide.steps.iter().find(|s| s.sites().contains(&site))? {
+        GuideStep::Explicit { dist, .. } if !dist.is_reparameterized() => Some("its draws have no derivative"),
+        GuideStep::Family { family: Family::Delta, .. } => None,
+        _ => (choice == EstimatorChoice::Score).then_some("as asked for"),
+    }
 }
 
 /// The site whose elements `e` holds in some order, with the calls that rearrange them, the outermost first.

@@ -27,7 +27,7 @@ impl<'p> Lowering<'p> {
         let x = self.g.to_real(x);
         let attrs = ConcreteAttrs { sizes: Vec::new(), ints: attrs.ints.clone() };
         let y = match estimator {
-            Estimator::Shared => {
+            Estimator::Shared | Estimator::Score => {
                 let w = self.expr(args[1]);
                 let w = self.g.to_real(w);
                 (def.lower)(&mut self.g, &[x, w], &attrs)

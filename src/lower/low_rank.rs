@@ -8,13 +8,14 @@
 
 use super::params::Owner;
 use super::{Lowering, Mode};
+use crate::check::typed::SiteId;
 use crate::dist::{Dist, DistId};
 use crate::ir::{Builder, Shape, ValueId};
 use crate::ops::NoiseKind;
 
 impl<'p> Lowering<'p> {
     /// The draw of step `at` of the guide: value, log density, and the latter with its parameters held constant.
-    pub(super) fn low_rank_draw(&mut self, at: usize) -> (ValueId, ValueId, ValueId) {
+    pub(super) fn low_rank_draw(&mut self, at: usize, site: SiteId) -> (ValueId, ValueId, ValueId) {
         let [live, fixed] = [Mode::Live, Mode::Detached].map(|mode| {
             [Owner::JointLoc(at), Owner::JointFactor(at), Owner::JointScale(at)].map(|o| self.learnable(o, mode))
         });
@@ -28,6 +29,7 @@ impl<'p> Lowering<'p> {
         let own = self.g.mul(scale, own);
         let step = self.g.add(step, own);
         let u = self.g.add(loc, step);
+        let u = self.held(site, u);
         let [log_prob, path] = [live, fixed].map(|[loc, factor, scale]| log_prob(&mut self.g, u, loc, factor, scale));
         (u, log_prob, path)
     }

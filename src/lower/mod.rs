@@ -90,6 +90,8 @@ pub struct Lowering<'p> {
     pub(crate) row_index: Option<ValueId>,
     /// Sites whose noise enters a layer in another way than by one shared draw.
     pub(crate) estimators: HashMap<SiteId, crate::lower::estimators::Estimator>,
+    /// Sites whose draws are held constant: their gradient is by the score function.
+    pub(crate) scored: Vec<SiteId>,
     /// What stands for each prepared expression in this graph.
     pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
@@ -138,6 +140,7 @@ impl<'p> Lowering<'p> {
             dropped: HashMap::new(),
             row_index: None,
             estimators: HashMap::new(),
+            scored: Vec::new(),
             row_inputs: Vec::new(),
             memo: HashMap::new(),
             masks: HashMap::new(),

@@ -55,6 +55,68 @@ pub enum Part {
     BiasOut,
 }
 
+/// What a parameter stands for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Whose {
+    /// A learnable constant.
+    Param(ParamId),
+    /// These sites, together.
+    Sites(Vec<SiteId>),
+}
+
+impl Owner {
+    /// The sites or the constant that it is a parameter of; `steps` are those of the guide.
+    pub fn whose(self, program: &Program, steps: &[GuideStep]) -> Whose {
+        match self {
+            Owner::Param(id) => Whose::Param(id),
+            Owner::Hole(id) => Whose::Sites(vec![program.holes[id].site]),
+            Owner::Loc(site) | Owner::Scale(site) | Owner::Weight(site, _) | Owner::Chain(site) => {
+                Whose::Sites(vec![site])
+            }
+            Owner::JointLoc(at)
+            | Owner::JointFactor(at)
+            | Owner::JointScale(at)
+            | Owner::MixtureWeights(at)
+            | Owner::Network(at, ..) => Whose::Sites(steps[at].sites().to_vec()),
+        }
+    }
+}
+
+/// Whether what the guide draws depends on a learnable constant.
+pub fn guide_reads(program: &Program, guide: &Guide, param: ParamId) -> bool {
+    let dists = guide.steps.iter().filter_map(|step| match step {
+        GuideStep::Explicit { dist, .. } => Some(dist.args()),
+        GuideStep::Family { .. } => None,
+    });
+    reads(program, dists.flatten().collect(), param)
+}
+/// Whether the densities of the model depend on a learnable constant.
+pub fn model_reads(program: &Program, model: &Model, param: ParamId) -> bool {
+    reads(program, densities(model), param)
+}
+/// Whether one of these expressions is computed from a learnable constant.
+fn reads(program: &Program, mut stack: Vec<ExprId>, param: ParamId) -> bool {
+    let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
+    while let Some(e) = stack.pop() {
+        if std::mem::replace(&mut seen[e], true) {
+            continue;
+        }
+        if matches!(program.exprs[e].kind, ExprKind::Param(id) if id == param) {
+            return true;
+        }
+        stack.extend(program.operands(e));
+    }
+    false
+}
+/// The expressions that the densities of the model are made of.
+fn densities(model: &Model) -> Vec<ExprId> {
+    let mut list: Vec<ExprId> = model.sites.iter().flat_map(|s| s.dist.args()).collect();
+    list.extend(model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())));
+    list.extend(model.steps.iter().filter_map(|s| if let Step::Factor(e) = s { Some(*e) } else { None }));
+    list.extend(model.marginals.iter().map(|m| m.value));
+    list
+}
+
 /// How a parameter starts, in the constrained space.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Init {
@@ -490,11 +552,7 @@ impl Slots {
 fn used_params(program: &Program, model: &Model, guide: &Guide) -> IndexVec<ParamId, bool> {
     let mut used: IndexVec<ParamId, bool> = program.params.iter().map(|_| false).collect();
     let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
-    let mut stack: Vec<ExprId> = Vec::new();
-    stack.extend(model.sites.iter().flat_map(|s| s.dist.args()));
-    stack.extend(model.observations.iter().flat_map(|o| std::iter::once(o.value).chain(o.dist.args())));
-    stack.extend(model.steps.iter().filter_map(|s| if let Step::Factor(e) = s { Some(*e) } else { None }));
-    stack.extend(model.marginals.iter().map(|m| m.value));
+    let mut stack = densities(model);
     stack.extend(model.discrete.iter().flat_map(|d| d.dist.args().into_iter().chain(d.forward).chain(d.back)));
     stack.extend(model.kept.iter().chain(&program.generate.reported).map(|k| k.value));
     stack.extend(program.generate.draws.iter().flat_map(|d| d.dist.args()));

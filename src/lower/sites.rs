@@ -173,11 +173,20 @@ impl<'p> Lowering<'p> {
     fn explicit_draw(&mut self, site: SiteId, d: &DistExpr) -> GuideDraw {
         let live = self.dist(d, Mode::Live);
         let shape = self.shape(&self.model.sites[site].ty.shape);
-        let value = live.rsample(&mut self.g, &shape).expect("the checker asks for a reparameterized family");
+        let value = match live.rsample(&mut self.g, &shape) {
+            Some(value) => value,
+            None => live.sample(&mut self.g, &shape),
+        };
+        let value = self.held(site, value);
         let detached = self.dist(d, Mode::Detached);
         let log_prob = live.log_prob(&mut self.g, value);
         let log_prob_path = detached.log_prob(&mut self.g, value);
         GuideDraw { value, dist: Some(live), log_prob: Some(log_prob), log_prob_path: Some(log_prob_path), joint: None }
+    }
+
+    /// The draw of a site, held constant where its gradient is by the score function.
+    pub(super) fn held(&mut self, site: SiteId, draw: ValueId) -> ValueId {
+        if self.scored.contains(&site) { self.g.stop_gradient(draw) } else { draw }
     }
 
     /// The prior's support and its ends, which may depend on other sites.
@@ -235,6 +244,7 @@ impl<'p> Lowering<'p> {
         if let Some(family) = family {
             let live = Dist::row(family, [loc, scale]);
             let value = live.rsample(&mut self.g, &shape).expect("normals are reparameterized");
+            let value = self.held(site, value);
             let log_prob = live.log_prob(&mut self.g, value);
             let log_prob_path = Dist::row(family, [loc_fixed, scale_fixed]).log_prob(&mut self.g, value);
             return GuideDraw {
@@ -247,6 +257,7 @@ impl<'p> Lowering<'p> {
         }
         let normal = Dist::row(DistId::NORMAL, [loc, scale]);
         let u = normal.rsample(&mut self.g, &shape).expect("normals are reparameterized");
+        let u = self.held(site, u);
         let (value, log_det) = support.constrain(&mut self.g, u, bounds);
         let path = Dist::row(DistId::NORMAL, [loc_fixed, scale_fixed]);
         let densities = [normal, path].map(|q| {
@@ -266,7 +277,7 @@ impl<'p> Lowering<'p> {
 
     fn joint_family_draw(&mut self, at: usize, family: Family, sites: &[SiteId], site: SiteId) -> GuideDraw {
         let first = !sites.iter().any(|&s| self.guide_draws[s].is_some());
-        let joint = self.joint_draw(at, family);
+        let joint = self.joint_draw(at, family, site);
         // This site's coordinates, then its own space.
         let before: usize = sites.iter().take_while(|&&s| s != site).map(|&s| self.free_shape(s).count()).sum();
         let shape = self.free_shape(site);
@@ -288,12 +299,12 @@ impl<'p> Lowering<'p> {
         GuideDraw { value, dist: None, log_prob, log_prob_path, joint: Some(at) }
     }
     /// The joint draw of a step, `u = loc + L e` for a full covariance, and its log density; the same nodes at every call, found again by their slots.
-    fn joint_draw(&mut self, at: usize, family: Family) -> Joint {
+    fn joint_draw(&mut self, at: usize, family: Family, site: SiteId) -> Joint {
         if let Some(j) = self.joints.get(&at) {
             return Joint { u: j.0, log_prob: j.1, log_prob_path: j.2 };
         }
         let special = match family {
-            Family::LowRank(_) => Some(self.low_rank_draw(at)),
+            Family::LowRank(_) => Some(self.low_rank_draw(at, site)),
             Family::Flow(flow) => Some(self.flow_draw(at, flow)),
             Family::Mixture { of, .. } => Some(self.mixture_draw(at, of)),
             _ => None,
@@ -309,6 +320,7 @@ impl<'p> Lowering<'p> {
         let step = self.g.matmul(factor, false, noise, false);
         let step = self.g.reshape(step, [n]);
         let u = self.g.add(loc, step);
+        let u = self.held(site, u);
         let loc_fixed = self.learnable(Owner::JointLoc(at), Mode::Detached);
         let factor_fixed = self.learnable(Owner::JointFactor(at), Mode::Detached);
         let log_prob = Dist::row(DistId::MULTIVARIATE_NORMAL_TRIL, [loc, factor]).log_prob(&mut self.g, u);

@@ -225,6 +225,8 @@ fn diagnostic(name: &str, fit: &Fit) -> Result<f64, String> {
         "elbo.final" => (elbo(|e| e.final_), "ELBO"),
         "elbo.standard_error" => (elbo(|e| e.standard_error), "ELBO"),
         "elbo.steps" => (elbo(|e| e.steps as f64), "ELBO"),
+        "bound.final" => (fit.bound.as_ref().map(|b| b.final_), "bound"),
+        "bound.standard_error" => (fit.bound.as_ref().map(|b| b.standard_error), "bound"),
         "mode.log_density" => (fit.mode.map(|m| m.log_density), "mode"),
         "mode.log_evidence" => (fit.mode.and_then(|m| m.log_evidence), "log evidence"),
         "mode.gradient_norm" => (fit.mode.map(|m| m.gradient_norm), "mode"),
@@ -237,6 +239,9 @@ fn diagnostic(name: &str, fit: &Fit) -> Result<f64, String> {
             (_, "log evidence") if fit.mode.is_some() => {
                 "a point and improper priors have no log evidence: `infer laplace` and proper priors give one"
                     .to_string()
+            }
+            (_, "bound") => {
+                "the ELBO was maximized, its name is `elbo`: `elbo = iwae(16)` has a bound of its own".to_string()
             }
             (_, "ELBO" | "mode" | "log evidence") => format!("{} has no {what}", fit.algorithm),
             (true, _) => format!("{} has no {what}", fit.algorithm),

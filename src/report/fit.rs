@@ -71,6 +71,21 @@ pub struct Elbo {
     pub steps: u64,
 }
 
+/// A bound of the log evidence by several draws at once, over the whole data set, in nats, with all constants.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Bound {
+    /// Which one, as programs write it: `iwae(16)`.
+    pub objective: String,
+    /// Draws under the logarithm.
+    pub draws: usize,
+    /// The estimate at the end of the fit.
+    #[serde(rename = "final", with = "nullable")]
+    pub final_: f64,
+    /// The Monte Carlo standard error of `final_`.
+    #[serde(with = "nullable")]
+    pub standard_error: f64,
+}
+
 /// Numbers that tell whether the fit may be trusted; `None` is "does not apply".
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Diagnostics {
@@ -481,6 +496,9 @@ pub struct Fit {
     pub independent_draws: bool,
     /// The bound, for variational fits.
     pub elbo: Option<Elbo>,
+    /// The bound that was maximized, where it is not the ELBO.
+    #[serde(default)]
+    pub bound: Option<Bound>,
     /// How far to trust it.
     pub diagnostics: Diagnostics,
     /// What the sampler says about itself, for Markov chains.
@@ -533,6 +551,7 @@ impl Fit {
             seed,
             independent_draws: true,
             elbo: None,
+            bound: None,
             diagnostics: Diagnostics::default(),
             sampler: None,
             mode: None,

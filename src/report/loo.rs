@@ -289,6 +289,15 @@ impl Buffer {
     }
 }
 
+/// Importance weights that sum to one, of ratios given by their logarithms: the largest are smoothed. Also the Pareto k-hat:
+/// NaN where all ratios are the same, infinite where there are too few to say. Draws are taken as independent.
+pub fn smooth_weights(log_ratios: &[f64]) -> (Vec<f64>, f64) {
+    let mut weights = log_ratios.to_vec();
+    let k = smooth(&mut weights, &mut Vec::new(), 1.0);
+    weights.iter_mut().for_each(|w| *w = w.exp());
+    (weights, k)
+}
+
 /// Smooths the largest of some importance ratios, given by their logarithms, and makes them sum to one; returns the shape
 /// of their tail: NaN where all are the same, infinite where the tail is too short to say.
 fn smooth(log_weights: &mut [f64], order: &mut Vec<u32>, efficiency: f64) -> f64 {

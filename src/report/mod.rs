@@ -19,6 +19,6 @@ pub mod summary;
 pub mod table;
 
 pub use fit::{
-    ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource, NamedTensor,
-    Precision, Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
+    Bound, ChainReport, DataFingerprint, Diagnostics, Draws, Elbo, Elem, Expectation, Fit, Metrics, ModelSource,
+    NamedTensor, Precision, Quantity, Role, SamplerReport, StopReason, Timing, TraceRow,
 };

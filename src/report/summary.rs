@@ -90,6 +90,12 @@ impl Summary {
                 "standard_error": number(elbo.standard_error),
                 "steps": elbo.steps,
             })),
+            "bound": fit.bound.as_ref().map(|bound| json!({
+                "objective": bound.objective,
+                "draws": bound.draws,
+                "final": number(bound.final_),
+                "standard_error": number(bound.standard_error),
+            })),
             "diagnostics": {
                 "pareto_k": optional(diagnostics.pareto_k),
                 "divergences": diagnostics.divergences,

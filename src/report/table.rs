@@ -142,6 +142,13 @@ fn rate_text(rate: f64) -> String {
 /// The bound and the diagnostics, each with what it means.
 fn facts(fit: &Fit, summary: &Summary, options: &TableOptions) -> Vec<String> {
     let mut rows: Vec<(&str, String, Style, String)> = Vec::new();
+    if let Some(bound) = &fit.bound {
+        let decimals = if bound.standard_error > 0.0 { decimals_for(bound.standard_error, 2).min(4) } else { 2 };
+        let sign = options.pick("±", "+-");
+        let error = fixed(bound.standard_error, decimals);
+        let value = format!("{} {sign} {error} nats", fixed(bound.final_, decimals));
+        rows.push(("bound", value, GOOD, format!("{}, which was maximized", bound.objective)));
+    }
     if let Some(elbo) = &fit.elbo {
         let decimals = if elbo.standard_error > 0.0 { decimals_for(elbo.standard_error, 2).min(4) } else { 2 };
         let sign = options.pick("±", "+-");

@@ -24,7 +24,7 @@ use serde_json::json;
 /// Draws of the summary unless the program says otherwise.
 const DRAWS: usize = 1000;
 
-/// What laplace cannot do.
+/// What neither laplace nor pathfinder can do.
 pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
     let last = |model: &Model| last_layer(program, model);
     if infer.mode.hessian == HessianChoice::LastLayer && program.model.as_ref().is_some_and(|m| last(m).is_empty()) {
@@ -36,9 +36,12 @@ pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
         return Err(one(d));
     }
     let Some(p) = program.params.iter().next() else { return Ok(()) };
-    let mut d = Diagnostic::new(Code::E0404, format!("laplace cannot fit `{}`, which is a learnable constant", p.name))
-        .label(p.span, "it has no prior, so it has no posterior to approximate")
-        .help("give it a prior, `~` instead of `param`, or fit by `--infer svi` or `--infer map`");
+    let mut d = Diagnostic::new(
+        Code::E0404,
+        format!("{} cannot fit `{}`, which is a learnable constant", infer.algorithm.name(), p.name),
+    )
+    .label(p.span, "it has no prior, so it has no posterior to approximate")
+    .help("give it a prior, `~` instead of `param`, or fit by `--infer svi` or `--infer map`");
     if let Some(span) = infer.span.filter(|_| infer.written) {
         d = d.label(span, "this would run");
     }
@@ -66,10 +69,10 @@ pub(super) fn instead_of_svi(infer: &mut Infer, options: &RunOptions, notes: &mu
     Ok(())
 }
 
-fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
+pub(super) fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
     noncentered::choose(program, &settings.reparam, Some(&bound.data.sizes))
 }
-fn standard(choices: &[Choice]) -> Vec<SiteId> {
+pub(super) fn standard(choices: &[Choice]) -> Vec<SiteId> {
     choices.iter().filter(|c| c.noncentered).map(|c| c.site).collect()
 }
 
@@ -138,13 +141,6 @@ fn settings_json(
     choices: &[Choice],
     model: &Model,
 ) -> Vec<(String, serde_json::Value)> {
-    let reparam: serde_json::Map<String, serde_json::Value> = choices
-        .iter()
-        .map(|c| {
-            let word = if c.noncentered { "noncentered" } else { "centered" };
-            (model.sites[c.site].name.clone(), json!(word))
-        })
-        .collect();
     let hessian = match (s.hessian, full) {
         (HessianChoice::LastLayer, _) => "last_layer",
         (_, true) => "full",
@@ -162,10 +158,19 @@ fn settings_json(
         ("hessian", json!(hessian)),
         ("second_derivatives", json!(derivatives)),
         ("seed", json!(s.seed)),
-        ("reparam", serde_json::Value::Object(reparam)),
+        ("reparam", reparam_json(choices, model)),
     ]
     .map(|(name, value)| (name.to_string(), value))
     .to_vec()
+}
+
+/// How each hierarchical site was written.
+pub(super) fn reparam_json(choices: &[Choice], model: &Model) -> serde_json::Value {
+    let one = |c: &Choice| {
+        let word = if c.noncentered { "noncentered" } else { "centered" };
+        (model.sites[c.site].name.clone(), json!(word))
+    };
+    choices.iter().map(one).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// A stage of one evaluation of the log density as text.

@@ -3,11 +3,12 @@
 use super::after::{After, Origin};
 use super::{BoundProgram, Chosen, Failure, RunOptions, model_source, one};
 use crate::check::print::family_name;
-use crate::check::settings::{Length, Reparam, StartChoice};
+use crate::check::settings::{EstimatorChoice, Length, Reparam, StartChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
 use crate::infer::elbo::KlTerm;
+use crate::infer::objective::Objective;
 use crate::infer::pointwise::Made;
 use crate::infer::profile::{Laps, Phase};
 use crate::infer::svi::{Svi, SviFit};
@@ -67,6 +68,7 @@ where
     let mut fit = Fit::new("svi", model_source(bound), chosen.precision, settings.seed);
     fit.guide = guide.name.clone();
     fit.elbo = Some(result.elbo);
+    fit.bound = result.bound.clone();
     fit.diagnostics.pareto_k = result.pareto_k;
     fit.stop_reason = result.stop;
     let steps = result.trace.len() as f64;
@@ -74,7 +76,10 @@ where
         Some(b) => result.items as f64 / bound.data.sizes[b.size] as f64,
         None => steps,
     };
-    let made = Made { evaluations: passes * settings.particles.unwrap_or(1) as f64, independent: true };
+    let made = Made {
+        evaluations: passes * (settings.particles.unwrap_or(1) * settings.objective.draws()) as f64,
+        independent: true,
+    };
     after.finish(&mut fit, quantities, made, &result.params, root, &mut laps);
     fit.notes.extend(chosen.notes.iter().cloned());
     fit.notes.extend(note);
@@ -87,6 +92,10 @@ where
         fit.notes.push(note.to_string());
     }
     fit.notes.extend(not_kept(&fit.quantities));
+    if let Some(step) = result.plateau {
+        let what = settings.objective.what();
+        fit.notes.push(format!("the {what} was no longer rising at step {step} (`stop = plateau`)"));
+    }
     let rate = |n: f64| (result.secs > 0.0).then(|| n / result.secs);
     fit.timing = Timing {
         compile_secs,
@@ -140,12 +149,12 @@ fn best_of_restarts<F: Scalar>(
     for restart in 0..restarts {
         match (Svi { restart, ..*svi }).run::<F>(observer) {
             Ok(fit) => {
-                bounds.push(format!("{:.2}", fit.elbo.final_));
+                bounds.push(format!("{:.2}", reached(&fit)));
                 secs += fit.secs;
                 let stopped = fit.stop == fit::StopReason::Interrupted;
-                let better = best.as_ref().is_none_or(|b| {
-                    fit.elbo.final_ > b.elbo.final_ || (b.elbo.final_.is_nan() && !fit.elbo.final_.is_nan())
-                });
+                let better = best
+                    .as_ref()
+                    .is_none_or(|b| reached(&fit) > reached(b) || (reached(b).is_nan() && !reached(&fit).is_nan()));
                 if better {
                     best = Some(fit);
                 }
@@ -165,9 +174,14 @@ fn best_of_restarts<F: Scalar>(
     }
     let Some(mut best) = best else { return Err(failure.expect("there is at least one fit")) };
     best.secs = secs;
+    let what = if best.bound.is_some() { "bounds" } else { "ELBOs" };
     let note = (restarts > 1)
-        .then(|| format!("the best of {} fits is kept: their ELBOs are {}", bounds.len(), bounds.join(", ")));
+        .then(|| format!("the best of {} fits is kept: their {what} are {}", bounds.len(), bounds.join(", ")));
     Ok((best, note))
+}
+/// The final value of what was maximized.
+fn reached<F>(fit: &SviFit<F>) -> f64 {
+    fit.bound.as_ref().map_or(fit.elbo.final_, |bound| bound.final_)
 }
 
 /// Notes when the first clock reading of the optimization was taken: everything before is compilation.
@@ -282,9 +296,28 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
         add("minibatch", json!({ chosen.program.sizes[b.size].name.as_str(): b.rows }));
     }
     add("particles", json!(s.particles));
+    if s.antithetic {
+        add("antithetic", json!(true));
+    }
+    if s.objective != Objective::Elbo {
+        add("elbo", json!(s.objective.text()));
+    }
+    if s.estimator != EstimatorChoice::Auto {
+        add("estimator", json!(s.estimator.name()));
+    }
     add("optimizer", serde_json::to_value(s.optimizer).unwrap_or_default());
     add("learning_rate", json!(s.learning_rate));
+    if !s.rates.is_empty() {
+        let rates: serde_json::Map<_, _> = s.rates.iter().map(|r| (r.name.clone(), json!(r.rate))).collect();
+        add("rate", serde_json::Value::Object(rates));
+    }
     add("schedule", serde_json::to_value(s.schedule).unwrap_or_default());
+    if let Some(part) = s.average {
+        add("average", json!(part));
+    }
+    if let Some(rule) = s.stop {
+        add("stop", json!({ "plateau": rule }));
+    }
     add("clip", json!(s.clip));
     add("anneal_kl", json!(s.anneal_kl));
     add("seed", json!(s.seed));

@@ -363,7 +363,7 @@ pub enum GuideBody {
 pub struct Setting {
     /// The setting.
     pub name: Ident,
-    /// The size in `minibatch N = 64`.
+    /// The size in `minibatch N = 64`, the dotted site in `rate h1.weight = 1e-3`.
     pub subject: Option<Ident>,
     /// The value.
     pub value: Expr,

@@ -225,6 +225,11 @@ impl Builder<'_> {
                     let name = Ident { name: first.as_str().to_string(), span: self.span(&first) };
                     let subject = Some(self.name(parts.expect()));
                     Setting { name, subject, value: self.expr(parts.expect()), span }
+                } else if first.as_rule() == Rule::kw_rate {
+                    let name = Ident { name: first.as_str().to_string(), span: self.span(&first) };
+                    let path = self.path(parts.expect());
+                    let subject = Some(Ident { name: path.dotted(), span: path.span });
+                    Setting { name, subject, value: self.expr(parts.expect()), span }
                 } else {
                     Setting { name: self.name(first), subject: None, value: self.expr(parts.expect()), span }
                 }

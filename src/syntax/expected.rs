@@ -30,7 +30,7 @@ fn word(rule: Rule) -> Word {
         tuple_type => Say("types in parentheses"),
         use_names => Say("names in braces"),
         settings => Say("settings in braces"),
-        setting | kw_minibatch => Say("a setting such as `steps = 100`"),
+        setting | kw_minibatch | kw_rate => Say("a setting such as `steps = 100`"),
         assigns => Say("`{`"),
         assignment => Say("`name = value`"),
         checks => Say("`{`"),

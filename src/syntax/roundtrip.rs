@@ -242,6 +242,12 @@ pub(super) fn item() -> impl Strategy<Value = Item> {
         value,
         span: nowhere(),
     });
+    let rate = (ident(), expr()).prop_map(|(site, value)| Setting {
+        name: Ident { name: "rate".to_string(), span: nowhere() },
+        subject: Some(site),
+        value,
+        span: nowhere(),
+    });
     let kind = prop_oneof![
         (ident(), expr()).prop_map(|(name, value)| ItemKind::Const { name, value }),
         (ident(), prop::option::of(expr())).prop_map(|(name, value)| ItemKind::Size { name, value }),
@@ -254,7 +260,7 @@ pub(super) fn item() -> impl Strategy<Value = Item> {
             .prop_map(|(name, b)| ItemKind::Guide(Guide { name, body: GuideBody::Block(b) })),
         ident()
             .prop_map(|f| ItemKind::Guide(Guide { name: None, body: GuideBody::Family(at(ExprKind::Name(f.name))) })),
-        (ident(), prop::option::of(ident()), prop::collection::vec(prop_oneof![setting, batch], 0..3))
+        (ident(), prop::option::of(ident()), prop::collection::vec(prop_oneof![setting, batch, rate], 0..3))
             .prop_map(|(algorithm, name, settings)| ItemKind::Infer { algorithm, name, settings }),
         block.prop_map(ItemKind::Generate),
         prop::collection::vec((ident(), expr()), 0..3)

@@ -219,6 +219,7 @@ impl Elbo {
                 kl: self.kl,
                 estimator: self.estimator,
                 anneal: false,
+                antithetic: false,
             };
             let graph = elbo::build(&spec, true).expect("it has a gradient");
             let mut exe = Executable::compile(&graph.graph);
@@ -275,6 +276,7 @@ impl Elbo {
                 kl: self.kl,
                 estimator: self.estimator,
                 anneal: false,
+                antithetic: false,
             };
             let graph = elbo::build(&spec, false).expect("it has a density");
             let mut exe = Executable::compile(&graph.graph);
