@@ -2,10 +2,10 @@
 //!
 //! In: a [`Compilation`] and what the command line gives.   Out: a [`Fit`], or diagnostics, or a [`RunError`].
 
-use crate::check::guides;
 use crate::check::settings::{Algorithm, Infer, PrecisionChoice};
 use crate::check::size::Size;
 use crate::check::typed::*;
+use crate::check::{families, guides};
 use crate::data::{self, Learned, SizeTable};
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::driver::Compilation;
@@ -38,6 +38,7 @@ mod reload;
 mod restarts;
 mod resume;
 mod sbc;
+mod start;
 mod svi;
 
 pub use bind::{bind, bind_with};
@@ -240,13 +241,12 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             resume: options.resume.clone(),
         });
     }
-    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
-        map::refuse(&infer, options)?;
+    let of_mode = |infer: Infer, mut program: Program, notes| {
         if infer.algorithm != Algorithm::Map {
             laplace::refuse(&program, &infer)?;
         }
         let guide = map::point_mass(&mut program, &model);
-        return Ok(Chosen {
+        Ok(Chosen {
             infer,
             program,
             guide,
@@ -256,22 +256,27 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             max_memory: options.max_memory,
             init: options.init.clone(),
             resume: options.resume.clone(),
-        });
+        })
+    };
+    if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
+        map::refuse(&infer, options)?;
+        return of_mode(infer, program, notes);
     }
     let guide = match &options.guide {
         Some(wanted) => match program.guides.iter().position(|g| g.name == *wanted) {
             Some(at) => at,
-            None => match guides::family(wanted) {
-                Some(family) => {
+            None => match families::family(wanted) {
+                Some(Ok(family)) => {
                     program.guides.push(guides::automatic(&model, family, wanted, None));
                     program.guides.len() - 1
                 }
+                Some(Err(slip)) => return Err(one(slip.diagnostic(false))),
                 None => {
                     let names: Vec<&str> = program
                         .guides
                         .iter()
                         .map(|g| g.name.as_str())
-                        .chain(guides::FAMILIES.iter().copied())
+                        .chain(families::FAMILIES.iter().copied())
                         .collect();
                     let mut d = Diagnostic::new(Code::E0605, format!("no guide or family is called `{wanted}`"));
                     d = match crate::nearest::nearest(wanted, names.iter().copied()) {
@@ -298,6 +303,11 @@ fn choose(bound: &BoundProgram<'_>, options: &RunOptions) -> Result<Chosen, Fail
             return Err(one(d.help("use `mean_field` or `full_rank`: `--guide mean_field`")));
         }
     }
+    if let [GuideStep::Family { family: Family::Laplace, .. }] = program.guides[guide].steps[..] {
+        laplace::instead_of_svi(&mut infer, options, &mut notes)?;
+        return of_mode(infer, program, notes);
+    }
+    svi::refuse_lonely_flows(bound, &program, guide, options)?;
     svi::standardize(&mut program, guide, &infer.svi.reparam)?;
     if let Some(batch) = infer.svi.minibatch {
         let n = bound.data.sizes[batch.size];

@@ -1,6 +1,7 @@
-//! Guides: which family stands for which site, and holes.
+//! Guides: which family stands for which site, and holes. The words of families are read by `families.rs`.
 
 use super::checker::{Checker, Context, R, Scope};
+use super::families::{self, FAMILIES};
 use super::size::Size;
 use super::typed::*;
 use crate::diag::{Code, Diagnostic};
@@ -11,25 +12,8 @@ use crate::source::Span;
 use crate::syntax::ast::{self, Elem, ExprKind as Syntax, GuideBody, StmtKind, Target};
 use std::collections::HashMap;
 
-/// Families that the language describes and that are not built yet.
-const LATER: &[&str] = &["laplace", "flow", "matrix_normal", "dropout", "mixture"];
-/// Families that can be used.
-pub const FAMILIES: &[&str] = &["mean_field", "full_rank", "low_rank", "structured", "delta"];
-
-/// The automatic family called `name`; the rank may follow as in `low_rank(4)`.
-pub fn family(name: &str) -> Option<Family> {
-    Some(match name {
-        "mean_field" => Family::MeanField,
-        "full_rank" => Family::FullRank,
-        "low_rank" => Family::LowRank(None),
-        "structured" => Family::Structured,
-        "delta" => Family::Delta,
-        _ => match name.strip_prefix("low_rank(").and_then(|rest| rest.strip_suffix(')')) {
-            Some(rank) => Family::LowRank(Some(rank.trim().parse().ok().filter(|&k| k > 0)?)),
-            None => Family::Later(LATER.iter().find(|l| **l == name)?),
-        },
-    })
-}
+/// Evaluations of the model in one step at most, over all mixtures of a guide.
+const MOST_EVALUATIONS: usize = 64;
 
 /// One automatic family over all sites of `model`, as `guide mean_field` says.
 pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) -> Guide {
@@ -44,34 +28,47 @@ pub fn automatic(model: &Model, family: Family, name: &str, span: Option<Span>) 
 impl<'p> Checker<'p> {
     /// The family that an expression names, if it names one: `mean_field`, `low_rank(8)`.
     fn family_of(&mut self, e: &ast::Expr) -> R<Option<Family>> {
-        Ok(match &e.kind {
-            Syntax::Name(name) => family(name),
-            Syntax::Call { callee, args } => match &callee.kind {
-                Syntax::Name(name) if name == "low_rank" => Some(self.low_rank(args, e.span)?),
-                Syntax::Name(name) => family(name).filter(|f| matches!(f, Family::Later(_))),
-                _ => None,
-            },
-            _ => None,
-        })
+        families::read(e).map_err(|slip| self.report(slip.diagnostic(true)))
     }
-    fn low_rank(&mut self, args: &[ast::Arg], span: Span) -> R<Family> {
-        let rank = match args {
-            [arg] if arg.name.as_ref().is_none_or(|n| n.name == "rank") => match arg.value.kind {
-                Syntax::Int(k) => usize::try_from(k).ok().filter(|&k| k > 0),
+    /// What families ask of the guide and the model that they stand in.
+    fn check_families(&mut self, steps: &[GuideStep]) -> R<()> {
+        let mut evaluations = 1;
+        let mut failed = false;
+        for step in steps {
+            let GuideStep::Family { family, sites, span } = step else { continue };
+            let wrong = match family {
+                Family::Laplace if sites.len() < self.model.sites.len() => Some(
+                    Diagnostic::new(Code::E0404, "`laplace` for a part of the sites is not supported yet")
+                        .label(*span, "the curvature is that of the whole density")
+                        .help("give it to the whole model, `guide laplace`, or use `full_rank` here"),
+                ),
+                Family::Mixture { components, .. } => {
+                    evaluations *= components;
+                    (evaluations > MOST_EVALUATIONS).then(|| {
+                        Diagnostic::new(Code::E0605, format!("these mixtures take {evaluations} evaluations in a step"))
+                            .label(*span, "every component of one meets every component of the others")
+                            .help(format!(
+                                "join their sites in one `mixture`, or use fewer components: {MOST_EVALUATIONS} at most"
+                            ))
+                    })
+                }
+                Family::Dropout(_)
+                    if !sites.iter().any(|&s| super::weights::input_axis(&self.program, &self.model, s).is_some()) =>
+                {
+                    Some(
+                        Diagnostic::new(Code::E0605, "`dropout` has no weight of a layer to work on")
+                            .label(*span, "none of its sites is the weight of a dense layer or a convolution")
+                            .help("use `mean_field`, or `delta` for point masses"),
+                    )
+                }
                 _ => None,
-            },
-            _ => None,
-        };
-        match rank {
-            Some(k) => Ok(Family::LowRank(Some(k))),
-            None => Err(self.error(
-                Code::E0605,
-                "`low_rank` takes its rank, a whole number of at least 1",
-                span,
-                "not such a family",
-                "write for example `low_rank(4)`",
-            )),
+            };
+            if let Some(d) = wrong {
+                self.report(d);
+                failed = true;
+            }
         }
+        if failed { Err(super::checker::Reported) } else { Ok(()) }
     }
 
     /// Checks one guide against the model.
@@ -83,6 +80,7 @@ impl<'p> Checker<'p> {
                 };
                 let name = super::expr::dotted(e).unwrap_or_else(|| crate::syntax::print::print_expr(e));
                 let built = automatic(&self.model, family, &name, Some(e.span));
+                self.check_families(&built.steps)?;
                 self.program.guides.push(built);
                 Ok(())
             }
@@ -104,6 +102,7 @@ impl<'p> Checker<'p> {
                 self.scope = scope;
                 let steps = result?;
                 self.check_coverage(&steps, &name, guide.name.as_ref().map_or(span, |n| n.span))?;
+                self.check_families(&steps)?;
                 self.program.guides.push(Guide { name, steps, span: Some(span) });
                 Ok(())
             }
@@ -117,7 +116,7 @@ impl<'p> Checker<'p> {
         .unwrap_or_default();
         let mut d = Diagnostic::new(Code::E0605, format!("no family of guides is called `{name}`"))
             .label(e.span, "unknown family");
-        d = match nearest(&name, FAMILIES.iter().chain(LATER).copied()) {
+        d = match nearest(&name, FAMILIES.iter().chain(families::LATER).copied()) {
             Some(near) => d.help(format!("there is `{near}`")).fix(e.span, near),
             None => {
                 let names = FAMILIES.join("`, `");
@@ -415,6 +414,13 @@ impl<'p> Checker<'p> {
             failed = true;
         }
         if failed { Err(super::checker::Reported) } else { Ok(()) }
+    }
+}
+
+impl Guide {
+    /// Whether a part of it is `dropout`, whose points have no density.
+    pub fn drops_inputs(&self) -> bool {
+        self.steps.iter().any(|s| matches!(s, GuideStep::Family { family: Family::Dropout(_), .. }))
     }
 }
 

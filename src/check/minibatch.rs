@@ -187,7 +187,7 @@ impl<'p> Checker<'p> {
         for guide in &guides {
             for step in &guide.steps {
                 let GuideStep::Family { family, sites, span } = step else { continue };
-                if !matches!(family, Family::FullRank | Family::LowRank(_)) {
+                if !matches!(family, Family::FullRank | Family::LowRank(_) | Family::Flow(_) | Family::Mixture { .. }) {
                     continue;
                 }
                 let word = super::print::family_name(*family);

@@ -15,6 +15,7 @@ pub mod dist_expr;
 pub mod dists;
 pub mod expect;
 mod expr;
+pub mod families;
 mod functions;
 pub mod guides;
 mod indexing;
@@ -32,6 +33,7 @@ mod stmts;
 mod synonyms;
 mod transforms;
 pub mod typed;
+pub mod weights;
 mod wrappers;
 
 use crate::diag::{Code, Diagnostic, Diagnostics};

@@ -537,6 +537,7 @@ impl Printer<'_> {
             p.line(&format!("draws = {}", s.draws));
             p.line(&format!("restarts = {}", s.restarts));
             p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+            p.line(&format!("start = {}", s.start.name()));
         });
     }
     fn generate(&mut self) {
@@ -555,7 +556,7 @@ impl Printer<'_> {
     }
 }
 
-/// The name of an automatic family.
+/// The word of an automatic family.
 pub fn family_name(family: Family) -> &'static str {
     match family {
         Family::MeanField => "mean_field",
@@ -564,6 +565,11 @@ pub fn family_name(family: Family) -> &'static str {
         Family::Structured => "structured",
         Family::Standardized => "mean_field, noncentered",
         Family::Delta => "delta",
+        Family::Flow(Flow { kind: FlowKind::RealNvp, .. }) => "flow(realnvp)",
+        Family::Flow(Flow { kind: FlowKind::Iaf, .. }) => "flow(iaf)",
+        Family::Mixture { .. } => "mixture",
+        Family::Laplace => "laplace",
+        Family::Dropout(_) => "dropout",
         Family::Later(name) => name,
     }
 }

@@ -235,6 +235,8 @@ pub enum HessianChoice {
     Full,
     /// The diagonal.
     Diagonal,
+    /// The whole matrix of the last layer of a network, everything else at the mode.
+    LastLayer,
 }
 
 impl HessianChoice {
@@ -244,6 +246,7 @@ impl HessianChoice {
             HessianChoice::Auto => "auto",
             HessianChoice::Full => "full",
             HessianChoice::Diagonal => "diag",
+            HessianChoice::LastLayer => "last_layer",
         }
     }
 }
@@ -280,6 +283,25 @@ impl Default for ModeSettings {
             hessian: HessianChoice::Auto,
             seed: 0,
             reparam: Reparam::Auto,
+        }
+    }
+}
+
+/// Where the guide of svi starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartChoice {
+    /// Locations in the middle, scales at a part of the prior's.
+    Prior,
+    /// At the mode of the density, with its curvature.
+    Mode,
+}
+
+impl StartChoice {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            StartChoice::Prior => "prior",
+            StartChoice::Mode => "mode",
         }
     }
 }
@@ -333,6 +355,8 @@ pub struct SviSettings {
     pub keep: Keep,
     /// How the coordinates of hierarchical sites under `mean_field` are chosen.
     pub reparam: Reparam,
+    /// Where the guide starts.
+    pub start: StartChoice,
     /// Where each setting was written.
     pub places: Vec<(String, Span)>,
 }
@@ -370,6 +394,7 @@ impl Default for SviSettings {
             restarts: 1,
             keep: Keep::Best,
             reparam: Reparam::Auto,
+            start: StartChoice::Prior,
         }
     }
 }
@@ -433,6 +458,7 @@ const SVI: &[&str] = &[
     "restarts",
     "keep",
     "reparam",
+    "start",
 ];
 /// Settings of nuts in the order of the reference.
 const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
@@ -614,10 +640,11 @@ impl<'p> Checker<'p> {
             "keep" => mode.keep = self.kept_fits(setting)?,
             "draws" => mode.draws = Some(self.count(setting, if kind == Algorithm::Map { 1 } else { 2 })?),
             "hessian" => {
-                mode.hessian = match self.choice(setting, &["auto", "full", "diag"])? {
+                mode.hessian = match self.choice(setting, &["auto", "full", "diag", "last_layer"])? {
                     0 => HessianChoice::Auto,
                     1 => HessianChoice::Full,
-                    _ => HessianChoice::Diagonal,
+                    2 => HessianChoice::Diagonal,
+                    _ => HessianChoice::LastLayer,
                 };
             }
             "seed" => mode.seed = self.count(setting, 0)? as u64,

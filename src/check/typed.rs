@@ -463,8 +463,39 @@ pub struct Hole {
     pub span: Span,
 }
 
-/// An automatic family.
+/// How the layers of a flow depend on each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlowKind {
+    /// Affine couplings: one half moves given the other.
+    RealNvp,
+    /// Inverse autoregressive: every coordinate moves given those before it.
+    Iaf,
+}
+
+/// An invertible network on top of a normal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// Its layers.
+    pub kind: FlowKind,
+    /// Blocks; each moves every coordinate once.
+    pub depth: usize,
+    /// Hidden units of each of its networks, if they were given.
+    pub hidden: Option<usize>,
+}
+
+/// The normals of a mixture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Component {
+    /// With independent coordinates.
+    MeanField,
+    /// With a full covariance.
+    FullRank,
+    /// With a covariance of low rank plus a diagonal; the rank, if it was given.
+    LowRank(Option<usize>),
+}
+
+/// An automatic family.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Family {
     /// Independent normals in unconstrained space.
     MeanField,
@@ -478,6 +509,19 @@ pub enum Family {
     Standardized,
     /// Point masses.
     Delta,
+    /// An invertible network on top of a normal in unconstrained space; see `lower/flow.rs`.
+    Flow(Flow),
+    /// Weighted normals in unconstrained space; see `lower/mixture.rs`.
+    Mixture {
+        /// How many.
+        components: usize,
+        /// What they are.
+        of: Component,
+    },
+    /// The mode and the curvature there: what the algorithm laplace makes of a model.
+    Laplace,
+    /// Point masses whose layers lose inputs with this probability; see `lower/dropout.rs`.
+    Dropout(f64),
     /// A family that the language describes and that is not built yet: refused when a run asks for it.
     Later(&'static str),
 }

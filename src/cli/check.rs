@@ -7,6 +7,7 @@ use crate::check::guides::automatic;
 use crate::check::print::{dist_text, family_name, type_text};
 use crate::check::settings::{Algorithm, EstimatorChoice, KlChoice, NutsSettings, Reparam as Settings};
 use crate::check::typed::{DistExpr, Family, Guide, GuideStep, Model, Program, SiteId, WrapperExpr};
+use crate::check::weights::input_axis;
 use crate::dist::{self, Reparam, SupportKind};
 use crate::infer::objective::Objective;
 use crate::lower::estimators::{self, Estimator};
@@ -280,12 +281,17 @@ fn stand_in_for_elbo(program: &Program, model: &Model, guide: &Guide, id: SiteId
                     | Family::FullRank
                     | Family::LowRank(_)
                     | Family::Structured
-                    | Family::Standardized => "reparameterized",
-                    Family::Delta => "exact",
+                    | Family::Standardized
+                    | Family::Flow(_) => "reparameterized",
+                    Family::Mixture { .. } => "reparameterized, summed over components",
+                    Family::Dropout(_) if input_axis(program, model, id).is_some() => "masks of inputs",
+                    Family::Delta | Family::Dropout(_) => "exact",
+                    Family::Laplace => "not needed",
                     Family::Later(_) => "not built yet",
                 };
                 let kl = match family {
-                    Family::Delta | Family::Later(_) => "",
+                    Family::Delta | Family::Laplace | Family::Later(_) => "",
+                    Family::Dropout(_) => "log prior",
                     _ if closed && !sampled => "closed form",
                     _ => "Monte Carlo",
                 };

@@ -16,7 +16,7 @@ use crate::check::typed::*;
 use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
 use crate::lower::estimators::Estimator;
-use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, rows::Prepared};
+use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, mixture, rows::Prepared};
 use crate::ops::Op;
 
 /// What an ELBO graph is built for.
@@ -92,27 +92,36 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let mut slots = lo.all_slots();
     let mut sign = spec.antithetic.then(|| lo.g.input("sign of noise", Shape::scalar(), DType::Real, InputKind::Batch));
     lo.g.set_mirror(sign);
-    lo.draw_all();
 
-    let model = lo.model;
     let mut named: Vec<(String, ValueId)> = Vec::new();
     let mut terms = Vec::new();
     // What the data say, and what the prior and the guide say; each without and with rows.
     let mut likelihood = Sums::default();
     let mut divergence = Sums::default();
-    for step in &model.steps {
-        match step {
-            Step::Site(id) => {
-                let (value, term) = site_term(&mut lo, *id, spec)?;
-                let has_rows = lo.has_rows(&model.sites[*id].ty.shape);
-                named.push((format!("the term of site `{}`", model.sites[*id].name), value));
-                divergence.add(value, has_rows);
-                terms.push((*id, term));
-            }
-            step => {
-                let term = lo.data_term(step).expect("not a site");
-                likelihood.add(term.sum, lo.has_rows(&spec.program.ty(term.like).shape));
-                named.push((term.name, term.sum));
+    // Gradients sum over the components of mixtures; importance ratios need one draw of the whole guide.
+    let guide = &spec.program.guides[spec.guide];
+    let strata = if gradient { mixture::strata(guide) } else { vec![Vec::new()] };
+    for (n, stratum) in strata.into_iter().enumerate() {
+        let share = if n > 0 || !stratum.is_empty() { lo.enter_stratum(stratum) } else { None };
+        lo.draw_all();
+        if n > 0 {
+            terms.clear();
+        }
+        let of = |lo: &mut Lowering<'_>, value: ValueId| share.map_or(value, |share| lo.g.mul(share, value));
+        for step in &lo.model.steps {
+            match step {
+                Step::Site(id) => {
+                    let (value, term) = site_term(&mut lo, *id, spec)?;
+                    let has_rows = lo.has_rows(&lo.model.sites[*id].ty.shape);
+                    named.push((format!("the term of site `{}`", lo.model.sites[*id].name), value));
+                    divergence.add(of(&mut lo, value), has_rows);
+                    terms.push((*id, term));
+                }
+                step => {
+                    let term = lo.data_term(step).expect("not a site");
+                    likelihood.add(of(&mut lo, term.sum), lo.has_rows(&spec.program.ty(term.like).shape));
+                    named.push((term.name, term.sum));
+                }
             }
         }
     }
@@ -213,10 +222,13 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
         let log_prior = match site.absorbed {
             // Its prior is part of a term with discrete latents summed out.
             true => lo.g.scalar(0.0),
-            false => {
-                let log_prior = prior.log_prob(&mut lo.g, draw.value);
-                lo.g.sum_all(log_prior)
-            }
+            false => match lo.expected_log_prior(id, &prior) {
+                Some(expected) if !depends_on(lo, &prior, draw.value) => expected,
+                _ => {
+                    let log_prior = prior.log_prob(&mut lo.g, draw.value);
+                    lo.g.sum_all(log_prior)
+                }
+            },
         };
         match draw.log_prob_path {
             None if draw.joint.is_none() => Ok((log_prior, KlTerm::PointMass)),

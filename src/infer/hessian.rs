@@ -44,48 +44,57 @@ const SECOND_STEP: f64 = 1e-4;
 /// How far an exact product may be from a difference of gradients; more is a kink or a derivative that does not exist.
 const AGREEMENT: f64 = 1e-3;
 
-/// The negative second derivatives of `density` at `u`: by `exact` where it is given and right.
+/// The negative second derivatives of `density` at `u` in the coordinates `places`: by `exact` where it is given and right.
 pub fn precision(
     density: &mut Density,
     exact: Option<&mut Curvature>,
     u: &[f64],
     full: bool,
+    places: &[usize],
 ) -> (Precision, Derivatives) {
     if let Some(curvature) = exact
-        && let Some(found) = by_products(density, curvature, u, full)
+        && let Some(found) = by_products(density, curvature, u, full, places)
     {
         return (found, Derivatives::Exact);
     }
-    let first = by_differences(density, u, false, |at| FIRST_STEP * u[at].abs().max(1.0));
+    let smallest = |at: usize| FIRST_STEP * u[places[at]].abs().max(1.0);
+    let first = by_differences(density, u, false, places, smallest);
     let step = |at: usize| {
         let curvature = first.values[at];
         let own = SECOND_STEP / curvature.sqrt();
-        if curvature > 0.0 && own.is_finite() { own } else { FIRST_STEP * u[at].abs().max(1.0) }
+        if curvature > 0.0 && own.is_finite() { own } else { smallest(at) }
     };
-    (by_differences(density, u, full, step), Derivatives::Differences)
+    (by_differences(density, u, full, places, step), Derivatives::Differences)
 }
 
 /// Column by column; `None` when it is not finite or does not agree with a difference in one direction.
-fn by_products(density: &mut Density, curvature: &mut Curvature, u: &[f64], full: bool) -> Option<Precision> {
+fn by_products(
+    density: &mut Density,
+    curvature: &mut Curvature,
+    u: &[f64],
+    full: bool,
+    places: &[usize],
+) -> Option<Precision> {
     let n = u.len();
-    let mut found = empty(n, full);
+    let mut found = empty(places.len(), full);
     let (mut unit, mut column) = (vec![0.0; n], vec![0.0; n]);
-    for at in 0..n {
-        unit[at] = 1.0;
+    for (at, &place) in places.iter().enumerate() {
+        unit[place] = 1.0;
         curvature.multiply(u, &unit, &mut column);
-        unit[at] = 0.0;
-        found.take(at, &column);
+        unit[place] = 0.0;
+        found.take(at, &column, places);
     }
     if !found.values.iter().all(|x| x.is_finite()) {
         return None;
     }
     found.even_out();
     // A direction of about one thousandth of a standard deviation in every coordinate.
+    let mut numbers = vec![0.0; places.len()];
+    fill_normal(Key::new(0), 0, &mut numbers);
     let mut direction = vec![0.0; n];
-    fill_normal(Key::new(0), 0, &mut direction);
-    for (at, d) in direction.iter_mut().enumerate() {
+    for (at, (&place, number)) in places.iter().zip(numbers).enumerate() {
         let own = found.diagonal(at).abs();
-        *d *= if own > 0.0 { 1e-3 / own.sqrt() } else { FIRST_STEP };
+        direction[place] = number * if own > 0.0 { 1e-3 / own.sqrt() } else { FIRST_STEP };
     }
     let mut other = |sign: f64| {
         let moved: Vec<f64> = u.iter().zip(&direction).map(|(u, d)| u + sign * d).collect();
@@ -97,26 +106,32 @@ fn by_products(density: &mut Density, curvature: &mut Curvature, u: &[f64], full
     curvature.multiply(u, &direction, &mut column);
     // In standard deviations, so that no coordinate outweighs the others by its unit.
     let in_sds = |at: usize, x: f64| x * direction[at];
-    let far: Vec<f64> = (0..n).map(|at| in_sds(at, 0.5 * (up[at] - down[at]) - column[at])).collect();
-    let size: Vec<f64> = (0..n).map(|at| in_sds(at, column[at])).collect();
+    let far: Vec<f64> = places.iter().map(|&at| in_sds(at, 0.5 * (up[at] - down[at]) - column[at])).collect();
+    let size: Vec<f64> = places.iter().map(|&at| in_sds(at, column[at])).collect();
     (norm(&far) <= AGREEMENT * norm(&size) + 1e-12).then_some(found)
 }
 
-fn by_differences(density: &mut Density, u: &[f64], full: bool, step: impl Fn(usize) -> f64) -> Precision {
+fn by_differences(
+    density: &mut Density,
+    u: &[f64],
+    full: bool,
+    places: &[usize],
+    step: impl Fn(usize) -> f64,
+) -> Precision {
     let n = u.len();
-    let mut found = empty(n, full);
+    let mut found = empty(places.len(), full);
     let mut moved = u.to_vec();
     let (mut up, mut down) = (vec![0.0; n], vec![0.0; n]);
-    for at in 0..n {
+    for (at, &place) in places.iter().enumerate() {
         let h = step(at);
-        let (above, below) = (u[at] + h, u[at] - h);
-        moved[at] = above;
+        let (above, below) = (u[place] + h, u[place] - h);
+        moved[place] = above;
         density.evaluate(&moved, &mut up);
-        moved[at] = below;
+        moved[place] = below;
         density.evaluate(&moved, &mut down);
-        moved[at] = u[at];
+        moved[place] = u[place];
         up.iter_mut().zip(&down).for_each(|(a, b)| *a = (*a - b) / (above - below));
-        found.take(at, &up);
+        found.take(at, &up, places);
     }
     found.even_out();
     found
@@ -127,13 +142,13 @@ fn empty(n: usize, full: bool) -> Precision {
 }
 
 impl Precision {
-    /// Column `at` of the second derivatives.
-    fn take(&mut self, at: usize, column: &[f64]) {
+    /// Column `at` of the second derivatives, out of one of all coordinates.
+    fn take(&mut self, at: usize, column: &[f64], places: &[usize]) {
         if self.full {
             let row = &mut self.values[at * self.n..(at + 1) * self.n];
-            row.iter_mut().zip(column).for_each(|(to, x)| *to = -x);
+            row.iter_mut().zip(places).for_each(|(to, &place)| *to = -column[place]);
         } else {
-            self.values[at] = -column[at];
+            self.values[at] = -column[places[at]];
         }
     }
     /// Makes the matrix symmetric, which it is but for rounding.

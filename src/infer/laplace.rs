@@ -15,6 +15,7 @@ use super::warm::Warm;
 use super::{Memory, Observer, RunError};
 use crate::check::settings::{HessianChoice, ModeSettings};
 use crate::check::typed::{Program, SiteId};
+use crate::check::weights::last_layer;
 use crate::exec::plan::Options;
 use crate::lower::Slots;
 use crate::report::statistics::pareto_k;
@@ -87,12 +88,18 @@ impl Laplace<'_> {
             HessianChoice::Auto => n <= FULL,
             HessianChoice::Full => true,
             HessianChoice::Diagonal => false,
+            HessianChoice::LastLayer => true,
         };
+        let places = match self.settings.hessian {
+            HessianChoice::LastLayer => self.last_layer(&graph),
+            _ => (0..n).collect(),
+        };
+        let m = places.len();
         // An operation without a second derivative leaves differences.
         let second = density::curvature(self.program, self.bound, &space).ok();
         laps.lap(Phase::Lower);
         let mut memory = self.memory.clone();
-        let numbers = if full { 3 * n * n } else { 2 * n };
+        let numbers = if full { 3 * m * m } else { 2 * m };
         memory.fit.push(("second derivatives", (numbers * size_of::<f64>()) as u64));
         let graphs: Vec<&crate::ir::Graph> =
             std::iter::once(&graph.graph).chain(second.as_ref().map(|s| &s.graph)).collect();
@@ -123,19 +130,19 @@ impl Laplace<'_> {
             return Err(RunError::Stopped("stopped before the mode was found: there are no draws yet".to_string()));
         }
         let advice = search.advice(&graph, &mode);
-        let (factor, derivatives) = self.settle(&graph, &mut density, exact.as_mut(), &mut mode, full)?;
-        let expected = factor.expected(&mode.best.gradient);
+        let (factor, derivatives) = self.settle(&graph, &mut density, exact.as_mut(), &mut mode, (full, &places))?;
+        let expected = factor.expected(&at(&places, &mode.best.gradient));
         // Not a number either.
         if expected.partial_cmp(&BESIDE) != Some(std::cmp::Ordering::Less) {
             return Err(RunError::NotReached { expected, advice: advice.unwrap_or_default() });
         }
-        let found = expected <= settings.tolerance.max(f64::EPSILON * mode.best.value.abs());
+        let found = m == n && expected <= settings.tolerance.max(f64::EPSILON * mode.best.value.abs());
         if found {
             mode.best.end = End::Converged;
         }
         laps.lap(Phase::Run);
         let log_evidence = mode.best.value + 0.5 * n as f64 * std::f64::consts::TAU.ln() - 0.5 * factor.log_det();
-        let (positions, pareto_k) = self.draw(&mut density, &mode.best.x, &factor, root.fold_in(31));
+        let (positions, pareto_k) = self.draw(&mut density, &mode.best.x, (&factor, &places), root.fold_in(31));
         laps.lap(Phase::Draws);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
@@ -151,26 +158,27 @@ impl Laplace<'_> {
         density: &mut Density,
         mut exact: Option<&mut Curvature>,
         mode: &mut Mode,
-        full: bool,
+        (full, places): (bool, &[usize]),
     ) -> Result<(Factor, Derivatives), RunError> {
         let mut left = NEWTON;
         loop {
             let best = &mut mode.best;
-            let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full);
+            let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full, places);
             let factor = matrix.factor().map_err(|direction| {
                 let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
-                RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(at)) }
+                RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(places[at])) }
             })?;
-            let expected = factor.expected(&best.gradient);
+            let expected = factor.expected(&at(places, &best.gradient));
             if left == 0 || expected <= SETTLED {
                 return Ok((factor, derivatives));
             }
-            let step = factor.solve(&best.gradient);
-            let x: Vec<f64> = best.x.iter().zip(&step).map(|(x, s)| x + s).collect();
+            let step = factor.solve(&at(places, &best.gradient));
+            let mut x = best.x.clone();
+            places.iter().zip(&step).for_each(|(&place, step)| x[place] += step);
             let mut gradient = vec![0.0; x.len()];
             let value = density.evaluate(&x, &mut gradient);
             mode.evaluations += 1;
-            let nearer = factor.expected(&gradient) < 0.5 * expected;
+            let nearer = factor.expected(&at(places, &gradient)) < 0.5 * expected;
             if !(value.is_finite() && nearer && value >= best.value - 1e-12 * best.value.abs() - expected) {
                 return Ok((factor, derivatives));
             }
@@ -179,28 +187,54 @@ impl Laplace<'_> {
         }
     }
 
-    /// Draws of the coordinates, and the k-hat of their importance ratios; no k-hat where nothing is random.
-    fn draw(&self, density: &mut Density, mode: &[f64], factor: &Factor, key: Key) -> (Vec<f64>, Option<f64>) {
-        let n = mode.len();
+    /// The coordinates of the last layer of a network.
+    fn last_layer(&self, graph: &DensityGraph) -> Vec<usize> {
+        let model = self.program.model.as_ref().expect("chosen programs have a model");
+        let sites = last_layer(self.program, model);
+        let own = |name: &str| sites.iter().any(|&s| model.sites[s].name == name);
+        graph.coordinates.iter().filter(|c| own(&c.name)).flat_map(|c| c.range.clone()).collect()
+    }
+
+    /// Draws of the coordinates, and the k-hat of their importance ratios; no k-hat where nothing is random, or some
+    /// coordinates are points.
+    fn draw(
+        &self,
+        density: &mut Density,
+        mode: &[f64],
+        (factor, places): (&Factor, &[usize]),
+        key: Key,
+    ) -> (Vec<f64>, Option<f64>) {
+        let (n, m) = (mode.len(), places.len());
         let draws = self.draws;
         let mut positions = Vec::with_capacity(draws * n);
         let mut ratios = Vec::new();
-        let (mut z, mut gradient) = (vec![0.0; n], vec![0.0; n]);
-        for i in 0..draws.max(RATIO_DRAWS) {
+        let (mut z, mut gradient) = (vec![0.0; m], vec![0.0; n]);
+        for i in 0..if m == n { draws.max(RATIO_DRAWS) } else { draws } {
             fill_normal(key.fold_in(i as u64), 0, &mut z);
             // Without its constant, which no ratio depends on.
             let log_normal = -0.5 * super::lbfgs::dot(&z, &z);
             factor.spread(&mut z);
-            z.iter_mut().zip(mode).for_each(|(z, m)| *z += m);
-            let value = density.evaluate(&z, &mut gradient);
-            ratios.push(if value.is_nan() { f64::NEG_INFINITY } else { value - log_normal });
-            if i < draws {
-                positions.extend_from_slice(&z);
+            let mut x = mode.to_vec();
+            places.iter().zip(&z).for_each(|(&place, z)| x[place] += z);
+            if m == n {
+                let value = density.evaluate(&x, &mut gradient);
+                ratios.push(if value.is_nan() { f64::NEG_INFINITY } else { value - log_normal });
             }
+            if i < draws {
+                positions.extend_from_slice(&x);
+            }
+        }
+        if m < n {
+            return (positions, None);
         }
         let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { pareto_k(&ratios) };
         (positions, Some(k).filter(|k| n > 0 && k.is_finite()))
     }
+}
+
+/// Some elements of a vector.
+fn at(places: &[usize], x: &[f64]) -> Vec<f64> {
+    places.iter().map(|&place| x[place]).collect()
 }

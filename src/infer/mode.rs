@@ -200,7 +200,8 @@ impl Search<'_> {
         if found.end != End::Converged || found.x.len() > CHECKED {
             return None;
         }
-        let (curvature, _) = hessian::precision(density, None, &found.x, false);
+        let all: Vec<usize> = (0..found.x.len()).collect();
+        let (curvature, _) = hessian::precision(density, None, &found.x, false, &all);
         let deviation = |a: &f64| if *a > 0.0 && a.is_finite() { a.sqrt().recip() } else { 0.0 };
         let mut scale: Vec<f64> = curvature.values.iter().map(deviation).collect();
         let expected: f64 = scale.iter().zip(&found.gradient).map(|(s, g)| 0.5 * (s * g).powi(2)).sum();
@@ -212,7 +213,8 @@ impl Search<'_> {
     /// begins at a saddle stays there.
     fn is_peak(&self, density: &mut Density, found: &Found) -> bool {
         found.x.len() > CHECKED || {
-            let (curvature, _) = hessian::precision(density, None, &found.x, false);
+            let all: Vec<usize> = (0..found.x.len()).collect();
+            let (curvature, _) = hessian::precision(density, None, &found.x, false, &all);
             curvature.values.iter().all(|a| *a > 0.0)
         }
     }

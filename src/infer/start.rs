@@ -19,6 +19,8 @@ const PRIOR_DRAWS: u64 = 200;
 const MANY: usize = 10_000;
 /// The part of the prior's spread that a guide starts with.
 const SHARE: f64 = 0.1;
+/// How far apart components of a mixture start at most, whatever the prior's spread: flat priors are wider than any data.
+const APART: f64 = 2.0;
 /// Half the distance of the quartiles of a normal, in standard deviations.
 const QUARTILE: f64 = 0.674_489_750_196_081_7;
 
@@ -30,6 +32,7 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
         .iter()
         .flat_map(|s| match &s.init {
             Init::PriorScale(sites) | Init::PriorFactor(sites) => sites.clone(),
+            Init::Scattered(pieces) => pieces.iter().map(|p| p.0).collect(),
             _ => Vec::new(),
         })
         .collect();
@@ -62,11 +65,24 @@ pub fn start(program: &Program, slots: &Slots, bound: &BoundData, key: Key) -> V
                 place.iter_mut().enumerate().for_each(|(i, x)| *x = unconstrain(values[i % n], slot.constraint));
             }
             Init::PriorFactor(sites) => {
-                let columns = slot.shape[1];
+                let columns = slot.shape[slot.shape.rank() - 1];
                 fill_normal(key.fold_in(1 + at as u64), 0, place);
-                let scales = sites.iter().flat_map(|s| std::iter::repeat_n(spreads[s].0, spreads[s].1));
+                let scales = sites.iter().flat_map(|s| std::iter::repeat_n(spreads[s].0, spreads[s].1)).cycle();
                 for (row, scale) in place.chunks_exact_mut(columns).zip(scales) {
                     row.iter_mut().for_each(|x| *x *= SHARE * scale / (columns as f64).sqrt());
+                }
+            }
+            Init::Scattered(pieces) => {
+                fill_normal(key.fold_in(1 + at as u64), 0, place);
+                let n: usize = pieces.iter().map(|p| p.1).sum();
+                for (r, mut row) in place.chunks_exact_mut(n.max(1)).enumerate() {
+                    for &(site, count, fan) in pieces {
+                        let (piece, after) = row.split_at_mut(count);
+                        let apart = if r == 0 { 0.0 } else { spreads[&site].0.min(APART) };
+                        let scale = if fan > 0.0 { fan } else { apart };
+                        piece.iter_mut().for_each(|x| *x *= scale);
+                        row = after;
+                    }
                 }
             }
             Init::PriorScale(sites) => {

@@ -458,7 +458,10 @@ impl<'p> Svi<'p> {
         let ratios = &ratios[..RATIO_DRAWS as usize];
         let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
         let (final_, standard_error) = if b.0.is_finite() && b.1 < a.1 { b } else { a };
-        let k = ratios.iter().any(|r| *r != ratios[0]).then(|| pareto_k(ratios)).filter(|k| k.is_finite());
+        // Points that come and go have no density to compare.
+        let dropped = self.program.guides[self.guide].drops_inputs();
+        let k =
+            (!dropped && ratios.iter().any(|r| *r != ratios[0])).then(|| pareto_k(ratios)).filter(|k| k.is_finite());
         Ok((Elbo { final_, standard_error, steps }, bound, k))
     }
     /// One value of the ELBO on all data for each draw from the guide. With `strict`, one that is not finite is an error.

@@ -21,6 +21,7 @@
 
 use crate::check::settings::EstimatorChoice;
 use crate::check::typed::*;
+use crate::check::weights::input_axis;
 use crate::dist::DistId;
 use std::collections::{HashMap, HashSet};
 
@@ -35,6 +36,8 @@ pub enum Estimator {
     LocalReparam,
     /// A draw for each row.
     Exact,
+    /// A mask of the layer's inputs for each row.
+    Dropout,
     /// One draw shared by all rows, whose gradient is that of its log density.
     Score,
 }
@@ -47,6 +50,7 @@ impl Estimator {
             Estimator::Flipout => "flipout",
             Estimator::LocalReparam => "local_reparam",
             Estimator::Exact => "exact",
+            Estimator::Dropout => "dropout",
             Estimator::Score => "score",
         }
     }
@@ -77,6 +81,7 @@ enum Layer {
 enum FamilyKind {
     Normal,
     Symmetric,
+    Dropped,
     Other,
 }
 
@@ -86,6 +91,10 @@ fn family(program: &Program, model: &Model, guide: &Guide, site: SiteId) -> Fami
             let real = model.sites[site].dist.support() == crate::dist::SupportKind::Real;
             if real { FamilyKind::Normal } else { FamilyKind::Other }
         }
+        GuideStep::Family { family: Family::Dropout(_), .. } => match input_axis(program, model, site) {
+            Some(_) => FamilyKind::Dropped,
+            None => FamilyKind::Other,
+        },
         GuideStep::Explicit { dist: DistExpr::Row { def, args, .. }, .. } => {
             // Parameters with the weight's own shape: holes have it.
             let holes = args.iter().all(|&a| matches!(program.exprs[a].kind, ExprKind::Hole(_)));
@@ -140,6 +149,7 @@ pub fn choose(program: &Program, guide: &Guide, choice: EstimatorChoice) -> Vec<
                     made(Estimator::LocalReparam, "exact for a normal bias used once")
                 }
                 (Layer::Bias, ..) => shared(site, "its guide is not a mean-field normal"),
+                (_, FamilyKind::Dropped, _) => made(Estimator::Dropout, "a mask of its inputs for every row"),
                 (_, FamilyKind::Other, _) => shared(site, "its guide is not a mean-field location-scale family"),
                 (_, FamilyKind::Normal, EstimatorChoice::Exact) => {
                     made(Estimator::Exact, "as asked for: a draw for every row")

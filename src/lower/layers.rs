@@ -32,6 +32,11 @@ impl<'p> Lowering<'p> {
                 let w = self.g.to_real(w);
                 (def.lower)(&mut self.g, &[x, w], &attrs)
             }
+            Estimator::Dropout => {
+                let (site, _) = rearranged(self.program, args[1])?;
+                let (x, w) = self.masked(site, x);
+                (def.lower)(&mut self.g, &[x, w], &attrs)
+            }
             Estimator::Flipout => {
                 let (w, loc, _) = self.location_scale(args[1])?;
                 let spread = self.g.sub(w, loc);

@@ -35,7 +35,13 @@ impl<'p> Lowering<'p> {
     }
 }
 
-fn log_prob(g: &mut Builder, u: ValueId, loc: ValueId, factor: ValueId, scale: ValueId) -> ValueId {
+/// The number of columns of a factor over `n` coordinates: without a rank the square root of the dimension, rounded up.
+pub(super) fn rank(rank: Option<usize>, n: usize) -> usize {
+    rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1))
+}
+
+/// ln of the density at `u [n]`, with `loc [n]`, `factor [n, k]` and `scale [n]` [nats].
+pub(super) fn log_prob(g: &mut Builder, u: ValueId, loc: ValueId, factor: ValueId, scale: ValueId) -> ValueId {
     let shape = g.shape(factor);
     let (n, k) = (shape[0], shape[1]);
     let independent = Dist::row(DistId::NORMAL, [loc, scale]).log_prob(g, u);

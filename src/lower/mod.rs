@@ -4,10 +4,13 @@
 //! [`SiteSource`] says where the values of latent sites come from (the prior, a guide, given values). What is done
 //! with the densities (ELBO, scores, simulation) is the business of `infer/`.
 
+pub mod dropout;
 pub mod estimators;
+mod flow;
 mod layers;
 mod loops;
 mod low_rank;
+pub mod mixture;
 pub mod noncentered;
 pub mod params;
 pub mod rows;
@@ -80,6 +83,10 @@ pub struct Lowering<'p> {
     pub(crate) draw_values: HashMap<DrawId, ValueId>,
     /// Joint draws by the step of the guide: value, log density, path log density.
     pub(crate) joints: HashMap<usize, (ValueId, ValueId, ValueId)>,
+    /// The component of each mixture whose draw is not left to chance, by the step of the guide.
+    pub(crate) stratum: Vec<(usize, usize)>,
+    /// Weights that lose inputs, as far as they have been drawn.
+    pub(crate) dropped: HashMap<SiteId, dropout::Dropped>,
     pub(crate) row_index: Option<ValueId>,
     /// Sites whose noise enters a layer in another way than by one shared draw.
     pub(crate) estimators: HashMap<SiteId, crate::lower::estimators::Estimator>,
@@ -129,6 +136,8 @@ impl<'p> Lowering<'p> {
             noises: (0..n_sites).map(|_| None).collect(),
             draw_values: HashMap::new(),
             joints: HashMap::new(),
+            stratum: Vec::new(),
+            dropped: HashMap::new(),
             row_index: None,
             estimators: HashMap::new(),
             scored: Vec::new(),
@@ -141,6 +150,24 @@ impl<'p> Lowering<'p> {
             discrete_values: HashMap::new(),
             discrete_forward: false,
         }
+    }
+
+    /// Forgets every value that may be random, so that what follows draws anew; inputs stay.
+    pub(crate) fn forget_draws(&mut self) {
+        assert!(self.outer.is_empty(), "not in the middle of a loop");
+        let n_sites = self.model.sites.len();
+        self.site_values = (0..n_sites).map(|_| None).collect();
+        self.guide_draws = (0..n_sites).map(|_| None).collect();
+        self.free_sites = (0..n_sites).map(|_| None).collect();
+        self.noises = (0..n_sites).map(|_| None).collect();
+        self.draw_values.clear();
+        self.joints.clear();
+        self.dropped.clear();
+        self.memo.clear();
+        self.masks.clear();
+        self.scans.clear();
+        self.vars.clear();
+        self.discrete_values.clear();
     }
 
     /// The number that `size` is in this graph.

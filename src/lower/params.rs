@@ -6,10 +6,14 @@ use super::{Lowering, Mode, SizeValues};
 use crate::check::typed::*;
 use crate::index::IndexVec;
 use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
+use std::sync::Arc;
 
 /// The part of the fan-in scale with which the scales of weights start: large enough that they need not travel far,
 /// small enough that a network learns its locations first.
 const WEIGHT_SHARE: f64 = 0.4;
+
+/// How far apart the components of a mixture begin that starts at a mode [standard deviations].
+const APART: f64 = 1.0;
 
 /// Whose parameter a slot is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -28,10 +32,27 @@ pub enum Owner {
     JointFactor(usize),
     /// The joint diagonal of step `.0` of the guide.
     JointScale(usize),
+    /// The weights of the components of step `.0` of the guide.
+    MixtureWeights(usize),
+    /// An array of network `.1` of the flow of step `.0` of the guide.
+    Network(usize, usize, Part),
     /// What the noise of site `.1` adds to the mean of site `.0` under a structured family.
     Weight(SiteId, SiteId),
     /// What each element adds to the mean of the next one under a structured family.
     Chain(SiteId),
+}
+
+/// An array of a network with one hidden layer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// From the inputs to the hidden units.
+    WeightIn,
+    /// Of the hidden units.
+    BiasIn,
+    /// From the hidden units to the outputs.
+    WeightOut,
+    /// Of the outputs.
+    BiasOut,
 }
 
 /// What a parameter stands for.
@@ -52,9 +73,11 @@ impl Owner {
             Owner::Loc(site) | Owner::Scale(site) | Owner::Weight(site, _) | Owner::Chain(site) => {
                 Whose::Sites(vec![site])
             }
-            Owner::JointLoc(at) | Owner::JointFactor(at) | Owner::JointScale(at) => {
-                Whose::Sites(steps[at].sites().to_vec())
-            }
+            Owner::JointLoc(at)
+            | Owner::JointFactor(at)
+            | Owner::JointScale(at)
+            | Owner::MixtureWeights(at)
+            | Owner::Network(at, ..) => Whose::Sites(steps[at].sites().to_vec()),
         }
     }
 }
@@ -110,6 +133,10 @@ pub enum Init {
     /// Normal with mean 0 and a tenth of the prior's scale of these sites, row by row of their joint coordinates; the
     /// rows together have that scale.
     PriorFactor(Vec<SiteId>),
+    /// Rows of joint coordinates, apart from each other: for each site its number of elements and the scale of
+    /// [`Init::Normal`], or where that is 0, normal with mean 0 and the prior's scale, 2 at most. The first row is as in
+    /// [`Init::Pieces`].
+    Scattered(Vec<(SiteId, usize, f64)>),
 }
 
 /// A trainable array.
@@ -129,6 +156,93 @@ pub struct Slot {
     pub init: Init,
     /// True when its first dimension are the rows of the subsampled size.
     pub rows: bool,
+    /// The coordinates in which it is trained, if they are not its own.
+    pub basis: Option<Arc<Basis>>,
+    /// True when its first dimension are the components of a mixture.
+    pub of_mixture: bool,
+}
+
+/// Coordinates of a parameter in which one is a standard deviation of the posterior: its value is an affine function of
+/// them, `center + factor v`. Of a factor or a scale `v`, which has no center, it is `factor v`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Basis {
+    /// `[n]`; empty for what has none.
+    pub center: Vec<f64>,
+    /// `[n, n]`, lower triangular, or a diagonal `[n]`.
+    pub factor: Vec<f64>,
+    /// Which of them.
+    pub triangular: bool,
+}
+
+impl Basis {
+    /// How a parameter is made of these coordinates: its components (one but for mixtures), the coordinates, and the columns
+    /// that each has.
+    fn split(&self, shape: &Shape, owner: Owner, of_mixture: bool) -> (usize, usize, usize) {
+        let components = if of_mixture { shape[0] } else { 1 };
+        let own = if of_mixture { &shape[1..] } else { &shape[..] };
+        let n = match owner {
+            Owner::Loc(_) | Owner::Scale(_) | Owner::Weight(..) => self.count(),
+            _ => own.first().copied().unwrap_or(1),
+        };
+        (components, n, shape.count() / (components * n).max(1))
+    }
+    /// The same for a scale, which has no center.
+    fn scales(&self) -> Basis {
+        Basis { center: Vec::new(), ..self.clone() }
+    }
+    /// The number of coordinates.
+    fn count(&self) -> usize {
+        if self.triangular { self.factor.len().isqrt() } else { self.factor.len() }
+    }
+    /// The value of a parameter with the value `v` in these coordinates.
+    fn apply(&self, g: &mut Builder, v: ValueId, slot: &Slot) -> ValueId {
+        let shape = g.shape(v);
+        let (components, n, columns) = self.split(&shape, slot.owner, slot.of_mixture);
+        let matrix = g.reshape(v, [components, n, columns]);
+        let moved = if self.triangular {
+            let factor = g.constant(self.factor.clone(), Shape::from([1, n, n]), DType::Real);
+            g.matmul(factor, false, matrix, false)
+        } else {
+            let factor = g.constant(self.factor.clone(), Shape::from([1, n, 1]), DType::Real);
+            g.mul(factor, matrix)
+        };
+        let moved = match self.center.is_empty() {
+            true => moved,
+            false => {
+                let center = g.constant(self.center.clone(), Shape::from([1, n, 1]), DType::Real);
+                g.add(center, moved)
+            }
+        };
+        g.reshape(moved, shape)
+    }
+    /// The free numbers of a parameter whose free numbers in these coordinates are `free`.
+    fn leave(&self, slot: &Slot, free: &[f64]) -> Vec<f64> {
+        let (_, n, columns) = self.split(&slot.shape, slot.owner, slot.of_mixture);
+        let is_factor = slot.constraint == Constraint::LowerCholesky;
+        let component = |free: &[f64]| -> Vec<f64> {
+            let value = |i: usize, j: usize| match slot.constraint {
+                Constraint::LowerCholesky if j > i => 0.0,
+                Constraint::LowerCholesky if j < i => free[i * columns + j],
+                Constraint::LowerCholesky | Constraint::Positive => softplus(free[i * columns + j]),
+                _ => free[i * columns + j],
+            };
+            let moved = |i: usize, j: usize| -> f64 {
+                let sum: f64 = match self.triangular {
+                    true => (0..=i).map(|k| self.factor[i * n + k] * value(k, j)).sum(),
+                    false => self.factor[i] * value(i, j),
+                };
+                sum + self.center.get(i).copied().unwrap_or(0.0)
+            };
+            let places = (0..n).flat_map(|i| (0..columns).map(move |j| (i, j)));
+            let free =
+                |(i, j)| if is_factor && i != j { moved(i, j) } else { unconstrain(moved(i, j), slot.constraint) };
+            places.map(free).collect()
+        };
+        free.chunks_exact((n * columns).max(1)).flat_map(component).collect()
+    }
+}
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// All trainable parameters of a program under one guide.
@@ -151,9 +265,77 @@ impl Slots {
     pub fn position(&self, owner: Owner) -> Option<usize> {
         self.list.iter().position(|s| s.owner == owner)
     }
-    fn push(&mut self, name: String, owner: Owner, shape: Shape, constraint: Constraint, init: Init, rows: bool) {
+    pub(super) fn push(
+        &mut self,
+        name: String,
+        owner: Owner,
+        shape: Shape,
+        constraint: Constraint,
+        init: Init,
+        rows: bool,
+    ) {
         let offset = self.len();
-        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows });
+        self.list.push(Slot { name, owner, shape, offset, constraint, init, rows, basis: None, of_mixture: false });
+    }
+    /// Free parameters in the parameters' own coordinates.
+    pub fn leave_bases(&self, params: &[f64]) -> Vec<f64> {
+        let own = |slot: &Slot| {
+            let free = &params[slot.offset..slot.offset + slot.shape.count()];
+            slot.basis.as_ref().map_or_else(|| free.to_vec(), |basis| basis.leave(slot, free))
+        };
+        self.list.iter().flat_map(own).collect()
+    }
+    /// Gives the families of `guide` that have a location and a scale coordinates of their own, in which they start at the
+    /// standard normal: `normal` gives those of a normal over some sites, whole or with independent coordinates.
+    pub fn enter_bases(
+        &mut self,
+        program: &Program,
+        guide: &Guide,
+        normal: &impl Fn(&[SiteId], bool) -> Option<Basis>,
+    ) {
+        let model = program.model.as_ref().expect("a guide has a model");
+        for (at, step) in guide.steps.iter().enumerate() {
+            let GuideStep::Family { family, sites, .. } = step else { continue };
+            match family {
+                Family::MeanField | Family::Structured => {
+                    for &s in sites {
+                        let own = *family == Family::MeanField
+                            || !super::structured::is_standardized(program, model, s)
+                                && self.position(Owner::Chain(s)).is_none();
+                        let Some(basis) = normal(&[s], false).filter(|_| own) else { continue };
+                        for &parent in sites {
+                            self.set_basis(Owner::Weight(s, parent), basis.scales(), Init::Constant(0.0));
+                        }
+                        self.set_basis(Owner::Scale(s), basis.scales(), Init::Constant(1.0));
+                        self.set_basis(Owner::Loc(s), basis, Init::Constant(0.0));
+                    }
+                }
+                Family::FullRank | Family::Flow(_) | Family::LowRank(_) | Family::Mixture { .. } => {
+                    let factor = self.position(Owner::JointFactor(at)).map(|f| self.list[f].constraint);
+                    let whole = factor == Some(Constraint::LowerCholesky);
+                    let Some(basis) = normal(sites, whole) else { continue };
+                    let mixture = matches!(family, Family::Mixture { .. });
+                    for owner in [Owner::JointLoc(at), Owner::JointFactor(at), Owner::JointScale(at)] {
+                        if let (Some(slot), true) = (self.position(owner), mixture) {
+                            self.list[slot].of_mixture = true;
+                        }
+                    }
+                    let small = Init::Normal(0.1);
+                    let factor = if factor == Some(Constraint::Real) { small } else { Init::Constant(1.0) };
+                    self.set_basis(Owner::JointFactor(at), basis.scales(), factor);
+                    self.set_basis(Owner::JointScale(at), basis.scales(), Init::Constant(1.0));
+                    // Components begin apart, in standard deviations.
+                    let loc = if mixture { Init::Normal(APART) } else { Init::Constant(0.0) };
+                    self.set_basis(Owner::JointLoc(at), basis, loc);
+                }
+                _ => {}
+            }
+        }
+    }
+    fn set_basis(&mut self, owner: Owner, basis: Basis, init: Init) {
+        let Some(at) = self.position(owner) else { return };
+        let slot = &mut self.list[at];
+        (slot.basis, slot.init) = (Some(Arc::new(basis)), init);
     }
 
     /// The parameters that `guide` and the model need. `sizes` are those of the whole data set; `batch` is the
@@ -237,7 +419,7 @@ impl Slots {
                         None => Init::Constant(0.0),
                     };
                     match family {
-                        Family::MeanField | Family::Delta => {
+                        Family::MeanField | Family::Delta | Family::Dropout(_) => {
                             for &s in sites {
                                 let site = &model.sites[s];
                                 let rows = has_rows(&site.ty.shape);
@@ -265,65 +447,12 @@ impl Slots {
                                 }
                             }
                         }
-                        Family::FullRank => {
-                            let pieces: Vec<(usize, f64)> = sites
+                        Family::FullRank | Family::LowRank(_) | Family::Flow(_) | Family::Mixture { .. } => {
+                            let fans: Vec<(usize, f64)> = sites
                                 .iter()
                                 .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
                                 .collect();
-                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
-                            let prefix = if guide.steps.len() == 1 {
-                                "full_rank".to_string()
-                            } else {
-                                format!("full_rank_{at}")
-                            };
-                            slots.push(
-                                format!("{prefix}.loc"),
-                                Owner::JointLoc(at),
-                                [n].into(),
-                                Constraint::Real,
-                                Init::Pieces(pieces),
-                                false,
-                            );
-                            let init = Init::PriorScale(sites.clone());
-                            slots.push(
-                                format!("{prefix}.scale_tril"),
-                                Owner::JointFactor(at),
-                                [n, n].into(),
-                                Constraint::LowerCholesky,
-                                init,
-                                false,
-                            );
-                        }
-                        Family::LowRank(rank) => {
-                            let pieces: Vec<(usize, f64)> = sites
-                                .iter()
-                                .map(|&s| (free(s).count(), model.sites[s].fan_in.as_ref().map_or(0.0, fan_scale)))
-                                .collect();
-                            let n: usize = sites.iter().map(|&s| free(s).count()).sum();
-                            // Without a rank: the square root of the dimension, rounded up.
-                            let k = rank.unwrap_or_else(|| (n as f64).sqrt().ceil() as usize).clamp(1, n.max(1));
-                            let prefix =
-                                if guide.steps.len() == 1 { "low_rank".to_string() } else { format!("low_rank_{at}") };
-                            let parts = [
-                                ("loc", Owner::JointLoc(at), Shape::from([n]), Constraint::Real, Init::Pieces(pieces)),
-                                (
-                                    "factor",
-                                    Owner::JointFactor(at),
-                                    Shape::from([n, k]),
-                                    Constraint::Real,
-                                    Init::PriorFactor(sites.clone()),
-                                ),
-                                (
-                                    "scale",
-                                    Owner::JointScale(at),
-                                    Shape::from([n]),
-                                    Constraint::Positive,
-                                    Init::PriorScale(sites.clone()),
-                                ),
-                            ];
-                            for (name, owner, shape, constraint, init) in parts {
-                                slots.push(format!("{prefix}.{name}"), owner, shape, constraint, init, false);
-                            }
+                            slots.joint(at, guide.steps.len() == 1, *family, sites, fans);
                         }
                         Family::Structured | Family::Standardized => {
                             for &s in sites {
@@ -376,12 +505,46 @@ impl Slots {
                                 }
                             }
                         }
+                        Family::Laplace => unreachable!("another algorithm fits it"),
                         Family::Later(name) => unreachable!("`{name}` is refused before lowering"),
                     }
                 }
             }
         }
         slots
+    }
+
+    /// The parameters of a family over the joint coordinates of `sites`, step `at` of a guide: `fans` has the number of
+    /// coordinates of each site and the fan-in scale of weights (0 elsewhere).
+    fn joint(&mut self, at: usize, alone: bool, family: Family, sites: &[SiteId], fans: Vec<(usize, f64)>) {
+        let n: usize = fans.iter().map(|f| f.0).sum();
+        let prefix = |word: &str| if alone { word.to_string() } else { format!("{word}_{at}") };
+        let scale = Init::PriorScale(sites.to_vec());
+        let factor = Init::PriorFactor(sites.to_vec());
+        let loc = (Owner::JointLoc(at), Constraint::Real);
+        match family {
+            Family::FullRank => {
+                let prefix = prefix("full_rank");
+                self.push(format!("{prefix}.loc"), loc.0, [n].into(), loc.1, Init::Pieces(fans), false);
+                let (name, owner) = (format!("{prefix}.scale_tril"), Owner::JointFactor(at));
+                self.push(name, owner, [n, n].into(), Constraint::LowerCholesky, scale, false);
+            }
+            Family::LowRank(rank) => {
+                let (prefix, k) = (prefix("low_rank"), super::low_rank::rank(rank, n));
+                self.push(format!("{prefix}.loc"), loc.0, [n].into(), loc.1, Init::Pieces(fans), false);
+                let (name, owner) = (format!("{prefix}.factor"), Owner::JointFactor(at));
+                self.push(name, owner, [n, k].into(), Constraint::Real, factor, false);
+                let (name, owner) = (format!("{prefix}.scale"), Owner::JointScale(at));
+                self.push(name, owner, [n].into(), Constraint::Positive, scale, false);
+            }
+            Family::Flow(flow) => {
+                super::flow::slots(self, at, &prefix("flow"), flow, sites, Init::Pieces(fans), n);
+            }
+            Family::Mixture { components, of } => {
+                super::mixture::slots(self, at, &prefix("mixture"), (components, of), sites, fans);
+            }
+            _ => unreachable!("a joint family"),
+        }
     }
 }
 
@@ -488,6 +651,7 @@ impl<'p> Lowering<'p> {
         let at = self.slots.position(owner).expect("every learnable thing of the chosen guide has a slot");
         let slot = &self.slots.list[at];
         let (constraint, rows) = (slot.constraint, slot.rows && self.rows.is_some());
+        let basis = slot.basis.clone().map(|basis| (basis, slot.clone()));
         let mut v = self.slot(at);
         if mode == Mode::Detached {
             v = self.g.stop_gradient(v);
@@ -496,7 +660,8 @@ impl<'p> Lowering<'p> {
             let index = self.row_indices();
             v = self.g.gather(v, index);
         }
-        constrain(&mut self.g, v, constraint)
+        let value = constrain(&mut self.g, v, constraint);
+        basis.map_or(value, |(basis, slot)| basis.apply(&mut self.g, value, &slot))
     }
     /// The graph inputs of all slots; those that nothing read are made now, so that every graph of a fit has the same.
     pub fn all_slots(&mut self) -> Vec<ValueId> {
@@ -508,7 +673,49 @@ impl<'p> Lowering<'p> {
 mod tests {
     use super::*;
     use crate::exec::Executable;
+    use crate::index::Idx;
     use crate::rng::Key;
+
+    #[test]
+    fn parameters_leave_their_bases_with_their_values() {
+        let lower = vec![2.0, 0.0, 0.0, -1.0, 0.5, 0.0, 0.3, 4.0, 1.5];
+        let (center, diagonal) = (vec![10.0, -3.0, 0.5], vec![2.0, 0.1, 30.0]);
+        let none = Vec::new;
+        let cases = [
+            (false, Shape::from([3]), Constraint::Real, center.clone(), lower.clone()),
+            (false, Shape::from([3, 3]), Constraint::LowerCholesky, none(), lower.clone()),
+            (false, Shape::from([3]), Constraint::Real, center.clone(), diagonal.clone()),
+            (false, Shape::from([3]), Constraint::Positive, none(), diagonal.clone()),
+            (false, Shape::from([3, 2]), Constraint::Real, none(), diagonal.clone()),
+            (false, Shape::scalar(), Constraint::Positive, none(), vec![7.0]),
+            (true, Shape::from([2, 3]), Constraint::Real, center, lower.clone()),
+            (true, Shape::from([2, 3]), Constraint::Positive, none(), diagonal),
+            (true, Shape::from([2, 3, 3]), Constraint::LowerCholesky, none(), lower),
+        ];
+        for (of_mixture, shape, constraint, center, factor) in cases {
+            let triangular = factor.len() == 9;
+            let owner = if shape.rank() == 0 { Owner::Scale(SiteId::new(0)) } else { Owner::JointLoc(0) };
+            let mut slots = Slots::default();
+            slots.push("p".into(), owner, shape.clone(), constraint, Init::Constant(0.0), false);
+            slots.set_basis(owner, Basis { center, factor, triangular }, Init::Constant(0.0));
+            slots.list[0].of_mixture = of_mixture;
+            let free: Vec<f64> = (0..shape.count()).map(|i| 0.4 * i as f64 - 0.7).collect();
+            let own = slots.leave_bases(&free);
+            let mut g = Builder::new();
+            let inside = g.constant(free, shape.clone(), DType::Real);
+            let inside = constrain(&mut g, inside, constraint);
+            let inside = slots.list[0].basis.clone().expect("just set").apply(&mut g, inside, &slots.list[0]);
+            let outside = g.constant(own, shape, DType::Real);
+            let outside = constrain(&mut g, outside, constraint);
+            g.output("inside", inside);
+            g.output("outside", outside);
+            let mut exe = Executable::<f64>::compile(&g.finish());
+            exe.run(&[], Key::new(0));
+            for (a, b) in exe.output(0).iter().zip(exe.output(1)) {
+                assert!((a - b).abs() < 1e-12 * (1.0 + a.abs()), "{constraint:?}: {a} became {b}");
+            }
+        }
+    }
 
     #[test]
     fn constrained_values_come_back_from_their_free_numbers() {

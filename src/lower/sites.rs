@@ -150,12 +150,16 @@ impl<'p> Lowering<'p> {
             GuideStep::Explicit { dist, .. } => self.explicit_draw(site, dist),
             GuideStep::Family { family: Family::MeanField, .. } => self.mean_field_draw(site),
             GuideStep::Family { family: Family::Delta, .. } => self.delta_draw(site),
-            GuideStep::Family { family: family @ (Family::FullRank | Family::LowRank(_)), sites, .. } => {
-                self.joint_family_draw(at, *family, sites, site)
-            }
+            GuideStep::Family { family: Family::Dropout(rate), .. } => self.dropout_draw(site, *rate),
+            GuideStep::Family {
+                family: family @ (Family::FullRank | Family::LowRank(_) | Family::Flow(_) | Family::Mixture { .. }),
+                sites,
+                ..
+            } => self.joint_family_draw(at, *family, sites, site),
             GuideStep::Family { family: family @ (Family::Structured | Family::Standardized), sites, .. } => {
                 self.structured_draw(site, sites, *family)
             }
+            GuideStep::Family { family: Family::Laplace, .. } => unreachable!("another algorithm fits it"),
             GuideStep::Family { family: Family::Later(name), .. } => {
                 unreachable!("`{name}` is refused before lowering")
             }
@@ -264,7 +268,7 @@ impl<'p> Lowering<'p> {
         GuideDraw { value, dist: None, log_prob: Some(densities[0]), log_prob_path: Some(densities[1]), joint: None }
     }
 
-    fn delta_draw(&mut self, site: SiteId) -> GuideDraw {
+    pub(super) fn delta_draw(&mut self, site: SiteId) -> GuideDraw {
         let (support, bounds) = self.support(site);
         let u = self.learnable(Owner::Loc(site), Mode::Live);
         let (value, _) = support.constrain(&mut self.g, u, bounds);
@@ -299,8 +303,13 @@ impl<'p> Lowering<'p> {
         if let Some(j) = self.joints.get(&at) {
             return Joint { u: j.0, log_prob: j.1, log_prob_path: j.2 };
         }
-        if let Family::LowRank(_) = family {
-            let (u, log_prob, log_prob_path) = self.low_rank_draw(at, site);
+        let special = match family {
+            Family::LowRank(_) => Some(self.low_rank_draw(at, site)),
+            Family::Flow(flow) => Some(self.flow_draw(at, flow)),
+            Family::Mixture { of, .. } => Some(self.mixture_draw(at, of)),
+            _ => None,
+        };
+        if let Some((u, log_prob, log_prob_path)) = special {
             self.joints.insert(at, (u, log_prob, log_prob_path));
             return Joint { u, log_prob, log_prob_path };
         }

@@ -1,9 +1,10 @@
 //! A program fitted by a normal at its mode: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, Stage, init, map, model_source, one};
-use crate::check::settings::{Infer, ModeSettings};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, init, map, model_source, one};
+use crate::check::settings::{Algorithm, HessianChoice, Infer, ModeSettings, PrecisionChoice};
 use crate::check::typed::*;
+use crate::check::weights::last_layer;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::Observer;
 use crate::infer::density::Space;
@@ -25,6 +26,15 @@ const DRAWS: usize = 1000;
 
 /// What neither laplace nor pathfinder can do.
 pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
+    let last = |model: &Model| last_layer(program, model);
+    if infer.mode.hessian == HessianChoice::LastLayer && program.model.as_ref().is_some_and(|m| last(m).is_empty()) {
+        let message = "`hessian = last_layer` needs a layer whose weight is a site";
+        let mut d = Diagnostic::new(Code::E0703, message).help("use `hessian = full` or `diag`");
+        if let Some(span) = infer.span.filter(|_| infer.written) {
+            d = d.label(span, "this would run");
+        }
+        return Err(one(d));
+    }
     let Some(p) = program.params.iter().next() else { return Ok(()) };
     let mut d = Diagnostic::new(
         Code::E0404,
@@ -36,6 +46,27 @@ pub(super) fn refuse(program: &Program, infer: &Infer) -> Result<(), Failure> {
         d = d.label(span, "this would run");
     }
     Err(one(d))
+}
+
+/// Turns variational inference with the guide `laplace` into the algorithm, which needs no optimizer of an ELBO.
+pub(super) fn instead_of_svi(infer: &mut Infer, options: &RunOptions, notes: &mut Vec<String>) -> Result<(), Failure> {
+    if options.precision == Some(PrecisionChoice::F32) || infer.svi.precision == PrecisionChoice::F32 {
+        let message = "the guide `laplace` runs in f64: in f32 the last steps to the maximum drown in rounding";
+        return Err(one(Diagnostic::new(Code::E0404, message).help("leave the precision out, or use another guide")));
+    }
+    let svi = &infer.svi;
+    infer.mode = ModeSettings {
+        draws: Some(svi.draws),
+        seed: svi.seed,
+        reparam: svi.reparam.clone(),
+        ..ModeSettings::default()
+    };
+    infer.algorithm = Algorithm::Laplace;
+    let whole = if svi.minibatch.is_some() { ", on all data" } else { "" };
+    notes.push(format!(
+        "the guide `laplace` is fitted by the algorithm laplace{whole}; of the settings of svi it takes `draws`, `reparam` and `seed`"
+    ));
+    Ok(())
 }
 
 pub(super) fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
@@ -85,12 +116,21 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     if !full {
         fit.notes.push("the normal has the diagonal of the curvature alone: sites are independent in it".to_string());
     }
+    let partly = settings.hessian == HessianChoice::LastLayer;
+    if partly {
+        let names: Vec<String> =
+            last_layer(program, model).iter().map(|&s| format!("`{}`", model.sites[s].name)).collect();
+        fit.notes.push(format!(
+            "only the last layer has a distribution ({}): everything else stays at the mode, so there is no evidence and no Pareto k",
+            names.join(", ")
+        ));
+    }
     let made = Made { evaluations: mode.evaluations as f64 + n_draws as f64, independent: true };
     after.finish(&mut fit, quantities, made, &[], root, &mut laps);
     fit.warnings.extend(advice);
     fit.diagnostics.pareto_k = pareto_k;
     // Without a prior that integrates to 1 there is no evidence.
-    let proper = model.sites.iter().all(|s| s.dist.is_proper());
+    let proper = !partly && model.sites.iter().all(|s| s.dist.is_proper());
     fit.mode = Some(map::report(&mode, proper.then_some(log_evidence)));
     fit.timing = map::timing(total, &mode);
     fit.settings = settings_json(settings, n_draws, full, derivatives, &choices, model);
@@ -110,6 +150,11 @@ fn settings_json(
     choices: &[Choice],
     model: &Model,
 ) -> Vec<(String, serde_json::Value)> {
+    let hessian = match (s.hessian, full) {
+        (HessianChoice::LastLayer, _) => "last_layer",
+        (_, true) => "full",
+        (_, false) => "diag",
+    };
     let derivatives = match derivatives {
         Derivatives::Exact => "exact",
         Derivatives::Differences => "differences",
@@ -119,7 +164,7 @@ fn settings_json(
         ("tolerance", json!(s.tolerance)),
         ("restarts", json!(s.restarts)),
         ("draws", json!(draws)),
-        ("hessian", json!(if full { "full" } else { "diag" })),
+        ("hessian", json!(hessian)),
         ("second_derivatives", json!(derivatives)),
         ("seed", json!(s.seed)),
         ("reparam", reparam_json(choices, model)),

@@ -139,6 +139,13 @@ impl Asked<'_> {
                 _ => {}
             }
         }
+        let mixture = |s: &&GuideStep| matches!(s, GuideStep::Family { family: Family::Mixture { .. }, .. });
+        if let Some(step) = self.guide.steps.iter().find(mixture).filter(|_| !scored.is_empty()) {
+            let message = format!("`mixture` does not go with the score function of `{}`", self.site(scored[0]));
+            let why = "its gradient is a sum over components, that of a score measures draws of the whole guide";
+            let help = "give these sites `mean_field`, or the other a distribution whose draws have derivatives";
+            return Err(self.refuse("estimator", message, Some((step, why)), help));
+        }
         if settings.estimator == EstimatorChoice::Score && scored.is_empty() {
             let message = "`estimator = score`, but the guide draws nothing".to_string();
             return Err(self.refuse("estimator", message, None, "remove `estimator`"));

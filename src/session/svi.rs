@@ -3,8 +3,9 @@
 use super::after::{After, Origin};
 use super::init;
 use super::restarts::{self, Outcome};
-use super::{BoundProgram, Chosen, Failure, model_source, one};
-use crate::check::settings::{EstimatorChoice, Keep, Length, Reparam};
+use super::{BoundProgram, Chosen, Failure, RunOptions, model_source, one};
+use crate::check::print::family_name;
+use crate::check::settings::{EstimatorChoice, Keep, Length, Reparam, StartChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::exec::Clock;
@@ -16,6 +17,7 @@ use crate::infer::svi::{Svi, SviFit};
 use crate::infer::{Memory, Observer, Profile, Sampling, Status};
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
+use crate::lower::params::Owner;
 use crate::lower::{Slots, noncentered, rows::Prepared};
 use crate::report::fit::{self, Fit, NamedTensor, Quantity, Timing};
 use crate::rng::Key;
@@ -33,6 +35,11 @@ where
     let prepared = settings.minibatch.map(|b| Prepared::new(program, b.size));
     let guide = &program.guides[chosen.guide];
     let slots = Slots::new(program, guide, &bound.data.sizes, settings.minibatch.map(|b| b.size));
+    let started = match settings.start {
+        StartChoice::Prior => None,
+        StartChoice::Mode => Some(super::start::at_mode(bound, chosen, &slots)?),
+    };
+    let trained = started.as_ref().and_then(|s| s.as_ref().ok()).unwrap_or(&slots);
     let subsampled = settings.minibatch.map(|b| b.size);
     let origin = Origin::Guide { guide: chosen.guide, subsampled };
     let members = if settings.keep == Keep::All { settings.restarts } else { 1 };
@@ -45,7 +52,7 @@ where
         guide: chosen.guide,
         bound: &bound.data,
         settings,
-        slots: &slots,
+        slots: trained,
         prepared: prepared.as_ref(),
         memory: &memory,
         restart: 0,
@@ -57,8 +64,13 @@ where
         observer.profiled(profile);
     }
     let mut ticking = Ticking { inner: observer, first: None };
-    let Outcome { fits, best, note, stop, secs, state } =
+    let Outcome { mut fits, best, note, stop, secs, state } =
         restarts::run::<F>(&svi, chosen.resume.as_ref(), &mut ticking)?;
+    // From the coordinates of a mode, in which they were trained.
+    for one in &mut fits {
+        let free: Vec<f64> = one.params.iter().map(|x| x.to_f64()).collect();
+        one.params = trained.leave_bases(&free).into_iter().map(F::from_f64).collect();
+    }
     let compile_secs = ticking.first.map_or(0.0, |t| t - began);
 
     let mut laps = Laps::new(observer.stopwatch());
@@ -91,6 +103,14 @@ where
     if n_fits > 1.0 {
         let text = "no Pareto k and no leave-one-out: those of a member are not those of the ensemble";
         fit.notes.push(text.to_string());
+    }
+    if let Some(Err(why)) = &started {
+        fit.notes.push(format!("the guide starts at the prior, since there is no mode to start from: {why}"));
+    }
+    if guide.drops_inputs() {
+        let note = "under `dropout` the ELBO is a bound only up to a constant, since its points have no density: compare it \
+                    with fits of the same guide alone; there is no Pareto k";
+        fit.notes.push(note.to_string());
     }
     fit.notes.extend(not_kept(&fit.quantities));
     if let Some(step) = result.plateau.filter(|_| n_fits == 1.0) {
@@ -186,6 +206,32 @@ impl Observer for Ticking<'_> {
     }
 }
 
+/// Refuses flows over one number, whose layers have nothing to depend on.
+pub(super) fn refuse_lonely_flows(
+    bound: &BoundProgram<'_>,
+    program: &Program,
+    guide: usize,
+    options: &RunOptions,
+) -> Result<(), Failure> {
+    let slots = Slots::new(program, &program.guides[guide], &bound.data.sizes, None);
+    for (at, step) in program.guides[guide].steps.iter().enumerate() {
+        let GuideStep::Family { family: family @ Family::Flow(_), sites, span } = step else { continue };
+        let loc = slots.position(Owner::JointLoc(at)).expect("a flow has a location");
+        if slots.list[loc].shape.count() < 2 {
+            let word = family_name(*family);
+            let name = &program.model.as_ref().expect("chosen programs have a model").sites[sites[0]].name;
+            let mut d = Diagnostic::new(Code::E0605, format!("`{word}` over `{name}` alone is no more than a normal"));
+            if options.guide.is_none() {
+                d = d.label(*span, "its layers move one coordinate given others: there are none");
+            }
+            return Err(one(
+                d.help("use `mean_field`, which is the same here, or `mixture(2)`; or let it cover several sites")
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Gives `mean_field` sites of the guide the standard variables that `reparam` asks for; `auto` is as written.
 pub(super) fn standardize(program: &mut Program, guide: usize, reparam: &Reparam) -> Result<(), Failure> {
     if matches!(reparam, Reparam::Auto | Reparam::Centered) {
@@ -277,6 +323,7 @@ fn settings_json(chosen: &Chosen, terms: &[(SiteId, KlTerm)]) -> Vec<(String, se
     add("draws", json!(s.draws));
     add("restarts", json!(s.restarts));
     add("keep", json!(s.keep.name()));
+    add("start", json!(s.start.name()));
     let model = chosen.program.model.as_ref();
     let kl: serde_json::Map<String, serde_json::Value> = terms
         .iter()

@@ -167,6 +167,7 @@ pub struct Elbo {
     /// How the noise of weights enters layers.
     pub estimator: EstimatorChoice,
     graphs: HashMap<usize, (ElboGraph, Executable<f64>)>,
+    plain: Option<(ElboGraph, Executable<f64>)>,
 }
 /// One evaluation.
 pub struct Value {
@@ -204,6 +205,7 @@ impl Elbo {
             kl,
             estimator: EstimatorChoice::Reparam,
             graphs: HashMap::new(),
+            plain: None,
         }
     }
     fn graph(&mut self, rows: Option<usize>) -> &mut (ElboGraph, Executable<f64>) {
@@ -261,6 +263,31 @@ impl Elbo {
             gradient[slot.offset..slot.offset + slot.shape.count()].copy_from_slice(exe.output(3 + at));
         }
         Value { elbo: exe.output(0)[0], global: exe.output(1)[0], rows: exe.output(2)[0], gradient }
+    }
+    /// The ELBO on all data at one draw of the whole guide, without a gradient.
+    pub fn drawn(&mut self, params: &[f64], key: Key) -> f64 {
+        let (graph, exe) = self.plain.get_or_insert_with(|| {
+            let spec = Spec {
+                program: &self.program,
+                guide: self.guide,
+                slots: &self.slots,
+                sizes: &self.data.sizes,
+                batch: None,
+                kl: self.kl,
+                estimator: self.estimator,
+                anneal: false,
+                antithetic: false,
+            };
+            let graph = elbo::build(&spec, false).expect("it has a density");
+            let mut exe = Executable::compile(&graph.graph);
+            self.store.give_whole(&self.program, &graph.inputs, &mut exe);
+            (graph, exe)
+        });
+        for (slot, &input) in self.slots.list.iter().zip(&graph.slots) {
+            exe.set_data(input, &params[slot.offset..slot.offset + slot.shape.count()]);
+        }
+        exe.run(&[], key);
+        exe.output(0)[0]
     }
     /// The size of the data along the subsampled size.
     pub fn all_rows(&self) -> usize {

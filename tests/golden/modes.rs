@@ -208,12 +208,13 @@ fn second_derivatives_are_those_of_the_gradient() {
         let mut at = Density::new(&graph, &bound.program, &bound.data);
         let mut curvature = Curvature::planned(&second, &bound.program, &bound.data, Default::default());
         let u = Random(7).normals(at.dim()).iter().map(|z| 0.3 * z).collect::<Vec<f64>>();
-        let (exact, how) = hessian::precision(&mut at, Some(&mut curvature), &u, true);
+        let all: Vec<usize> = (0..u.len()).collect();
+        let (exact, how) = hessian::precision(&mut at, Some(&mut curvature), &u, true, &all);
         assert_eq!(how, hessian::Derivatives::Exact, "{text}");
-        let (near, how) = hessian::precision(&mut at, None, &u, true);
+        let (near, how) = hessian::precision(&mut at, None, &u, true, &all);
         assert_eq!(how, hessian::Derivatives::Differences);
         assert_all_close(&exact.values, &near.values, 1e-6, text);
-        let (diagonal, _) = hessian::precision(&mut at, Some(&mut curvature), &u, false);
+        let (diagonal, _) = hessian::precision(&mut at, Some(&mut curvature), &u, false, &all);
         let own: Vec<f64> = (0..u.len()).map(|i| exact.diagonal(i)).collect();
         assert_all_close(&diagonal.values, &own, 1e-14, text);
     }

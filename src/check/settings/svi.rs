@@ -1,6 +1,6 @@
 //! Settings of `infer svi`: reading each, and what does not go together.
 
-use super::{EstimatorChoice, KlChoice, Length, Minibatch, PrecisionChoice, SiteRate, SviSettings};
+use super::{EstimatorChoice, KlChoice, Length, Minibatch, PrecisionChoice, SiteRate, StartChoice, SviSettings};
 use crate::check::checker::{Checker, R};
 use crate::diag::{Code, Diagnostic};
 use crate::infer::objective::Objective;
@@ -106,6 +106,12 @@ impl<'p> Checker<'p> {
             }
             "restarts" => svi.restarts = self.count(setting, 1)?,
             "keep" => svi.keep = self.kept_fits(setting)?,
+            "start" => {
+                svi.start = match self.choice(setting, &["prior", "mode"])? {
+                    0 => StartChoice::Prior,
+                    _ => StartChoice::Mode,
+                };
+            }
             "reparam" => svi.reparam = self.reparam(setting)?,
             other => unreachable!("`{other}` is not in the list of settings"),
         }
