@@ -98,10 +98,9 @@ impl Spread {
     pub fn of(draws: &[Vec<Vec<f64>>]) -> Self {
         let n = draws.len() as f64;
         let each = |site: usize, at: usize| draws.iter().map(move |d| d[site][at]);
-        let sites = draws.first().map_or(0, Vec::len);
         let mut spread = Spread { mean: Vec::new(), sd: Vec::new() };
-        for site in 0..sites {
-            let count = draws[0][site].len();
+        for (site, first) in draws.first().into_iter().flatten().enumerate() {
+            let count = first.len();
             let mean: Vec<f64> = (0..count).map(|at| each(site, at).sum::<f64>() / n).collect();
             let variance = |at: usize| each(site, at).map(|x| (x - mean[at]).powi(2)).sum::<f64>() / (n - 1.0);
             let sd = (0..count).map(|at| if n > 1.0 { variance(at).sqrt() } else { 0.0 }).collect();
