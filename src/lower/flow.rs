@@ -287,7 +287,7 @@ fn autoregressive(g: &mut Builder, layout: &Layout, networks: &[Network], mut z:
         z = g.add(scaled, shift);
         log_det.push(g.sum_all(s));
     }
-    if networks.len() % 2 == 0 {
+    if networks.len().is_multiple_of(2) {
         z = take(g, z, &reversed);
     }
     (z, g.add_all(&log_det))
@@ -333,7 +333,7 @@ fn slope(g: &mut Builder, layout: &Layout, networks: &[Network], e: ValueId) -> 
         slope = solve(g, j, rest, true);
         z = g.add(scaled, shift);
     }
-    if networks.len() % 2 == 0 {
+    if networks.len().is_multiple_of(2) {
         slope = take(g, slope, &reversed);
     }
     slope
