@@ -345,13 +345,14 @@ mod tests {
     use crate::exec::Executable;
     use crate::rng::{Key, fill_normal};
 
-    /// Networks with random weights.
+    /// Networks with random weights, small enough that differences of the whole flow keep their digits.
     fn random(g: &mut Builder, layout: &Layout, key: Key) -> Vec<Network> {
         let masks = (layout.kind == FlowKind::Iaf).then(|| masks(g, layout));
         let mut stream = 0;
         let mut array = |g: &mut Builder, shape: &[usize]| {
             let mut values = vec![0.0; shape.iter().product()];
             fill_normal(key.fold_in(stream), 0, &mut values);
+            values.iter_mut().for_each(|x| *x *= 0.4);
             stream += 1;
             g.constant(values, Shape::from(shape.to_vec()), DType::Real)
         };
