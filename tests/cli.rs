@@ -122,7 +122,7 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn what_is_not_built_says_so() {
-    for command in ["report", "audit", "sbc", "graph", "new", "lsp"] {
+    for command in ["report", "audit", "graph", "new", "lsp"] {
         let ended = call(&[command, "x", "--flag"]).expect(2);
         assert!(ended.err.contains(&format!("`bayesc {command}` is not built yet")), "{}", ended.err);
     }
