@@ -382,11 +382,10 @@ mod tests {
             let pivot = (i..n).max_by(|&p, &q| a[p][i].abs().total_cmp(&a[q][i].abs())).expect("there are rows");
             a.swap(i, pivot);
             sum += a[i][i].abs().ln();
-            for j in i + 1..n {
-                let factor = a[j][i] / a[i][i];
-                for k in i..n {
-                    a[j][k] -= factor * a[i][k];
-                }
+            let row = a[i].clone();
+            for below in &mut a[i + 1..] {
+                let factor = below[i] / row[i];
+                below.iter_mut().zip(&row).skip(i).for_each(|(b, r)| *b -= factor * r);
             }
         }
         sum

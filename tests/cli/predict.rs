@@ -183,7 +183,7 @@ fn labels_are_those_of_the_training_data() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder, "m.bayes", GROUPS);
     let kinds = |i: usize| {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             "ash"
         } else if i.is_multiple_of(5) {
             "elm"
