@@ -30,6 +30,7 @@ mod init;
 mod laplace;
 mod loo;
 mod map;
+mod normal;
 mod nuts;
 mod objective;
 mod pathfinder;
@@ -476,7 +477,7 @@ pub fn emit(bound: &BoundProgram<'_>, options: &RunOptions, stage: Stage) -> Res
     match chosen.infer.algorithm {
         Algorithm::Nuts => return nuts::emit(bound, &chosen, stage),
         Algorithm::Map => return map::emit(bound, &chosen, stage),
-        Algorithm::Laplace | Algorithm::Pathfinder => return laplace::emit(bound, &chosen, stage),
+        Algorithm::Laplace | Algorithm::Pathfinder => return normal::emit(bound, &chosen, stage),
         Algorithm::Svi | Algorithm::Later(_) => {}
     }
     let (program, settings) = (&chosen.program, &chosen.infer.svi);

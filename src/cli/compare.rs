@@ -4,7 +4,6 @@ use super::args::{Compare, SummaryFormat};
 use super::fits::load;
 use super::shell::{Exit, Shell};
 use crate::report::compare;
-use crate::report::table::TableOptions;
 
 /// Prints the comparison of fits.
 pub fn compare(args: &Compare, shell: &mut Shell) -> Result<(), Exit> {
@@ -27,12 +26,7 @@ pub fn compare(args: &Compare, shell: &mut Shell) -> Result<(), Exit> {
     };
     match args.format {
         SummaryFormat::Table => {
-            let options = TableOptions {
-                width: shell.out.width,
-                color: shell.out.color,
-                ascii: shell.out.ascii,
-                ..TableOptions::default()
-            };
+            let options = shell.table_options();
             shell.print(&comparison.text(&options))?;
         }
         SummaryFormat::Csv => shell.print(&comparison.csv())?,

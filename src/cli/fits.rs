@@ -24,13 +24,7 @@ pub fn summary(args: &SummaryArgs, shell: &mut Shell) -> Result<(), Exit> {
     let place = args.fit.display().to_string();
     match args.format {
         SummaryFormat::Table => {
-            let options = TableOptions {
-                width: shell.out.width,
-                color: shell.out.color,
-                ascii: shell.out.ascii,
-                all: args.all,
-                fit_dir: Some(place),
-            };
+            let options = TableOptions { all: args.all, fit_dir: Some(place), ..shell.table_options() };
             shell.print(&table::render(&fit, &summary, &options))
         }
         SummaryFormat::Csv => shell.print(&summary.csv(&fit)),

@@ -7,7 +7,7 @@ use crate::data::Files;
 use crate::kernels::threads;
 use crate::report::plot::terminal;
 use crate::report::summary::Summary;
-use crate::report::table::{self, LONG_ARRAY, TableOptions};
+use crate::report::table::{self, LONG_ARRAY};
 use crate::report::{Fit, ModelSource, Precision, Quantity};
 use crate::session;
 
@@ -36,13 +36,7 @@ pub fn prior(args: &Prior, shell: &mut Shell) -> Result<(), Exit> {
     if shell.json {
         return Ok(());
     }
-    let options = TableOptions {
-        width: shell.out.width,
-        color: shell.out.color,
-        ascii: shell.out.ascii,
-        all: false,
-        fit_dir: None,
-    };
+    let options = shell.table_options();
     let mut text = table::render_sites(&fit, &summary, &options);
     let mut plots = plots(&fit.quantities, &fits::options(&shell.out));
     let hidden = plots.len().saturating_sub(MOST_PLOTS);

@@ -107,12 +107,7 @@ fn show_profile(profile: Profile, wall: f64, fit: &Fit, of: &Compilation, shell:
     if shell.quiet {
         return Ok(());
     }
-    let options = TableOptions {
-        width: shell.out.width,
-        color: shell.out.color,
-        ascii: shell.out.ascii,
-        ..TableOptions::default()
-    };
+    let options = shell.table_options();
     shell.print(&format!("\n{}", profile::render(&report, &options)))
 }
 
@@ -138,13 +133,7 @@ fn deliver(
     if shell.quiet {
         fit.warnings.iter().for_each(|w| shell.warn(w));
     } else {
-        let options = TableOptions {
-            width: shell.out.width,
-            color: shell.out.color,
-            ascii: shell.out.ascii,
-            all: false,
-            fit_dir: saved.is_ok().then(|| place.clone()),
-        };
+        let options = TableOptions { fit_dir: saved.is_ok().then(|| place.clone()), ..shell.table_options() };
         shell.print(&table::render(fit, &summary, &options))?;
     }
     // What has been computed is shown even when it cannot be saved.

@@ -7,6 +7,7 @@ use super::args::Color;
 use crate::diag::render::{Look, render_all_with};
 use crate::diag::{Code, Diagnostic, Diagnostics, json::all_to_json};
 use crate::report::numbers::display_width;
+use crate::report::table::TableOptions;
 use crate::source::Sources;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value, json};
@@ -96,6 +97,11 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// How tables are shown on stdout.
+    pub fn table_options(&self) -> TableOptions {
+        let Stream { width, color, ascii, .. } = self.out;
+        TableOptions { width, color, ascii, ..TableOptions::default() }
+    }
     /// The streams of this process.
     pub fn new(color: Color) -> Self {
         let colored = |auto: anstream::ColorChoice| match color {

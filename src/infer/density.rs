@@ -21,7 +21,6 @@ use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, InputKind, ValueId};
 use crate::lower::params::Owner;
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
-use crate::ops::Op;
 use crate::rng::Key;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,7 +168,7 @@ fn lower<'p>(
     let mut coordinates = Vec::new();
     let mut values = Vec::new();
     for (name, value) in owned {
-        let Op::Input(input) = lo.g.graph().nodes[value].op else { unreachable!("made as an input") };
+        let input = lo.g.graph().input_of(value);
         let count = lo.g.shape(value).count();
         coordinates.push(Coordinates { name, input, range: offset..offset + count });
         offset += count;
@@ -219,8 +218,7 @@ pub fn curvature(program: &Program, bound: &BoundData, space: &Space<'_>) -> Res
     for (c, d) in coordinates.iter().zip(gradients) {
         let shape = lo.g.shape(d);
         let v = lo.g.input(format!("direction of {}", c.name), shape, DType::Real, InputKind::Batch);
-        let Op::Input(input) = lo.g.graph().nodes[v].op else { unreachable!("made as an input") };
-        directions.push(input);
+        directions.push(lo.g.graph().input_of(v));
         let product = lo.g.mul(d, v);
         slopes.push(lo.g.sum_all(product));
     }

@@ -8,11 +8,10 @@ use crate::dist::Dist;
 use crate::exec::Executable;
 use crate::exec::plan::Options;
 use crate::index::IndexVec;
-use crate::ir::{InputId, ValueId};
+use crate::ir::InputId;
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{Lowering, Mode, SiteSource, Slots};
-use crate::ops::Op;
 use crate::report::fit::{self, Moments, Quantity, Role};
 use crate::rng::Key;
 use crate::syntax::ast::Elem;
@@ -325,12 +324,9 @@ impl<'p> Draws<'p> {
                 });
             }
         }
-        let input_of = |lo: &Lowering<'_>, v: ValueId| match lo.g.graph().nodes[v].op {
-            Op::Input(input) => input,
-            _ => unreachable!("made as an input"),
-        };
-        let slots = slots.into_iter().map(|v| input_of(&lo, v)).collect();
-        let free = lo.free_sites.iter().flatten().map(|f| input_of(&lo, f.input)).collect();
+        let graph = lo.g.graph();
+        let slots = slots.into_iter().map(|v| graph.input_of(v)).collect();
+        let free = lo.free_sites.iter().flatten().map(|f| graph.input_of(f.input)).collect();
         let inputs = std::mem::take(&mut lo.inputs);
         let options = Options { convolution: self.convolution, ..Options::default() };
         let mut exe = Executable::<F>::compile_with(&lo.g.finish(), options);

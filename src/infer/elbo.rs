@@ -17,7 +17,6 @@ use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, InputKind, Shape, ValueId};
 use crate::lower::estimators::Estimator;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, SizeValues, Slots, mixture, rows::Prepared};
-use crate::ops::Op;
 
 /// What an ELBO graph is built for.
 #[derive(Clone, Copy)]
@@ -80,10 +79,7 @@ pub struct ElboGraph {
 
 /// Builds the graph; with `gradient`, also the adjoint.
 pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
-    let (step_sizes, rows) = match spec.batch {
-        Some((prepared, n)) => (prepared.step_sizes(spec.sizes, n), Some(Rows { prepared, full_sizes: spec.sizes })),
-        None => (spec.sizes.clone(), None),
-    };
+    let (step_sizes, rows) = Rows::of(spec.sizes, spec.batch);
     let mut lo = Lowering::new(spec.program, spec.slots, step_sizes, rows, SiteSource::Guide(spec.guide));
     let choices = crate::lower::estimators::choose(spec.program, &spec.program.guides[spec.guide], spec.estimator);
     lo.scored = choices.iter().filter(|c| c.estimator == Estimator::Score).map(|c| c.site).collect();
@@ -175,14 +171,9 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
             }
         }
     }
-    let input_of = |g: &crate::ir::Builder, v: ValueId| match g.graph().nodes[v].op {
-        Op::Input(id) => id,
-        _ => unreachable!("made as an input"),
-    };
-    let slots = slots.iter().map(|&v| input_of(&lo.g, v)).collect();
-    let rows = lo.row_index.map(|v| input_of(&lo.g, v));
-    let weight = weight.map(|v| input_of(&lo.g, v));
-    let sign = sign.map(|v| input_of(&lo.g, v));
+    let input_of = |v: ValueId| lo.g.graph().input_of(v);
+    let slots = slots.iter().copied().map(input_of).collect();
+    let (rows, weight, sign) = (lo.row_index.map(input_of), weight.map(input_of), sign.map(input_of));
     let inputs = std::mem::take(&mut lo.inputs);
     Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, sign, scored, terms, named })
 }

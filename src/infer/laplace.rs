@@ -5,19 +5,15 @@
 //! where ln p includes the Jacobian of the map to the sites. Both are exact for a normal posterior. How far the normal is
 //! from the posterior is told by the importance ratios of its draws. Source: Tierney & Kadane 1986, JASA 81:82.
 
-use super::data::BoundData;
-use super::density::{self, Curvature, Density, DensityGraph, Space};
+use super::density::{self, Curvature, Density, DensityGraph};
 use super::hessian::{self, Derivatives, Factor};
-use super::lbfgs::{End, Stop};
-use super::mode::{Mode, Search};
+use super::lbfgs::End;
+use super::mode::{Mode, Problem};
 use super::profile::{Laps, Phase};
-use super::warm::Warm;
-use super::{Memory, Observer, RunError};
-use crate::check::settings::{HessianChoice, ModeSettings};
-use crate::check::typed::{Program, SiteId};
+use super::{Observer, RunError};
+use crate::check::settings::HessianChoice;
 use crate::check::weights::last_layer;
 use crate::exec::plan::Options;
-use crate::lower::Slots;
 use crate::report::statistics::pareto_k;
 use crate::rng::{Key, fill_normal};
 
@@ -33,26 +29,6 @@ const SETTLED: f64 = 1e-16;
 const BESIDE: f64 = 5e-3;
 /// Ratios that differ by less are those of the posterior itself [nats].
 const SAME: f64 = 1e-8;
-
-/// What a run needs to know.
-pub struct Laplace<'p> {
-    /// The program.
-    pub program: &'p Program,
-    /// The data.
-    pub bound: &'p BoundData,
-    /// The settings.
-    pub settings: &'p ModeSettings,
-    /// Draws of the normal.
-    pub draws: usize,
-    /// The sites that are written with standard variables.
-    pub noncentered: Vec<SiteId>,
-    /// The parameters of a point mass on every site, where searches start.
-    pub slots: &'p Slots,
-    /// What the first search starts from, beside the usual start.
-    pub warm: Option<&'p Warm>,
-    /// What the run needs beside its plans, and what it may need.
-    pub memory: &'p Memory,
-}
 
 /// A normal at the mode.
 #[derive(Debug)]
@@ -73,32 +49,32 @@ pub struct LaplaceFit {
     pub advice: Option<String>,
 }
 
-impl Laplace<'_> {
+impl LaplaceFit {
     /// Finds the mode, the curvature there, and draws from the normal.
     ///
     /// # Errors
     /// When the density has no gradient or no starting point with a finite density is found, and when what is found is no
     /// peak: the site to blame.
-    pub fn run(&self, observer: &mut dyn Observer) -> Result<LaplaceFit, RunError> {
+    pub fn of(problem: &Problem<'_>, observer: &mut dyn Observer) -> Result<LaplaceFit, RunError> {
         let mut laps = Laps::new(observer.stopwatch());
-        let space = Space::Unconstrained(self.noncentered.clone());
-        let graph = density::build(self.program, self.bound, &space)?;
+        let space = problem.space();
+        let graph = density::build(problem.program, problem.bound, &space)?;
         let n = graph.dim();
-        let full = match self.settings.hessian {
+        let full = match problem.settings.hessian {
             HessianChoice::Auto => n <= FULL,
             HessianChoice::Full => true,
             HessianChoice::Diagonal => false,
             HessianChoice::LastLayer => true,
         };
-        let places = match self.settings.hessian {
-            HessianChoice::LastLayer => self.last_layer(&graph),
+        let places = match problem.settings.hessian {
+            HessianChoice::LastLayer => last_layer_of(problem, &graph),
             _ => (0..n).collect(),
         };
         let m = places.len();
         // An operation without a second derivative leaves differences.
-        let second = density::curvature(self.program, self.bound, &space).ok();
+        let second = density::curvature(problem.program, problem.bound, &space).ok();
         laps.lap(Phase::Lower);
-        let mut memory = self.memory.clone();
+        let mut memory = problem.memory.clone();
         let numbers = if full { 3 * m * m } else { 2 * m };
         memory.fit.push(("second derivatives", (numbers * size_of::<f64>()) as u64));
         let graphs: Vec<&crate::ir::Graph> =
@@ -106,31 +82,22 @@ impl Laplace<'_> {
         let plans = memory.prepare::<f64>(&graphs, Options::default(), 1);
         memory.check()?;
         observer.planned(&memory);
-        let mut density = Density::planned(&graph, self.program, self.bound, plans[0].options());
+        let mut density = Density::planned(&graph, problem.program, problem.bound, plans[0].options());
         let mut exact = second
             .as_ref()
             .zip(plans.get(1))
-            .map(|(second, plan)| Curvature::planned(second, self.program, self.bound, plan.options()));
+            .map(|(second, plan)| Curvature::planned(second, problem.program, problem.bound, plan.options()));
         drop(plans);
         laps.lap(Phase::Plan);
-        let settings = self.settings;
+        let settings = problem.settings;
         let root = Key::new(settings.seed);
-        let search = Search {
-            program: self.program,
-            bound: self.bound,
-            stop: Stop { steps: settings.steps, tolerance: settings.tolerance },
-            restarts: settings.restarts,
-            slots: self.slots,
-            key: root.fold_in(30),
-            warm: self.warm,
-            all: false,
-        };
+        let search = problem.search();
         let mut mode = search.run(&graph, &mut density, observer)?;
         if mode.best.end == End::Stopped {
             return Err(RunError::Stopped("stopped before the mode was found: there are no draws yet".to_string()));
         }
         let advice = search.advice(&graph, &mode);
-        let (factor, derivatives) = self.settle(&graph, &mut density, exact.as_mut(), &mut mode, (full, &places))?;
+        let (factor, derivatives) = settle(&graph, &mut density, exact.as_mut(), &mut mode, (full, &places))?;
         let expected = factor.expected(&at(&places, &mode.best.gradient));
         // Not a number either.
         if expected.partial_cmp(&BESIDE) != Some(std::cmp::Ordering::Less) {
@@ -142,7 +109,8 @@ impl Laplace<'_> {
         }
         laps.lap(Phase::Run);
         let log_evidence = mode.best.value + 0.5 * n as f64 * std::f64::consts::TAU.ln() - 0.5 * factor.log_det();
-        let (positions, pareto_k) = self.draw(&mut density, &mode.best.x, (&factor, &places), root.fold_in(31));
+        let (positions, pareto_k) =
+            draw(problem.draws, &mut density, &mode.best.x, (&factor, &places), root.fold_in(31));
         laps.lap(Phase::Draws);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
@@ -150,90 +118,87 @@ impl Laplace<'_> {
         let advice = advice.filter(|_| !found);
         Ok(LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice })
     }
+}
 
-    /// Second derivatives at the mode, which moves by Newton's method as far as numbers allow.
-    fn settle(
-        &self,
-        graph: &DensityGraph,
-        density: &mut Density,
-        mut exact: Option<&mut Curvature>,
-        mode: &mut Mode,
-        (full, places): (bool, &[usize]),
-    ) -> Result<(Factor, Derivatives), RunError> {
-        let mut left = NEWTON;
-        loop {
-            let best = &mut mode.best;
-            let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full, places);
-            let factor = matrix.factor().map_err(|direction| {
-                let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
-                RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(places[at])) }
-            })?;
-            let expected = factor.expected(&at(places, &best.gradient));
-            if left == 0 || expected <= SETTLED {
-                return Ok((factor, derivatives));
-            }
-            let step = factor.solve(&at(places, &best.gradient));
-            let mut x = best.x.clone();
-            places.iter().zip(&step).for_each(|(&place, step)| x[place] += step);
-            let mut gradient = vec![0.0; x.len()];
-            let value = density.evaluate(&x, &mut gradient);
-            mode.evaluations += 1;
-            let nearer = factor.expected(&at(places, &gradient)) < 0.5 * expected;
-            if !(value.is_finite() && nearer && value >= best.value - 1e-12 * best.value.abs() - expected) {
-                return Ok((factor, derivatives));
-            }
-            (best.x, best.value, best.gradient) = (x, value, gradient);
-            left -= 1;
+/// Second derivatives at the mode, which moves by Newton's method as far as numbers allow.
+fn settle(
+    graph: &DensityGraph,
+    density: &mut Density,
+    mut exact: Option<&mut Curvature>,
+    mode: &mut Mode,
+    (full, places): (bool, &[usize]),
+) -> Result<(Factor, Derivatives), RunError> {
+    let mut left = NEWTON;
+    loop {
+        let best = &mut mode.best;
+        let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full, places);
+        let factor = matrix.factor().map_err(|direction| {
+            let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
+            RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(places[at])) }
+        })?;
+        let expected = factor.expected(&at(places, &best.gradient));
+        if left == 0 || expected <= SETTLED {
+            return Ok((factor, derivatives));
         }
-    }
-
-    /// The coordinates of the last layer of a network.
-    fn last_layer(&self, graph: &DensityGraph) -> Vec<usize> {
-        let model = self.program.model.as_ref().expect("chosen programs have a model");
-        let sites = last_layer(self.program, model);
-        let own = |name: &str| sites.iter().any(|&s| model.sites[s].name == name);
-        graph.coordinates.iter().filter(|c| own(&c.name)).flat_map(|c| c.range.clone()).collect()
-    }
-
-    /// Draws of the coordinates, and the k-hat of their importance ratios; no k-hat where nothing is random, or some
-    /// coordinates are points.
-    fn draw(
-        &self,
-        density: &mut Density,
-        mode: &[f64],
-        (factor, places): (&Factor, &[usize]),
-        key: Key,
-    ) -> (Vec<f64>, Option<f64>) {
-        let (n, m) = (mode.len(), places.len());
-        let draws = self.draws;
-        let mut positions = Vec::with_capacity(draws * n);
-        let mut ratios = Vec::new();
-        let (mut z, mut gradient) = (vec![0.0; m], vec![0.0; n]);
-        for i in 0..if m == n { draws.max(RATIO_DRAWS) } else { draws } {
-            fill_normal(key.fold_in(i as u64), 0, &mut z);
-            // Without its constant, which no ratio depends on.
-            let log_normal = -0.5 * super::lbfgs::dot(&z, &z);
-            factor.spread(&mut z);
-            let mut x = mode.to_vec();
-            places.iter().zip(&z).for_each(|(&place, z)| x[place] += z);
-            if m == n {
-                let value = density.evaluate(&x, &mut gradient);
-                ratios.push(if value.is_nan() { f64::NEG_INFINITY } else { value - log_normal });
-            }
-            if i < draws {
-                positions.extend_from_slice(&x);
-            }
+        let step = factor.solve(&at(places, &best.gradient));
+        let mut x = best.x.clone();
+        places.iter().zip(&step).for_each(|(&place, step)| x[place] += step);
+        let mut gradient = vec![0.0; x.len()];
+        let value = density.evaluate(&x, &mut gradient);
+        mode.evaluations += 1;
+        let nearer = factor.expected(&at(places, &gradient)) < 0.5 * expected;
+        if !(value.is_finite() && nearer && value >= best.value - 1e-12 * best.value.abs() - expected) {
+            return Ok((factor, derivatives));
         }
-        if m < n {
-            return (positions, None);
-        }
-        let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { pareto_k(&ratios) };
-        (positions, Some(k).filter(|k| n > 0 && k.is_finite()))
+        (best.x, best.value, best.gradient) = (x, value, gradient);
+        left -= 1;
     }
 }
 
+/// The coordinates of the last layer of a network.
+fn last_layer_of(problem: &Problem<'_>, graph: &DensityGraph) -> Vec<usize> {
+    let model = problem.program.model.as_ref().expect("chosen programs have a model");
+    let sites = last_layer(problem.program, model);
+    let own = |name: &str| sites.iter().any(|&s| model.sites[s].name == name);
+    graph.coordinates.iter().filter(|c| own(&c.name)).flat_map(|c| c.range.clone()).collect()
+}
+
+/// Draws of the coordinates, and the k-hat of their importance ratios; no k-hat where nothing is random, or some
+/// coordinates are points.
+fn draw(
+    draws: usize,
+    density: &mut Density,
+    mode: &[f64],
+    (factor, places): (&Factor, &[usize]),
+    key: Key,
+) -> (Vec<f64>, Option<f64>) {
+    let (n, m) = (mode.len(), places.len());
+    let mut positions = Vec::with_capacity(draws * n);
+    let mut ratios = Vec::new();
+    let (mut z, mut gradient) = (vec![0.0; m], vec![0.0; n]);
+    for i in 0..if m == n { draws.max(RATIO_DRAWS) } else { draws } {
+        fill_normal(key.fold_in(i as u64), 0, &mut z);
+        // Without its constant, which no ratio depends on.
+        let log_normal = -0.5 * super::lbfgs::dot(&z, &z);
+        factor.spread(&mut z);
+        let mut x = mode.to_vec();
+        places.iter().zip(&z).for_each(|(&place, z)| x[place] += z);
+        if m == n {
+            let value = density.evaluate(&x, &mut gradient);
+            ratios.push(if value.is_nan() { f64::NEG_INFINITY } else { value - log_normal });
+        }
+        if i < draws {
+            positions.extend_from_slice(&x);
+        }
+    }
+    if m < n {
+        return (positions, None);
+    }
+    let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { pareto_k(&ratios) };
+    (positions, Some(k).filter(|k| n > 0 && k.is_finite()))
+}
 /// Some elements of a vector.
 fn at(places: &[usize], x: &[f64]) -> Vec<f64> {
     places.iter().map(|&place| x[place]).collect()

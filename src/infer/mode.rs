@@ -4,11 +4,12 @@
 //! towards the end of a support has no mode, and that is an error which names the site.
 
 use super::data::BoundData;
-use super::density::{self, Density, DensityGraph};
+use super::density::{self, Density, DensityGraph, Space};
 use super::hessian;
 use super::lbfgs::{self, End, Found, Stop, maximize};
 use super::warm::Warm;
-use super::{Observer, RunError, Status};
+use super::{Memory, Observer, RunError, Status};
+use crate::check::settings::ModeSettings;
 use crate::check::typed::*;
 use crate::dist::SupportKind;
 use crate::lower::Slots;
@@ -50,6 +51,46 @@ pub struct Search<'p> {
     pub warm: Option<&'p Warm>,
     /// Whether the maxima of all searches are wanted.
     pub all: bool,
+}
+
+/// What an engine needs to know that searches in unconstrained space and draws from normals there.
+pub struct Problem<'p> {
+    /// The program.
+    pub program: &'p Program,
+    /// The data.
+    pub bound: &'p BoundData,
+    /// The settings.
+    pub settings: &'p ModeSettings,
+    /// Draws that are wanted, at least 1.
+    pub draws: usize,
+    /// The sites that are written with standard variables.
+    pub noncentered: Vec<SiteId>,
+    /// The parameters of a point mass on every site, where searches start.
+    pub slots: &'p Slots,
+    /// What the first search starts from, beside the usual start.
+    pub warm: Option<&'p Warm>,
+    /// What the run needs beside its plans, and what it may need.
+    pub memory: &'p Memory,
+}
+
+impl<'p> Problem<'p> {
+    /// The space of its searches.
+    pub fn space(&self) -> Space<'p> {
+        Space::Unconstrained(self.noncentered.clone())
+    }
+    /// Its search, with as many starts as the settings say.
+    pub fn search(&self) -> Search<'p> {
+        Search {
+            program: self.program,
+            bound: self.bound,
+            stop: Stop { steps: self.settings.steps, tolerance: self.settings.tolerance },
+            restarts: self.settings.restarts,
+            slots: self.slots,
+            key: Key::new(self.settings.seed).fold_in(30),
+            warm: self.warm,
+            all: false,
+        }
+    }
 }
 
 /// What the searches found.

@@ -11,18 +11,13 @@
 //! Source: Zhang, Carpenter, Gelman & Vehtari 2022, JMLR 23(306), algorithms 1 to 4; Veach & Guibas 1995, SIGGRAPH,
 //! sec. 3.2 for the weights.
 
-use super::data::BoundData;
-use super::density::{self, Density, Space};
+use super::density::{self, Density};
 use super::lbfgs::{self, Found, Stop, dot, maximize};
-use super::mode::Search;
+use super::mode::Problem;
 use super::profile::{Laps, Phase};
-use super::warm::Warm;
-use super::{Memory, Observer, RunError, Status};
-use crate::check::settings::ModeSettings;
-use crate::check::typed::{Program, SiteId};
+use super::{Observer, RunError, Status};
 use crate::exec::plan::Options;
 use crate::kernels::linalg::cholesky;
-use crate::lower::Slots;
 use crate::report::loo::smooth_weights;
 use crate::report::statistics::mean;
 use crate::rng::{Key, fill_normal, fill_uniform};
@@ -40,26 +35,6 @@ const CURVED: f64 = 1e-12;
 const SAME: f64 = 1e-8;
 /// A column with less than this part of its length outside of the others lies among them.
 const DEPENDENT: f64 = 1e-10;
-
-/// What a run needs to know.
-pub struct Pathfinder<'p> {
-    /// The program.
-    pub program: &'p Program,
-    /// The data.
-    pub bound: &'p BoundData,
-    /// The settings; `restarts` is the number of paths.
-    pub settings: &'p ModeSettings,
-    /// Draws that are wanted, at least 1.
-    pub draws: usize,
-    /// The sites that are written with standard variables.
-    pub noncentered: Vec<SiteId>,
-    /// The parameters of a point mass on every site, where paths start.
-    pub slots: &'p Slots,
-    /// What the first path starts from, beside the usual start.
-    pub warm: Option<&'p Warm>,
-    /// What the run needs beside its plan, and what it may need.
-    pub memory: &'p Memory,
-}
 
 /// Draws of the normals along the paths.
 #[derive(Clone, PartialEq, Debug)]
@@ -82,36 +57,27 @@ pub struct PathfinderFit {
     pub secs: f64,
 }
 
-impl Pathfinder<'_> {
+impl PathfinderFit {
     /// Follows the paths and draws from their normals.
     ///
     /// # Errors
     /// When the density has no gradient, when no starting point has a finite density, and when no point of any path has a
     /// normal under which the density is finite.
-    pub fn run(&self, observer: &mut dyn Observer) -> Result<PathfinderFit, RunError> {
+    pub fn of(problem: &Problem<'_>, observer: &mut dyn Observer) -> Result<PathfinderFit, RunError> {
         let mut laps = Laps::new(observer.stopwatch());
-        let graph = density::build(self.program, self.bound, &Space::Unconstrained(self.noncentered.clone()))?;
+        let graph = density::build(problem.program, problem.bound, &problem.space())?;
         laps.lap(Phase::Lower);
-        let (n, paths, draws) = (graph.dim(), self.settings.restarts, self.draws);
-        let mut memory = self.memory.clone();
+        let (n, paths, draws) = (graph.dim(), problem.settings.restarts, problem.draws);
+        let mut memory = problem.memory.clone();
         let numbers = n * (4 * HISTORY + paths * draws);
         memory.fit.push(("paths", (numbers * size_of::<f64>()) as u64));
         let options = memory.prepare::<f64>(&[&graph.graph], Options::default(), 1)[0].options();
         memory.check()?;
         observer.planned(&memory);
-        let mut density = Density::planned(&graph, self.program, self.bound, options);
+        let mut density = Density::planned(&graph, problem.program, problem.bound, options);
         laps.lap(Phase::Plan);
-        let (settings, root, began) = (self.settings, Key::new(self.settings.seed), observer.clock());
-        let search = Search {
-            program: self.program,
-            bound: self.bound,
-            stop: Stop { steps: settings.steps, tolerance: settings.tolerance },
-            restarts: paths,
-            slots: self.slots,
-            key: root.fold_in(30),
-            warm: self.warm,
-            all: false,
-        };
+        let (settings, root, began) = (problem.settings, Key::new(problem.settings.seed), observer.clock());
+        let search = problem.search();
         let mut fit = PathfinderFit {
             positions: Vec::new(),
             distinct: 0,

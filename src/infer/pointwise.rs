@@ -14,11 +14,10 @@ use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
 use crate::exec::plan::Options;
 use crate::exec::{self, Executable};
-use crate::ir::{InputId, ValueId};
+use crate::ir::InputId;
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{DataInput, Lowering, Rows, SiteSource, Slots, rows::Prepared};
-use crate::ops::Op;
 use crate::report::fit::Draws;
 use crate::report::loo::{self, Loo, LooTerm, ValuesHash};
 use crate::rng::Key;
@@ -241,13 +240,7 @@ impl<'p> Pointwise<'p> {
     }
 
     fn plan<F: Scalar>(&self, terms: &[Term], rows: Option<(&Prepared, usize)>) -> Plan<F> {
-        let (sizes, some) = match rows {
-            Some((prepared, n)) => {
-                let some = Rows { prepared, full_sizes: &self.bound.sizes };
-                (prepared.step_sizes(&self.bound.sizes, n), Some(some))
-            }
-            None => (self.bound.sizes.clone(), None),
-        };
+        let (sizes, some) = Rows::of(&self.bound.sizes, rows);
         let source = SiteSource::Given { guide: self.guide, resampled: Vec::new() };
         let mut lo = Lowering::new(self.program, self.slots, sizes, some, source);
         lo.settled = true;
@@ -268,17 +261,10 @@ impl<'p> Pointwise<'p> {
             }
             outputs.push((at, values));
         }
-        let of_sites: Vec<(SiteId, ValueId)> = model.sites.indices().map(|id| (id, lo.site_value(id))).collect();
-        let indices = lo.row_index;
+        let (slots, given) = lo.given(&slots);
+        let indices = lo.row_index.map(|v| lo.g.graph().input_of(v));
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
-        let input_of = |v: ValueId| match graph.nodes[v].op {
-            Op::Input(input) => input,
-            _ => unreachable!("made as an input"),
-        };
-        let slots = slots.into_iter().map(input_of).collect();
-        let given = of_sites.into_iter().map(|(id, v)| (id, input_of(v))).collect();
-        let indices = indices.map(input_of);
         let options = Options { convolution: self.convolution, ..Options::default() };
         Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, outputs }
     }

@@ -16,7 +16,6 @@ use crate::exec::plan::Options;
 use crate::ir::{InputId, ValueId};
 use crate::kernels::Scalar;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, rows::Prepared};
-use crate::ops::Op;
 use crate::report::fit::Metrics;
 use crate::report::metrics::{ClassScores, NumberKind, NumberScores};
 use crate::report::statistics::quantile;
@@ -236,12 +235,7 @@ impl<'p> Predict<'p> {
     fn graph<F: Scalar>(&self, rows: Option<(&Prepared, usize)>, targets: &mut [(Target, Option<usize>)]) -> Graph<F> {
         let program = self.of.program;
         let source = SiteSource::Given { guide: self.of.guide, resampled: self.of.resampled.clone() };
-        let (sizes, some) = match rows {
-            Some((prepared, n)) => {
-                (prepared.step_sizes(&self.bound().sizes, n), Some(Rows { prepared, full_sizes: &self.bound().sizes }))
-            }
-            None => (self.bound().sizes.clone(), None),
-        };
+        let (sizes, some) = Rows::of(&self.bound().sizes, rows);
         let mut lo = Lowering::new(program, self.of.slots, sizes, some, source);
         lo.discrete_forward = true;
         lo.settled = true;
@@ -277,16 +271,7 @@ impl<'p> Predict<'p> {
             }
             let mut log_prob = None;
             if target.known {
-                let x = lo.expr(o.value);
-                let summed = model.marginals.iter().find(|m| {
-                    m.observations.len() == 1
-                        && std::ptr::eq(&model.observations[m.observations[0]], o)
-                        && lo.shape(&program.ty(m.value).shape) == shape
-                });
-                let v = match summed {
-                    Some(marginal) => lo.expr(marginal.value),
-                    None => dist.log_prob(&mut lo.g, x),
-                };
+                let v = lo.held_out_log_prob(at, &dist);
                 let at = output(&mut lo, "log prob", &target.name, v);
                 log_prob = (dist.event_rank() == 0 && dist.is_proper()).then_some(at);
             }
@@ -303,26 +288,13 @@ impl<'p> Predict<'p> {
             let draw = dist.sample(&mut lo.g, &shape);
             outputs[k].draw = output(&mut lo, "draw", &targets[k].0.name, draw);
         }
-        let given: Vec<(SiteId, ValueId)> = model
-            .sites
-            .indices()
-            .filter_map(|id| {
-                let v = lo.site_value(id);
-                matches!(lo.g.graph().nodes[v].op, Op::Input(_)).then_some((id, v))
-            })
-            .collect();
-        let indices = lo.row_index;
+        let (slots, given) = lo.given(&slots);
+        let indices = lo.row_index.map(|v| lo.g.graph().input_of(v));
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
-        let input_of = |v: ValueId| match graph.nodes[v].op {
-            Op::Input(input) => input,
-            _ => unreachable!("made as an input"),
-        };
-        let slots = slots.into_iter().map(input_of).collect();
-        let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
         let options = Options { convolution: self.of.convolution, ..Options::default() };
         let exe = Executable::prepare(&graph, options).build();
-        Graph { exe, inputs, indices: indices.map(input_of), slots, given, outputs }
+        Graph { exe, inputs, indices, slots, given, outputs }
     }
 
     /// Predicts everything that the model observes with each draw of `sites`, and gives the predictions to `sink` in the

@@ -16,7 +16,6 @@ use crate::ir::{DType, InputId, ValueId};
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, Slots, rows::Prepared};
-use crate::ops::Op;
 use crate::report::fit::Metrics;
 use crate::report::metrics::{ClassScores, MarginalScores, NumberKind, NumberScores};
 use crate::rng::Key;
@@ -263,13 +262,7 @@ impl<'p> Predictive<'p> {
     /// Plans the graph that scores some rows (all where there is no [`Prepared`]).
     fn plan<F: Scalar>(&self, rows: Option<(&Prepared, usize)>) -> Plan<F> {
         let source = SiteSource::Given { guide: self.guide, resampled: self.resampled.clone() };
-        let (sizes, some) = match rows {
-            Some((prepared, n)) => {
-                let some = Rows { prepared, full_sizes: &self.bound.sizes };
-                (prepared.step_sizes(&self.bound.sizes, n), Some(some))
-            }
-            None => (self.bound.sizes.clone(), None),
-        };
+        let (sizes, some) = Rows::of(&self.bound.sizes, rows);
         let mut lo = Lowering::new(self.program, self.slots, sizes, some, source);
         // Labels of new rows are not known: they are drawn, or summed out below.
         lo.discrete_forward = true;
@@ -290,16 +283,7 @@ impl<'p> Predictive<'p> {
                 scored.push(Scored { observation: at, data, output, what: What::Classes(classes) });
                 continue;
             }
-            let x = lo.expr(o.value);
-            let summed = model.marginals.iter().find(|m| {
-                m.observations.len() == 1
-                    && std::ptr::eq(&model.observations[m.observations[0]], o)
-                    && lo.shape(&self.program.ty(m.value).shape) == shape
-            });
-            let log_prob = match summed {
-                Some(marginal) => lo.expr(marginal.value),
-                None => dist.log_prob(&mut lo.g, x),
-            };
+            let log_prob = lo.held_out_log_prob(at, &dist);
             lo.g.output(format!("log prob of {}", o.name), log_prob);
             if dist.event_rank() > 0 || !dist.is_proper() {
                 continue;
@@ -315,25 +299,11 @@ impl<'p> Predictive<'p> {
             lo.g.output("log weights", weights);
             output
         });
-        let given: Vec<(SiteId, ValueId)> = model
-            .sites
-            .indices()
-            .filter_map(|id| {
-                let v = lo.site_value(id);
-                matches!(lo.g.graph().nodes[v].op, Op::Input(_)).then_some((id, v))
-            })
-            .collect();
-        let indices = lo.row_index;
+        let (slots, given) = lo.given(&slots);
+        let indices = lo.row_index.map(|v| lo.g.graph().input_of(v));
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
         let options = Options { convolution: self.convolution, ..Options::default() };
-        let input_of = |v: ValueId| match graph.nodes[v].op {
-            Op::Input(input) => input,
-            _ => unreachable!("made as an input"),
-        };
-        let slots = slots.into_iter().map(input_of).collect();
-        let given = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
-        let indices = indices.map(input_of);
         Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, scored, weights }
     }
 

@@ -190,9 +190,7 @@ fn prior_spreads(
     Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
     for (at, v) in params {
         // Learnable constants of the model: any feasible value will do.
-        if let crate::ops::Op::Input(input) = graph.nodes[v].op {
-            exe.set_data(input, &vec![0.0; slots.list[at].shape.count()]);
-        }
+        exe.set_data(graph.input_of(v), &vec![0.0; slots.list[at].shape.count()]);
     }
     let mut draws: Vec<Vec<f64>> = vec![Vec::new(); sites.len()];
     for i in 0..n_draws {

@@ -12,7 +12,6 @@ use crate::index::Idx;
 use crate::ir::{InputId, ValueId};
 use crate::lower::params::{Owner, unconstrain};
 use crate::lower::{Lowering, Mode, SiteSource, Slots, noncentered};
-use crate::ops::Op;
 use crate::report::fit::NamedTensor;
 use crate::rng::Key;
 
@@ -63,13 +62,7 @@ pub fn coordinates(
     }
     let inputs = std::mem::take(&mut lo.inputs);
     let graph = lo.g.finish();
-    let input_of = |v: ValueId| -> InputId {
-        match graph.nodes[v].op {
-            Op::Input(input) => input,
-            _ => unreachable!("made as an input"),
-        }
-    };
-    let given: Vec<(SiteId, InputId)> = given.into_iter().map(|(id, v)| (id, input_of(v))).collect();
+    let given: Vec<(SiteId, InputId)> = given.into_iter().map(|(id, v)| (id, graph.input_of(v))).collect();
     let mut exe = Executable::<f64>::compile(&graph);
     Store::<f64>::new(program, bound, None).give_whole(program, &inputs, &mut exe);
     let mut buffer = Vec::new();

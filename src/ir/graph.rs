@@ -176,6 +176,13 @@ impl Graph {
     pub fn shape(&self, value: ValueId) -> &Shape {
         &self.nodes[value].shape
     }
+    /// The input that `value` reads; panics when it is computed.
+    pub fn input_of(&self, value: ValueId) -> InputId {
+        match self.nodes[value].op {
+            Op::Input(input) => input,
+            ref op => unreachable!("{op:?} is no input"),
+        }
+    }
     /// For every value, whether it depends (through any operand) on one of `roots`.
     pub fn depends_on(&self, roots: &[ValueId]) -> IndexVec<ValueId, bool> {
         let mut depends: IndexVec<ValueId, bool> = self.nodes.iter().map(|_| false).collect();

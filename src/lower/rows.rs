@@ -32,6 +32,16 @@ pub struct Rows<'p> {
     pub full_sizes: &'p SizeValues,
 }
 
+impl<'p> Rows<'p> {
+    /// What a graph of `rows` rows knows, or of all rows where there are none; and the sizes that it sees.
+    pub fn of(full_sizes: &'p SizeValues, rows: Option<(&'p Prepared, usize)>) -> (SizeValues, Option<Self>) {
+        match rows {
+            Some((prepared, n)) => (prepared.step_sizes(full_sizes, n), Some(Rows { prepared, full_sizes })),
+            None => (full_sizes.clone(), None),
+        }
+    }
+}
+
 impl Prepared {
     /// Finds the expressions that are computed beforehand.
     pub fn new(program: &Program, size: SizeId) -> Self {

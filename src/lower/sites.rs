@@ -4,8 +4,8 @@ use super::params::Owner;
 use super::{Lowering, Mode};
 use crate::check::typed::*;
 use crate::dist::{Dist, DistId, SupportKind};
-use crate::ir::{Builder, DType, InputKind, Shape, ValueId};
-use crate::ops::NoiseKind;
+use crate::ir::{Builder, DType, InputId, InputKind, Shape, ValueId};
+use crate::ops::{NoiseKind, Op};
 
 /// Where the values of latent sites come from.
 #[derive(Clone, PartialEq, Debug)]
@@ -66,6 +66,16 @@ struct Joint {
 }
 
 impl<'p> Lowering<'p> {
+    /// The inputs of the parameters, and of the sites whose values are given from outside: all but those that the graph
+    /// draws itself.
+    pub fn given(&mut self, slots: &[ValueId]) -> (Vec<InputId>, Vec<(SiteId, InputId)>) {
+        let values: Vec<(SiteId, ValueId)> = self.model.sites.indices().map(|id| (id, self.site_value(id))).collect();
+        let graph = self.g.graph();
+        let given = |&(_, v): &(SiteId, ValueId)| matches!(graph.nodes[v].op, Op::Input(_));
+        let sites = values.into_iter().filter(given).map(|(id, v)| (id, graph.input_of(v))).collect();
+        (slots.iter().map(|&v| graph.input_of(v)).collect(), sites)
+    }
+
     /// The value of a site, drawn when it is first asked for.
     pub fn site_value(&mut self, site: SiteId) -> ValueId {
         if let Some(v) = self.site_values[site] {

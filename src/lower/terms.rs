@@ -2,6 +2,7 @@
 
 use super::{Lowering, Mode};
 use crate::check::typed::*;
+use crate::dist::Dist;
 use crate::ir::ValueId;
 
 /// A term of the log density.
@@ -17,6 +18,21 @@ pub struct DataTerm {
 }
 
 impl Lowering<'_> {
+    /// The log density of each event of an observation of data that the fit has not seen: a latent that only this
+    /// observation has is summed out, one that several share is drawn.
+    pub fn held_out_log_prob(&mut self, observation: usize, dist: &Dist) -> ValueId {
+        let model = self.model;
+        let o = &model.observations[observation];
+        let x = self.expr(o.value);
+        let shape = self.shape(&self.program.ty(o.value).shape);
+        let alone =
+            |m: &&Marginal| m.observations == [observation] && self.shape(&self.program.ty(m.value).shape) == shape;
+        match model.marginals.iter().find(alone) {
+            Some(marginal) => self.expr(marginal.value),
+            None => dist.log_prob(&mut self.g, x),
+        }
+    }
+
     /// The term of a statement; `None` for a site, whose term depends on where its value comes from.
     pub fn data_term(&mut self, step: &Step) -> Option<DataTerm> {
         let model = self.model;

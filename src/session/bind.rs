@@ -5,7 +5,7 @@ use crate::check::minibatch::data_only;
 use crate::check::size::Size;
 use crate::check::typed::*;
 use crate::data::{
-    self, BindRequest, DataArgument, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source, Values,
+    self, BindRequest, DataArgument, DataError, Evaluator, Files, Given, Learned, SizeOrigin, SizeValue, Source, Values,
 };
 use crate::diag::{Code, Diagnostic, Diagnostics};
 use crate::dist::SupportKind;
@@ -45,6 +45,33 @@ pub fn bind_with<'c>(
     }
 }
 
+/// Reads what the command line gives; what cannot be read, or is no datum of the program, becomes a diagnostic.
+pub(super) fn read_arguments(
+    program: &Program,
+    arguments: &[DataArgument],
+    mut read: impl FnMut(&DataArgument) -> Result<Vec<Given>, DataError>,
+    diags: &mut Diagnostics,
+) -> Vec<Given> {
+    let mut given: Vec<Given> = Vec::new();
+    for argument in arguments {
+        // A file of many data may hold more than the program asks for.
+        let asked = |g: &Given| matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some();
+        match read(argument) {
+            Ok(found) => given.extend(found.into_iter().filter(asked)),
+            Err(error) => diags.push(*error.into_diagnostic()),
+        }
+    }
+    for g in given.iter().filter(|g| program.data_named(&g.name).is_none()) {
+        let names: Vec<&str> = program.data.iter().map(|d| d.name.as_str()).collect();
+        let d = Diagnostic::new(Code::E0914, format!("{}: `{}` is not a datum of the program", g.from, g.name));
+        diags.push(match crate::nearest::nearest(&g.name, names.iter().copied()) {
+            Some(near) => d.help(format!("there is `{near}`")),
+            None => d.help(format!("the data are `{}`", names.join("`, `"))),
+        });
+    }
+    given
+}
+
 fn bind_files<'c>(
     compilation: &'c Compilation,
     files: &mut Files,
@@ -56,29 +83,7 @@ fn bind_files<'c>(
     }
     let program = compilation.program.clone();
     let mut diags = Diagnostics::new();
-    let mut given: Vec<Given> = Vec::new();
-    for argument in arguments {
-        match argument.read(files) {
-            // A file of many data may hold more than the program asks for.
-            Ok(found) => given.extend(
-                found
-                    .into_iter()
-                    .filter(|g| matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some()),
-            ),
-            Err(error) => diags.push(*error.into_diagnostic()),
-        }
-    }
-    for g in &given {
-        if program.data_named(&g.name).is_none() {
-            let names: Vec<&str> = program.data.iter().map(|d| d.name.as_str()).collect();
-            let mut d = Diagnostic::new(Code::E0914, format!("{}: `{}` is not a datum of the program", g.from, g.name));
-            d = match crate::nearest::nearest(&g.name, names.iter().copied()) {
-                Some(near) => d.help(format!("there is `{near}`")),
-                None => d.help(format!("the data are `{}`", names.join("`, `"))),
-            };
-            diags.push(d);
-        }
-    }
+    let given = read_arguments(&program, arguments, |argument| argument.read(files), &mut diags);
     let root = compilation.modules.get(compilation.modules.root());
     let folder = folder_of(compilation);
     let mut evaluator = Evaluator::new(files, folder.clone());

@@ -3,7 +3,7 @@
 //!
 //! In: a [`Fit`] with its [`Inputs`].   Out: a [`BoundProgram`] without the large training data, and [`NewData`].
 
-use super::bind::{check_enumerations, check_shapes, check_values, folder_of, observed_names};
+use super::bind::{check_enumerations, check_shapes, check_values, folder_of, observed_names, read_arguments};
 use super::{BoundProgram, Failure, RunOptions};
 use crate::check::size::SizeId;
 use crate::check::typed::{DataDecl, Program};
@@ -337,27 +337,6 @@ fn read(
     prepared: bool,
     diags: &mut Diagnostics,
 ) -> Vec<Given> {
-    let mut given: Vec<Given> = Vec::new();
-    for argument in arguments {
-        let found = if prepared { argument.read(files) } else { argument.read_whole(files) };
-        match found {
-            Ok(found) => given.extend(
-                found
-                    .into_iter()
-                    .filter(|g| matches!(argument, DataArgument::One { .. }) || program.data_named(&g.name).is_some()),
-            ),
-            Err(error) => diags.push(*error.into_diagnostic()),
-        }
-    }
-    for g in &given {
-        if program.data_named(&g.name).is_none() {
-            let names: Vec<&str> = program.data.iter().map(|d| d.name.as_str()).collect();
-            let d = Diagnostic::new(Code::E0914, format!("{}: `{}` is not a datum of the program", g.from, g.name));
-            diags.push(match crate::nearest::nearest(&g.name, names.iter().copied()) {
-                Some(near) => d.help(format!("there is `{near}`")),
-                None => d.help(format!("the data are `{}`", names.join("`, `"))),
-            });
-        }
-    }
-    given
+    let read = |argument: &DataArgument| if prepared { argument.read(files) } else { argument.read_whole(files) };
+    read_arguments(program, arguments, read, diags)
 }
