@@ -461,6 +461,7 @@ impl Printer<'_> {
                 p.line(&format!("max_depth = {}", s.max_depth));
                 p.line(&format!("seed = {}", s.seed));
                 p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
+                p.line(&format!("start = {}", s.start.name()));
             }
             if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
                 let s = &infer.mode;

@@ -207,6 +207,27 @@ pub struct NutsSettings {
     pub seed: u64,
     /// How the coordinates of hierarchical sites are chosen.
     pub reparam: Reparam,
+    /// Where the chains start.
+    pub start: ChainStart,
+}
+
+/// Where the chains of nuts start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChainStart {
+    /// At uniform draws about the origin of unconstrained space.
+    Uniform,
+    /// At draws of pathfinder: the normals of several paths, weighted by the density.
+    Pathfinder,
+}
+
+impl ChainStart {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChainStart::Uniform => "uniform",
+            ChainStart::Pathfinder => "pathfinder",
+        }
+    }
 }
 
 impl Default for NutsSettings {
@@ -219,6 +240,7 @@ impl Default for NutsSettings {
             max_depth: 10,
             seed: 0,
             reparam: Reparam::Auto,
+            start: ChainStart::Uniform,
         }
     }
 }
@@ -458,7 +480,8 @@ const SVI: &[&str] = &[
     "start",
 ];
 /// Settings of nuts in the order of the reference.
-const NUTS: &[&str] = &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "precision"];
+const NUTS: &[&str] =
+    &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "start", "precision"];
 /// Settings of map in the order of the reference.
 const MAP: &[&str] = &["steps", "tolerance", "restarts", "keep", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.

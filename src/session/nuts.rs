@@ -1,8 +1,8 @@
 //! A program run by the No-U-Turn sampler: from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, init, map, model_source, one};
-use crate::check::settings::{Infer, NutsSettings, PrecisionChoice};
+use super::{BoundProgram, Chosen, Failure, RunOptions, Stage, init, map, model_source, one, start};
+use crate::check::settings::{ChainStart, Infer, NutsSettings, PrecisionChoice};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::density::Space;
@@ -79,7 +79,10 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     if chosen.resume.is_some() {
         observer.note(&chains_left(&done, settings.chains));
     }
-    let starts = init::chains(bound, chosen, &noncentered, settings.chains, observer)?;
+    let starts = match settings.start {
+        ChainStart::Uniform => init::chains(bound, chosen, &noncentered, settings.chains, observer)?,
+        ChainStart::Pathfinder => start::by_pathfinder(bound, chosen, &noncentered, &memory)?,
+    };
     let noncentered = noncentered.clone();
     let nuts = Nuts { program, bound: &bound.data, settings, noncentered, memory: &memory, starts, done };
     let result = nuts.run(observer)?;
@@ -226,6 +229,7 @@ fn settings_json(s: &NutsSettings, choices: &[Choice], model: &Model) -> Vec<(St
         ("max_depth", json!(s.max_depth)),
         ("seed", json!(s.seed)),
         ("reparam", serde_json::Value::Object(reparam)),
+        ("start", json!(s.start.name())),
     ]
     .map(|(name, value)| (name.to_string(), value))
     .to_vec()

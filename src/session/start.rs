@@ -1,5 +1,5 @@
-//! Where variational inference starts when it is asked to start at the mode: coordinates of guides in which the normal there
-//! is standard.
+//! Where inference starts when it is asked to look for a place first: variational inference at the mode, in coordinates of
+//! guides in which the normal there is standard; chains at draws of pathfinder.
 //!
 //! The family of a guide with a location and a scale stays what it is under an affine change of coordinates. In those of
 //! the mode and the curvature, an optimizer meets a posterior of unit size without correlation, whatever the units of the
@@ -7,13 +7,15 @@
 
 use super::{BoundProgram, Chosen, Failure, one};
 use crate::check::guides::automatic;
+use crate::check::settings::ModeSettings;
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::density::{self, Curvature, Density, Space};
 use crate::infer::hessian;
 use crate::infer::lbfgs::Stop;
-use crate::infer::mode::Search;
-use crate::infer::{RunError, Unobserved};
+use crate::infer::mode::{Problem, Search};
+use crate::infer::pathfinder::PathfinderFit;
+use crate::infer::{Memory, RunError, Unobserved};
 use crate::kernels::linalg::{Triangle, cholesky, triangular_solve};
 use crate::lower::Slots;
 use crate::lower::params::Basis;
@@ -23,6 +25,10 @@ use crate::rng::Key;
 const MOST: usize = 2_000;
 /// Searches from different points, of which the highest end counts.
 const SEARCHES: usize = 4;
+/// Paths that chains start from: a peak is missed with probability (1 - p)^10 when a path ends there with probability p.
+const PATHS: usize = 10;
+/// Draws of every path for each chain, so that the weights tell the paths apart.
+const DRAWS: usize = 25;
 
 /// The parameters of the guide in the coordinates of the mode, or why there are none.
 pub(super) fn at_mode(
@@ -98,6 +104,36 @@ pub(super) fn at_mode(
     let mut slots = slots.clone();
     slots.enter_bases(program, &program.guides[chosen.guide], &normal);
     Ok(Ok(slots))
+}
+
+/// Where the chains of nuts start: at draws of the normals of several paths, weighted by the density, in the coordinates of
+/// the chains.
+pub(super) fn by_pathfinder(
+    bound: &BoundProgram<'_>,
+    chosen: &Chosen,
+    noncentered: &[SiteId],
+    memory: &Memory,
+) -> Result<Vec<Vec<f64>>, Failure> {
+    let (program, nuts) = (&chosen.program, &chosen.infer.nuts);
+    if chosen.init.is_some() {
+        let message = "`start = pathfinder` and `--init` both say where to start";
+        return Err(one(Diagnostic::new(Code::E0703, message).help("keep one of them")));
+    }
+    let model = program.model.as_ref().expect("chosen programs have a model");
+    let slots = Slots::new(program, &automatic(model, Family::Delta, "delta", None), &bound.data.sizes, None);
+    let problem = Problem {
+        program,
+        bound: &bound.data,
+        settings: &ModeSettings { restarts: PATHS, seed: nuts.seed, ..ModeSettings::default() },
+        draws: DRAWS * nuts.chains,
+        noncentered: noncentered.to_vec(),
+        slots: &slots,
+        warm: None,
+        memory,
+    };
+    let positions = PathfinderFit::of(&problem, &mut Unobserved)?.positions;
+    let dim = positions.len() / problem.draws;
+    Ok((0..nuts.chains).map(|chain| positions[chain * DRAWS * dim..][..dim].to_vec()).collect())
 }
 
 /// The lower Cholesky factor of the inverse of a positive definite matrix; `None` when rounding leaves none.

@@ -1,7 +1,7 @@
 //! Reading the settings of `infer` blocks: those that several algorithms have, and the shapes that values take.
 
 use super::{
-    ALGORITHMS, Algorithm, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, Reparam, SviSettings,
+    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, Reparam, SviSettings,
     is_location_scale,
 };
 use crate::check::checker::{Checker, R};
@@ -154,6 +154,12 @@ impl<'p> Checker<'p> {
             "max_depth" => nuts.max_depth = self.in_range(setting, 1.0, 20.0, true)? as usize,
             "target_accept" => nuts.target_accept = self.in_range(setting, 0.0, 1.0, false)?,
             "reparam" => nuts.reparam = self.reparam(setting)?,
+            "start" => {
+                nuts.start = match self.choice(setting, &["uniform", "pathfinder"])? {
+                    0 => ChainStart::Uniform,
+                    _ => ChainStart::Pathfinder,
+                };
+            }
             "precision" => self.only(setting, &["auto", "f64"], &["f32"])?,
             other => unreachable!("`{other}` is not in the list of settings"),
         }

@@ -1,0 +1,210 @@
+//! The posteriors of `tests/golden/posteriordb/`: programs, what is known of them, and how a fit is set against it.
+//!
+//! The data are from posteriordb 1.0 (Stan developers, BSD 3-Clause, see `tests/reference/posteriordb-LICENSE.txt`).
+//! `tests/reference/posteriordb.json` has the means and deviations of its reference draws, exact ones for Gaussian linear
+//! models, and log densities at some points with their gradients. Tests and `benches/posteriors.rs` share this file.
+
+use bayesc::driver::{self, Compilation, Options};
+use bayesc::report::fit::Fit;
+use bayesc::report::statistics::ElementSummary;
+use bayesc::report::summary::Summary;
+use serde_json::Value;
+use std::path::Path;
+
+/// A mean may be so many combined Monte Carlo standard errors away from the reference.
+pub const ERRORS: f64 = 4.0;
+/// A standard deviation may differ by this part of the reference.
+pub const OF_SD: f64 = 0.1;
+/// R-hat stays below this.
+pub const RHAT: f64 = 1.01;
+
+/// What is known of one number.
+pub struct Known {
+    /// Its name, counted from 1: `beta[1]`.
+    pub name: String,
+    pub mean: f64,
+    pub sd: f64,
+    /// The Monte Carlo standard error of the mean, 0 where it is exact.
+    pub mcse: f64,
+}
+
+/// A posterior and what is known of it.
+pub struct Posterior {
+    pub name: String,
+    pub known: Vec<Known>,
+    /// Log densities with gradients: see [`super::posteriors`].
+    pub points: Vec<Value>,
+}
+
+/// A reference file.
+pub fn reference(file: &str) -> serde_json::Map<String, Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(file);
+    serde_json::from_str(&std::fs::read_to_string(path).expect("the reference is there")).expect("it is JSON")
+}
+
+/// All posteriors, by name.
+pub fn all() -> Vec<Posterior> {
+    let one = |(name, entry): (String, Value)| {
+        let known = |(name, of): (&String, &Value)| {
+            let number = |key: &str| of[key].as_f64().expect("a number");
+            Known { name: name.clone(), mean: number("mean"), sd: number("sd"), mcse: number("mcse_mean") }
+        };
+        let known = entry["params"].as_object().expect("parameters").iter().map(known).collect();
+        Posterior { name, known, points: entry["points"].as_array().expect("points").clone() }
+    };
+    let mut all: Vec<Posterior> = reference("posteriordb.json").into_iter().map(one).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The program of a posterior with `more` after its last line.
+pub fn program(name: &str, more: &str, options: &Options) -> Compilation {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/posteriordb");
+    let path = folder.join(format!("{name}.bayes"));
+    let text = std::fs::read_to_string(&path).expect("the program is there") + more;
+    let mut none = |path: &str, _: Option<&Path>| Err(format!("`{path}` is not there"));
+    let c = driver::compile(name, Some(path), &text, options, &mut none);
+    assert!(!c.diags.has_errors(), "{name}: {:?}", c.diags.iter().collect::<Vec<_>>());
+    c
+}
+
+/// `beta[2]` is element 1 of `beta`.
+fn place(name: &str) -> (&str, usize) {
+    match name.split_once('[') {
+        Some((base, rest)) => (base, rest.trim_end_matches(']').parse::<usize>().expect("a position") - 1),
+        None => (name, 0),
+    }
+}
+
+/// What the fit says of each known number.
+fn summaries<'k>(
+    posterior: &'k Posterior,
+    fit: &'k Fit,
+    summary: &'k Summary,
+) -> impl Iterator<Item = (&'k Known, &'k ElementSummary)> {
+    posterior.known.iter().map(|known| {
+        let (site, element) = place(&known.name);
+        let at = fit.quantities.iter().position(|q| q.name == site);
+        let at = at.unwrap_or_else(|| panic!("{}: no `{site}`", posterior.name));
+        (known, &summary.sites[at].elements.as_ref().expect("small sites")[element])
+    })
+}
+
+/// Draws of chains against the reference.
+pub struct Sampled {
+    /// The largest error of a mean in combined Monte Carlo standard errors, and whose it is.
+    pub mean: (f64, String),
+    /// The ratio of standard deviations that is farthest from 1, and whose it is.
+    pub sd: (f64, String),
+    pub rhat: f64,
+    pub ess: f64,
+    pub divergences: u64,
+    /// Means that were compared.
+    pub comparisons: usize,
+}
+
+impl Sampled {
+    pub fn of(posterior: &Posterior, fit: &Fit) -> Self {
+        let summary = Summary::of(fit, false);
+        let d = &summary.diagnostics;
+        let mut it = Self {
+            mean: (0.0, String::new()),
+            sd: (1.0, String::new()),
+            rhat: d.max_rhat.unwrap_or(f64::NAN),
+            ess: d.min_ess_bulk.unwrap_or(f64::NAN),
+            divergences: d.divergences.unwrap_or(0),
+            comparisons: posterior.known.len(),
+        };
+        for (known, got) in summaries(posterior, fit, &summary) {
+            let errors = ((got.mean - known.mean) / got.mcse_mean.hypot(known.mcse)).abs();
+            let ratio = got.sd / known.sd;
+            // What is not a number counts as the worst.
+            if errors.is_nan() || errors > it.mean.0 {
+                it.mean = (errors, known.name.clone());
+            }
+            if ratio.is_nan() || (ratio - 1.0).abs() > (it.sd.0 - 1.0).abs() {
+                it.sd = (ratio, known.name.clone());
+            }
+        }
+        it
+    }
+    /// What is wrong, in words; nothing when the draws agree with the reference.
+    pub fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let within = |x: f64, limit: f64| x < limit;
+        if !within(self.mean.0, ERRORS) {
+            wrong.push(format!("mean of {} {:.1} errors away", self.mean.1, self.mean.0));
+        }
+        if !within((self.sd.0 - 1.0).abs(), OF_SD) {
+            wrong.push(format!("sd of {} {:.2} times the reference", self.sd.1, self.sd.0));
+        }
+        if !within(self.rhat, RHAT) {
+            wrong.push(format!("R-hat {:.3}", self.rhat));
+        }
+        if self.divergences > 0 {
+            wrong.push(format!("{} divergences", self.divergences));
+        }
+        wrong
+    }
+}
+
+/// The guides of the table.
+pub const GUIDES: &[&str] = &[
+    "mean_field",
+    "structured",
+    "low_rank",
+    "full_rank",
+    "flow(realnvp)",
+    "flow(iaf)",
+    "mixture(2, full_rank)",
+    "laplace",
+];
+/// Those that any unimodal posterior of few numbers asks to be matched by.
+const EXACT: &[&str] = &["full_rank", "flow(realnvp)", "flow(iaf)"];
+/// Posteriors that have no peak to start from, or tails that no normal has: there `full_rank` and laplace may miss.
+const NOT_NORMAL: &[&str] = &["eight_schools-eight_schools_centered", "eight_schools-eight_schools_noncentered"];
+/// How all guides are fitted: from the mode, in its coordinates, by the same steps. To be run by `--infer quick`.
+pub const QUICK: &str = "\ninfer svi quick {\n  steps = 3000\n  particles = 8\n  optimizer = adam(1e-2)\n  \
+                         schedule = cosine\n  start = mode\n  draws = 4000\n  seed = 1\n}\n";
+/// Draws of [`QUICK`].
+const QUICK_DRAWS: f64 = 4000.0;
+
+/// A guide against the reference.
+pub struct Guided {
+    /// The Pareto k-hat of the guide.
+    pub k: f64,
+    /// The largest error of a mean in standard deviations of the reference.
+    pub mean: f64,
+    /// The smallest and the largest ratio of standard deviations.
+    pub sd: (f64, f64),
+}
+
+impl Guided {
+    pub fn of(posterior: &Posterior, fit: &Fit) -> Self {
+        let summary = Summary::of(fit, false);
+        let k = fit.diagnostics.pareto_k.unwrap_or(f64::NAN);
+        let mut it = Self { k, mean: 0.0, sd: (f64::INFINITY, 0.0) };
+        for (known, got) in summaries(posterior, fit, &summary) {
+            it.mean = it.mean.max(((got.mean - known.mean) / known.sd).abs());
+            let ratio = got.sd / known.sd;
+            it.sd = (it.sd.0.min(ratio), it.sd.1.max(ratio));
+        }
+        it
+    }
+    /// What is wrong where this guide should match the posterior.
+    pub fn wrong(&self, posterior: &str, guide: &str) -> Option<String> {
+        if !EXACT.contains(&guide) || guide == "full_rank" && NOT_NORMAL.contains(&posterior) {
+            return None;
+        }
+        // The draws have errors of their own: three of their standard errors.
+        let (few, many) = (3.0 / QUICK_DRAWS.sqrt(), 3.0 / (2.0 * QUICK_DRAWS).sqrt());
+        let close = self.mean < 0.1 + few && self.sd.0 > 0.9 - many && self.sd.1 < 1.1 + many;
+        let Self { mean, sd: (low, high), .. } = self;
+        (!close).then(|| format!("{posterior} by {guide}: means {mean:.3} sd away, sds {low:.3} to {high:.3}"))
+    }
+}
+
+/// Whether a guide may fail on a posterior: one that has no peak has no laplace.
+pub fn may_fail(posterior: &str, guide: &str) -> bool {
+    guide == "laplace" && NOT_NORMAL.contains(&posterior)
+}
