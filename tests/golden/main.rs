@@ -5,6 +5,7 @@
 
 #![allow(clippy::needless_range_loop)] // matrices by their indices, as the formulas have them
 
+mod audit;
 mod common;
 mod conjugate;
 mod determinism;
