@@ -123,7 +123,7 @@ fn what_has_no_bounds_of_rows_is_refused() {
     );
     refused(
         "model {\n  z: real[N] ~ Normal(0, 1)\n  w: real[N] ~ Normal(z, 1)\n  y ~ Normal(w, 1)\n}\nguide {\n  z ~ Normal(?, ?)\n  \
-         w ~ Normal(z + ?, ?)\n}\n",
+         w ~ Normal(z, ?)\n}\n",
         "does not draw row by row",
     );
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::needless_range_loop)] // matrices by their indices, as the formulas have them
 
+mod audit;
 mod bounds_of_rows;
 mod common;
 mod conjugate;
