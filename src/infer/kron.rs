@@ -291,7 +291,9 @@ impl Kind {
     /// Adds `sum a a^T` over the rows of the inputs `x`.
     fn add_inputs(self, x: &[f64], sum: &mut [f64]) {
         match self {
-            Kind::Dense { inputs, .. } => add_products(Matrix::row_major(x, inputs).t(), inputs, x.len() / inputs.max(1), sum),
+            Kind::Dense { inputs, .. } => {
+                add_products(Matrix::row_major(x, inputs).t(), inputs, x.len() / inputs.max(1), sum)
+            }
             Kind::Conv(s) => {
                 let (taps, cells) = (self.sizes()[0], s.output().iter().product::<usize>());
                 let image = s.in_channels * s.input[0] * s.input[1];
@@ -488,7 +490,9 @@ mod tests {
         let mut patches = vec![0.0; cells * 12];
         patches_of(&s, &image, &mut patches);
         let mut want = vec![0.0; cells];
-        crate::kernels::conv::naive::forward(&s, &image, &weight, &mut want);
+        let conv = crate::kernels::conv::Conv2d::new(s);
+        let mut scratch = vec![0.0; conv.forward_scratch::<f64>()];
+        conv.forward(&image, &weight, Default::default(), &mut want, &mut scratch);
         for (patch, want) in patches.chunks_exact(12).zip(want) {
             let got: f64 = patch.iter().zip(&weight).map(|(p, w)| p * w).sum();
             assert!((got - want).abs() < 1e-12);

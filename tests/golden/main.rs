@@ -25,6 +25,7 @@ mod guides;
 mod held_out;
 mod in_files;
 mod init;
+mod kron;
 mod library;
 mod loo;
 mod loops;
