@@ -492,7 +492,13 @@ mod tests {
         let mut want = vec![0.0; cells];
         let conv = crate::kernels::conv::Conv2d::new(s);
         let mut scratch = vec![0.0; conv.forward_scratch::<f64>()];
-        conv.forward(&image, &weight, Default::default(), &mut want, &mut scratch);
+        conv.forward(
+            &image,
+            &weight,
+            crate::kernels::finish::Finish { bias: None, relu: false },
+            &mut want,
+            &mut scratch,
+        );
         for (patch, want) in patches.chunks_exact(12).zip(want) {
             let got: f64 = patch.iter().zip(&weight).map(|(p, w)| p * w).sum();
             assert!((got - want).abs() < 1e-12);
