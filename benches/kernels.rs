@@ -105,9 +105,7 @@ fn maps<F: Scalar>(c: &mut Criterion) {
     let mut y = x.clone();
     group.throughput(Throughput::Elements(n as u64));
     for op in [Unary::Exp, Unary::Log, Unary::Tanh, Unary::Sigmoid, Unary::Softplus, Unary::Erf, Unary::Lgamma] {
-        group.bench_function(format!("{op:?}"), |bench| {
-            bench.iter(|| unary(op, black_box(&x), Finish::NOTHING, &mut y))
-        });
+        group.bench_function(format!("{op:?}"), |bench| bench.iter(|| unary(op, black_box(&x), &mut y)));
     }
     let operand = Operand { data: &x[..], strides: &[1] };
     group.bench_function("Add", |bench| bench.iter(|| binary(Binary::Add, &[n], black_box(operand), operand, &mut y)));

@@ -54,7 +54,7 @@ fn a_network_has_factors_for_every_layer() {
     let text = "data x: real[N, 1, 4, 4] = X\ndata y: int[N] in 0..2 = Y\nmodel {\n  k: real[3, 1, 3, 3] ~ Normal(0, 1)\n  w: real[12, 2] ~ Normal(0, 1)\n  \
                 y ~ Categorical(logits = dense(flatten(relu(conv2d(x, k))), w))\n}\ninfer laplace { hessian = kron, steps = 2000, draws = 200 }\n";
     let image = |i: usize| -> Vec<Vec<Vec<f64>>> {
-        let bright = |r: usize, c: usize| if (i % 2 == 0) == (r < 2) { 1.0 } else { 0.0 } + 0.3 * ((i * 16 + r * 4 + c) as f64).sin();
+        let bright = |r: usize, c: usize| if i.is_multiple_of(2) == (r < 2) { 1.0 } else { 0.0 } + 0.3 * ((i * 16 + r * 4 + c) as f64).sin();
         vec![(0..4).map(|r| (0..4).map(|c| bright(r, c)).collect()).collect()]
     };
     let x: Vec<_> = (0..30).map(image).collect();
