@@ -352,6 +352,11 @@ pub fn judge(fit: &Fit, reference: &Fit) -> Audit {
         doubts,
         notes,
     };
+    let same = |q: &Quantity| reference.quantities.iter().any(|r| r.name == q.name && r.data == q.data);
+    if fit.algorithm == reference.algorithm && fit.quantities.iter().any(|q| q.role == Role::Latent && same(q)) {
+        let doubt = "its draws are those of the fit itself, with the same seed: give another `--seed`".to_string();
+        return Audit { doubts: vec![doubt], ..audit };
+    }
     let constant = audit.elements().filter(|(_, _, e)| e.level.is_none()).count();
     if constant == audit.elements().count() {
         return Audit { doubts: vec!["there is no number that could be judged".to_string()], ..audit };
@@ -554,6 +559,13 @@ mod tests {
         assert!(judge(&fit, &nuts).doubts[0].contains("target_accept"));
         let (fit, nuts) = fits(normal(1000, 0.0, 1.0), normal(200, 0.0, 1.0));
         assert!(judge(&fit, &nuts).doubts[0].contains("effective draws"));
+    }
+
+    #[test]
+    fn draws_do_not_judge_themselves() {
+        let (_, nuts) = fits(normal(10, 0.0, 1.0), normal(4000, 0.0, 1.0));
+        let audit = judge(&nuts, &nuts);
+        assert!(audit.verdict().is_none() && audit.doubts[0].contains("--seed"), "{:?}", audit.doubts);
     }
 
     #[test]

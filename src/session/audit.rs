@@ -181,7 +181,8 @@ pub fn audit(
     }
     let run_options = RunOptions {
         infer: bound.compilation.options.infer.clone(),
-        seed: options.seed,
+        // A fit by nuts would otherwise be compared with its own draws.
+        seed: options.seed.or((fit.algorithm == "nuts").then(|| fit.seed.wrapping_add(1))),
         all: true,
         max_memory: options.max_memory,
         ..RunOptions::default()

@@ -83,8 +83,14 @@ fn the_reference_can_be_kept() {
     assert_eq!(document["settings"]["target_accept"], 0.9);
     assert_eq!(document["settings"]["draws"], 600);
     // It can be judged itself.
-    let again = audit(&out, &["--seed", "8", "--format", "json"]).expect(0).json();
+    let settings = ["--chains", "2", "--draws", "600", "--set", "target_accept=0.9", "--format", "json"];
+    let again = audit(&out, &settings).expect(0).json();
     assert_eq!(again["audit"]["verdict"], "close", "{again}");
+    assert!(again["audit"]["sites"]["a"]["bias"].as_f64().unwrap() != 0.0, "by other draws: {again}");
+    // Draws do not judge themselves.
+    let seed = document["seed"].to_string();
+    let own = audit(&out, &[&settings[..], &["--seed", &seed]].concat()).expect(0).json();
+    assert_eq!(own["audit"]["verdict"], "not_judged", "{own}");
 }
 
 #[test]
