@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bayesc::kernels::conv::{Conv2d, Conv2dShape, Method};
+use bayesc::kernels::finish::Finish;
 use bayesc::kernels::threads;
 use bayesc::rng::{Key, fill_normal};
 
@@ -67,9 +68,9 @@ fn main() {
             plan.forward_scratch::<f32>().max(plan.input_grad_scratch::<f32>()).max(plan.weight_grad_scratch::<f32>());
         let mut scratch = vec![0.0; scratch];
         let flops = 2.0 * (plan.y_len() * in_channels * kernel * kernel) as f64;
-        let forward = time(|| plan.forward(black_box(&x), &w, None, &mut y, &mut scratch));
+        let forward = time(|| plan.forward(black_box(&x), &w, Finish::NOTHING, &mut y, &mut scratch));
         let all = time(|| {
-            plan.forward(black_box(&x), &w, None, &mut y, &mut scratch);
+            plan.forward(black_box(&x), &w, Finish::NOTHING, &mut y, &mut scratch);
             plan.input_grad(black_box(&dy), &w, &mut dx, &mut scratch);
             plan.weight_grad(black_box(&x), &dy, &mut dw, &mut scratch);
         });

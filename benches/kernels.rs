@@ -6,6 +6,7 @@ use std::hint::black_box;
 use bayesc::kernels::Scalar;
 use bayesc::kernels::conv::{Conv2d, Conv2dShape};
 use bayesc::kernels::elementwise::{Binary, Operand, Unary, binary, unary};
+use bayesc::kernels::finish::Finish;
 use bayesc::kernels::gemm::{Matrix, gemm, gemm_scratch};
 use bayesc::kernels::pool::{Pool2dShape, max_pool2d, max_pool2d_grad};
 use bayesc::kernels::reduce::{Reduce, reduce};
@@ -83,7 +84,7 @@ fn convolutions<F: Scalar>(c: &mut Criterion) {
         group.throughput(Throughput::Elements(2 * (plan.y_len() * taps) as u64));
         let mut scratch = vec![F::ZERO; plan.forward_scratch::<F>()];
         group.bench_function(format!("{name} forward"), |bench| {
-            bench.iter(|| plan.forward(black_box(&x), &w, None, &mut y, &mut scratch));
+            bench.iter(|| plan.forward(black_box(&x), &w, Finish::NOTHING, &mut y, &mut scratch));
         });
         let mut scratch = vec![F::ZERO; plan.input_grad_scratch::<F>()];
         group.bench_function(format!("{name} input gradient"), |bench| {
@@ -132,7 +133,7 @@ fn pools(c: &mut Criterion) {
     let (mut y, mut dx) = (vec![0.0; shape.y_len()], x.clone());
     let mut group = c.benchmark_group("pool f32");
     group.throughput(Throughput::Elements(shape.x_len() as u64));
-    group.bench_function("max 2x2", |bench| bench.iter(|| max_pool2d(&shape, black_box(&x), &mut y)));
+    group.bench_function("max 2x2", |bench| bench.iter(|| max_pool2d(&shape, black_box(&x), Finish::NOTHING, &mut y)));
     group
         .bench_function("max 2x2 gradient", |bench| bench.iter(|| max_pool2d_grad(&shape, black_box(&x), &y, &mut dx)));
     group.finish();

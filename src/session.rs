@@ -24,6 +24,7 @@ use crate::syntax::ast::Elem;
 use std::sync::Arc;
 
 mod after;
+mod audit;
 mod bind;
 mod expects;
 mod init;
@@ -42,6 +43,7 @@ mod sbc;
 mod start;
 mod svi;
 
+pub use audit::{AuditOptions, audit, bind_same, recompile_for_audit};
 pub use bind::{bind, bind_with};
 pub use predict::{Output, PredictOptions, predict};
 pub use reload::{NewData, bind_new, recompile, restore};

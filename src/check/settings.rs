@@ -256,6 +256,8 @@ pub enum HessianChoice {
     Diagonal,
     /// The whole matrix of the last layer of a network, everything else at the mode.
     LastLayer,
+    /// Kronecker factors for the weights of layers, the whole matrix of everything else.
+    Kron,
 }
 
 impl HessianChoice {
@@ -266,6 +268,7 @@ impl HessianChoice {
             HessianChoice::Full => "full",
             HessianChoice::Diagonal => "diag",
             HessianChoice::LastLayer => "last_layer",
+            HessianChoice::Kron => "kron",
         }
     }
 }

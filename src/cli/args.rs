@@ -21,6 +21,7 @@ Examples:
   bayesc predict model.fit --data x=new.csv
                                          what the model says of new data
   bayesc compare a.fit b.fit             which of two models predicts better
+  bayesc audit model.fit                 is the guide right? nuts judges it
   bayesc explain E0301                   what a message means
   bayesc doc Gamma                       what a distribution or function is
 
@@ -59,7 +60,7 @@ pub enum Format {
     Json,
 }
 
-/// What `summary`, `predict` and `compare` print.
+/// What `summary`, `predict`, `compare` and `audit` print.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SummaryFormat {
     /// A table for people.
@@ -135,9 +136,8 @@ pub enum Command {
     /// One HTML page.
     #[command(hide = true, disable_help_flag = true)]
     Report(Later),
-    /// NUTS judges a guide.
-    #[command(hide = true, disable_help_flag = true)]
-    Audit(Later),
+    /// Is a fit right? NUTS on the same density judges its means, spreads and intervals.
+    Audit(Audit),
     /// Test a model and its inference on data that the model makes.
     Sbc(Sbc),
     /// The plate diagram.
@@ -460,6 +460,66 @@ pub struct Compare {
     /// What stdout gets: table, json (the content under `compare`), or csv (a line for each fit).
     #[arg(long, value_enum, default_value_t = SummaryFormat::Table, hide_possible_values = true)]
     pub format: SummaryFormat,
+}
+
+/// `bayesc audit`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  bayesc audit model.fit
+  bayesc audit model.fit --draws 4000 --seed 7
+  bayesc audit model.fit --data y=counts.csv:deaths     data that were given to the run are given again
+  bayesc audit model.fit --set target_accept=0.95 --out nuts.fit
+  bayesc audit model.fit --format json | jq .audit.verdict
+  bayesc audit model.fit --format csv > audit.csv
+
+The program of the fit is run again by nuts, on the same data, which are read anew and refused if they have changed. The
+fit's means and standard deviations are compared with those of nuts, and its intervals with the draws of nuts. The verdict
+is `close` (means within 0.1 sd, sds within 10 %), `rough` (0.3 sd, a factor of 1.4), `wrong`, or `not judged` where nuts has
+not converged: divergences, R-hat above 1.01, fewer than 100 effective draws a chain, or E-BFMI below 0.3.")]
+pub struct Audit {
+    /// The fit directory.
+    #[arg(value_name = "FIT")]
+    pub fit: PathBuf,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Take the settings of this `infer nuts` block, not of the first.
+    #[arg(long, value_name = "NAME")]
+    pub infer: Option<String>,
+    /// The number of chains.
+    #[arg(long, value_name = "NUMBER")]
+    pub chains: Option<String>,
+    /// The draws of each chain.
+    #[arg(long, value_name = "NUMBER")]
+    pub draws: Option<String>,
+    /// The draws of each chain that adapt the sampler and are thrown away.
+    #[arg(long, value_name = "NUMBER")]
+    pub warmup: Option<String>,
+    /// Change any other setting of nuts, for example `target_accept=0.95` (repeatable).
+    #[arg(long = "set", value_name = "SETTING=VALUE", value_parser = parse_setting)]
+    pub settings: Vec<(String, String)>,
+    /// The seed of nuts.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// The number of threads, one for each core if not given.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_threads)]
+    pub threads: Option<usize>,
+    /// Do not begin if nuts needs more memory, for example `2GiB` or `800MB`.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
+    /// Keep the fit by nuts in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Show long arrays element by element.
+    #[arg(long)]
+    pub all: bool,
+    /// What stdout gets: table, json (the content under `audit`), or csv (a line for each number).
+    #[arg(long, value_enum, default_value_t = SummaryFormat::Table, hide_possible_values = true)]
+    pub format: SummaryFormat,
+    /// Print warnings and errors only.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// A kind of plot.

@@ -4,6 +4,7 @@
 //! computes: the work is done by the driver, the session and the report.
 
 pub mod args;
+mod audit;
 mod check;
 mod compare;
 mod doc;
@@ -108,6 +109,7 @@ impl Command {
             Command::Plot(args) => fits::plot(&args, shell),
             Command::Predict(args) => predict::predict(&args, shell),
             Command::Compare(args) => compare::compare(&args, shell),
+            Command::Audit(args) => audit::audit(&args, shell),
             Command::Check(args) => check::check(&args, shell),
             Command::Emit(args) => emit::emit(&args, shell),
             Command::Repl(args) => match crate::repl::main(args.path, shell.out.color) {
@@ -118,11 +120,7 @@ impl Command {
             Command::Explain(args) => explain::explain(&args, shell),
             Command::Doc(args) => doc::doc(&args, shell),
             Command::Fmt(args) => fmt::fmt(&args, shell),
-            Command::Report(later)
-            | Command::Audit(later)
-            | Command::Graph(later)
-            | Command::New(later)
-            | Command::Lsp(later) => {
+            Command::Report(later) | Command::Graph(later) | Command::New(later) | Command::Lsp(later) => {
                 shell.json = args::wants_json(&later.rest);
                 Err(shell.fail_with_help(
                     Exit::CommandLine,

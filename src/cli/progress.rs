@@ -31,6 +31,8 @@ pub struct Progress<'s> {
     view: View,
     trend: Trend,
     stopping: bool,
+    /// What is said when the user stops it.
+    ending: &'static str,
 }
 
 enum View {
@@ -65,7 +67,13 @@ impl<'s> Progress<'s> {
             let (every, rest) = if verbose { (0.01, 0.0) } else { (0.1, 1.0) };
             View::Lines { every, rest, last: (0, 0.0) }
         };
-        Self { shell, profile: profile.then(Profile::default), view, trend: Trend::default(), stopping: false }
+        let ending = "stopping here; the fit so far is saved (Ctrl-C again kills)";
+        Self { shell, profile: profile.then(Profile::default), view, trend: Trend::default(), stopping: false, ending }
+    }
+
+    /// Says `words` when the user stops it.
+    pub fn ending(self, words: &'static str) -> Self {
+        Self { ending: words, ..self }
     }
 
     /// Takes the bar away, and returns where the time went if that was asked for.
@@ -147,7 +155,7 @@ impl Progress<'_> {
         if interrupt::requested() {
             if !self.stopping {
                 self.stopping = true;
-                self.say("stopping here; the fit so far is saved (Ctrl-C again kills)");
+                self.say(self.ending);
             }
             return ControlFlow::Break(());
         }

@@ -7,6 +7,7 @@ use super::args::Color;
 use crate::diag::render::{Look, render_all_with};
 use crate::diag::{Code, Diagnostic, Diagnostics, json::all_to_json};
 use crate::report::numbers::display_width;
+pub use crate::report::numbers::wrap;
 use crate::report::table::TableOptions;
 use crate::source::Sources;
 use anstyle::{AnsiColor, Style};
@@ -299,23 +300,6 @@ pub fn grid(heading: &[&str], rows: &[Vec<String>], stream: &Stream) -> String {
         line(row, None);
     }
     out
-}
-
-/// `text` in lines of at most `width` columns where its words allow; one empty line for an empty text.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().expect("there is a first line");
-        if !line.is_empty() && display_width(line) + 1 + display_width(word) > width {
-            lines.push(word.to_string());
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -533,7 +533,8 @@ fn problems(text: &str) -> Vec<Code> {
 
 #[test]
 fn the_pages_of_the_codes_are_true() {
-    for code in Code::ALL.iter().copied().filter(|c| c.is_data()) {
+    // No program alone gives E0918: it is about a fit. `tests/cli/audit.rs` has it.
+    for code in Code::ALL.iter().copied().filter(|c| c.is_data() && *c != Code::E0918) {
         let page = code.page();
         assert!(page.starts_with(&format!("# {}: {}\n", code.name(), code.title())), "{}", code.name());
         assert_eq!(problems(program_of(page, 0)), [code], "the wrong program of {}", code.name());

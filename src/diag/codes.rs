@@ -109,6 +109,7 @@ codes! {
     E0915 "unknown name in a data expression"
     E0916 "data expression that cannot be evaluated"
     E0917 "nothing learned in training"
+    E0918 "not the data of the fit"
     E1001 "a number that is not finite"
     E1002 "a model that cannot be fitted like this"
     E1003 "a run that needs more memory than it may use"

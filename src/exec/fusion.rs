@@ -113,7 +113,7 @@ fn random(choices: &[u16]) -> Graph {
     g.finish()
 }
 
-fn outputs<F: Scalar>(graph: &Graph, options: Options) -> Vec<Vec<F>> {
+pub(super) fn outputs<F: Scalar>(graph: &Graph, options: Options) -> Vec<Vec<F>> {
     let mut executable = Executable::<F>::plan(graph.clone(), options);
     for (i, input) in graph.inputs.iter_enumerated() {
         let x: Vec<F> = values::<f64>(7 + i.index() as u64, input.shape.count()).into_iter().map(F::from_f64).collect();
@@ -125,7 +125,7 @@ fn outputs<F: Scalar>(graph: &Graph, options: Options) -> Vec<Vec<F>> {
     (0..graph.outputs.len()).map(|i| executable.output(i).to_vec()).collect()
 }
 
-fn compare<F: Scalar>(graph: &Graph, tolerance: f64) {
+pub(super) fn compare<F: Scalar>(graph: &Graph, tolerance: f64) {
     let _alone = threads::alone();
     let plain = outputs::<F>(graph, Options::default().flat());
     threads::set_threads(2);

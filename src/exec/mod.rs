@@ -1,6 +1,7 @@
 //! Running graphs: a plan of steps and buffers, then numbers.
 
 mod draft;
+mod endings;
 #[cfg(test)]
 mod fusion;
 mod looped;

@@ -25,6 +25,8 @@ pub(crate) const ALIGN: usize = 16;
 pub struct Options {
     /// Elementwise maps run together, without storing what passes between them.
     pub fuse: bool,
+    /// Convolutions and pools end with the bias and the relu that follow them (with `fuse`).
+    pub endings: bool,
     /// Buffers whose value is dead are used again.
     pub reuse: bool,
     /// How convolutions are computed in single precision.
@@ -36,13 +38,13 @@ pub struct Options {
 impl Options {
     /// The same with a place of its own for every value.
     pub(crate) fn flat(self) -> Options {
-        Options { fuse: false, reuse: false, room: None, ..self }
+        Options { fuse: false, endings: false, reuse: false, room: None, ..self }
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, reuse: true, convolution: Method::Auto, room: None }
+        Options { fuse: true, endings: true, reuse: true, convolution: Method::Auto, room: None }
     }
 }
 
@@ -172,8 +174,9 @@ impl Plan {
                 match step {
                     Step::Kernel { value, kernel, operands, out } => {
                         let name = crate::ir::print::operation(graph, *value);
+                        let ending = if let Work::Kernel(kernel) = kernel { kernel.ending() } else { "" };
                         let operands: Vec<String> = operands.iter().map(|r| format!("{r:?}")).collect();
-                        let _ = writeln!(text, "  {out:?} = {name} {}  // {value}", operands.join(" "));
+                        let _ = writeln!(text, "  {out:?} = {name}{ending} {}  // {value}", operands.join(" "));
                         if let Work::Loop(looped) = kernel {
                             looped.print().lines().for_each(|line| {
                                 let _ = writeln!(text, "    | {line}");

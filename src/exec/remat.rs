@@ -68,6 +68,8 @@ pub(super) fn plan_within<F: Scalar>(graph: Graph, options: Options, room: usize
         return (graph, plan, None);
     }
     let room = room / size_of::<F>();
+    // Maps that are computed again are steps of their own.
+    let options = Options { endings: false, ..options };
     let as_is = Trial::new::<F>(graph.clone(), graph.nodes.indices().collect(), options, room);
     let order = order(&graph);
     let first = Trial::new::<F>(arrange(&graph, &order), order.into_iter().collect(), options, room);

@@ -9,10 +9,12 @@
 //! - Kernels keep the order of the graph. Maps, noise and sums wait until somebody asks for them. When a value of a group
 //!   is needed from memory, the group first takes in all sums that can be had from its values, with what they need, and
 //!   is emitted; so open groups never depend on each other, and nothing is read again for its sum.
+//! - Convolutions and max pools end with the bias and the relu that follow them (`endings.rs`).
 //! - A cheap map that a later group needs is computed again there, if what it reads is in memory anyway.
 //! - What depends on no parameter, batch or noise runs once for each set of data.
 
 use super::draft::{Buffer, BufferId, Content, Draft, Member, Operand, Rule, Schedule, View, Work};
+use super::endings::{Ended, Endings, endings};
 use super::looped::LoopKernel;
 use super::plan::Options;
 use super::signs::nonnegative;
@@ -69,6 +71,8 @@ struct Scheduler<'a> {
     nonnegative: IndexVec<ValueId, bool>,
     /// Who reads each value.
     users: IndexVec<ValueId, Vec<ValueId>>,
+    /// Kernels that end with maps.
+    endings: Endings,
     /// What waits until somebody asks for it.
     is_lazy: IndexVec<ValueId, bool>,
     once: Vec<Draft>,
@@ -110,6 +114,7 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         is_once: runs_once(graph),
         nonnegative: nonnegative(graph),
         users,
+        endings: Endings::default(),
         is_lazy: IndexVec::new(),
         once: Vec::new(),
         every: Vec::new(),
@@ -118,13 +123,16 @@ pub(crate) fn schedule(graph: &Graph, options: Options) -> Schedule {
         numbers: HashMap::new(),
         recipes: HashMap::new(),
     };
+    if options.fuse && options.endings {
+        s.endings = endings(graph, &s.users, &s.is_once);
+    }
     for id in graph.nodes.indices() {
-        let lazy = options.fuse && waits(graph, id);
-        s.is_lazy.push(lazy);
+        let ends = s.endings.ends.contains_key(&id) || s.endings.skipped.contains(&id);
+        s.is_lazy.push(options.fuse && !ends && waits(graph, id));
     }
     for phase in [true, false] {
         for id in graph.nodes.indices() {
-            if s.is_once[id] == phase && !s.is_lazy[id] {
+            if s.is_once[id] == phase && !s.is_lazy[id] && !s.endings.skipped.contains(&id) {
                 s.demand([id]);
             }
         }
@@ -181,7 +189,7 @@ fn mat_vec(graph: &Graph, node: &Node) -> Option<MatVec> {
 }
 
 /// Whether an operation shows the elements of its operand in the same order.
-fn is_identity(op: &Op) -> bool {
+pub(super) fn is_identity(op: &Op) -> bool {
     matches!(op, Op::StopGradient | Op::ToReal | Op::ToInt | Op::Reshape { .. })
 }
 
@@ -223,7 +231,10 @@ impl Scheduler<'_> {
         let mut stack: Vec<ValueId> = values.into_iter().collect();
         while let Some(value) = stack.pop() {
             if self.views[value].is_none() && missing.insert(value) {
-                stack.extend(&self.graph.nodes[value].operands);
+                match self.endings.ends.get(&value) {
+                    Some(end) => stack.extend(self.graph.nodes[end.kernel].operands.iter().chain(&end.bias)),
+                    None => stack.extend(&self.graph.nodes[value].operands),
+                }
             }
         }
         for value in missing {
@@ -237,6 +248,9 @@ impl Scheduler<'_> {
 
     /// Where a value is, whose operands are placed; adds it to a group or emits its kernel.
     fn place(&mut self, id: ValueId) -> View {
+        if let Some(&end) = self.endings.ends.get(&id) {
+            return self.ended(id, end);
+        }
         let node = &self.graph.nodes[id];
         let fuse = self.options.fuse;
         match &node.op {
@@ -298,19 +312,33 @@ impl Scheduler<'_> {
 
     fn kernel(&mut self, id: ValueId, node: &Node) -> View {
         let operands: Vec<View> = node.operands.iter().map(|&o| self.contiguous(o)).collect();
-        let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
         let kernel = match &node.op {
             Op::Scan(looped) => Work::Loop(Box::new(LoopKernel::new(looped, self.options))),
-            op => {
-                // Sums of terms of one sign, such as variances, keep their sign and their zeros.
-                let one_sign = node.operands.iter().all(|&o| self.nonnegative[o]);
-                let method = if one_sign { Method::Direct } else { self.options.convolution };
-                Work::Kernel(op.kernel(&shapes, &node.shape).with_convolution(method))
-            }
+            _ => Work::Kernel(self.loops(node)),
         };
         let out = self.new_buffer(id, node.shape.count(), Content::Computed);
         self.emit(self.is_once[id], Draft::Kernel { value: id, kernel, operands, out });
         View::whole(out, &node.shape)
+    }
+
+    /// The kernel of an operation.
+    fn loops(&self, node: &Node) -> Kernel {
+        let shapes: Vec<_> = node.operands.iter().map(|&o| self.graph.shape(o)).collect();
+        // Sums of terms of one sign, such as variances, keep their sign and their zeros.
+        let one_sign = node.operands.iter().all(|&o| self.nonnegative[o]);
+        let method = if one_sign { Method::Direct } else { self.options.convolution };
+        node.op.kernel(&shapes, &node.shape).with_convolution(method)
+    }
+
+    /// Emits the kernel that makes `id` together with a value before it.
+    fn ended(&mut self, id: ValueId, Ended { kernel, bias, ending }: Ended) -> View {
+        let node = &self.graph.nodes[kernel];
+        let operands: Vec<View> = node.operands.iter().chain(&bias).map(|&o| self.contiguous(o)).collect();
+        let work = Work::Kernel(self.loops(node).with_ending(ending));
+        let shape = self.graph.shape(id);
+        let out = self.new_buffer(id, shape.count(), Content::Computed);
+        self.emit(self.is_once[id], Draft::Kernel { value: kernel, kernel: work, operands, out });
+        View::whole(out, shape)
     }
 
     /// Where `value` is, stored or not.

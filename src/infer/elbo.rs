@@ -39,6 +39,8 @@ pub struct Spec<'p> {
     pub anneal: bool,
     /// Whether the sign of all noise is an input, for antithetic draws.
     pub antithetic: bool,
+    /// Whether each row of a step is a bound of its own: all sites have rows.
+    pub by_rows: bool,
 }
 
 /// How the KL divergence of one site was found.
@@ -69,12 +71,24 @@ pub struct ElboGraph {
     pub weight: Option<InputId>,
     /// The input for the sign of all noise.
     pub sign: Option<InputId>,
+    /// What is known of each row, where each is a bound of its own.
+    pub of_rows: Option<OfRows>,
     /// Whether there are scores.
     pub scored: bool,
     /// How the KL divergence of each site was found, in the model's order.
     pub terms: Vec<(SiteId, KlTerm)>,
     /// The name and value of each term, for finding one that is not finite.
     pub named: Vec<(String, ValueId)>,
+}
+
+/// The interface of a graph in which each row is a bound of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct OfRows {
+    /// The output with the log ratio of each row `[rows]` [nats].
+    pub ratios: usize,
+    /// The inputs by which derivatives are multiplied, where there is a gradient: that of each row's log ratio, and that along
+    /// the path of its draws beside it; `[rows]` each.
+    pub factors: Option<[InputId; 2]>,
 }
 
 /// Builds the graph; with `gradient`, also the adjoint.
@@ -88,12 +102,19 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let mut slots = lo.all_slots();
     let mut sign = spec.antithetic.then(|| lo.g.input("sign of noise", Shape::scalar(), DType::Real, InputKind::Batch));
     lo.g.set_mirror(sign);
+    let n_rows = spec.batch.filter(|_| spec.by_rows).map(|(_, n)| n);
+    let mut factors = n_rows.filter(|_| gradient).map(|n| {
+        ["weight of each row", "weight of paths of each row"]
+            .map(|name| lo.g.input(name, Shape::from([n]), DType::Real, InputKind::Batch))
+    });
+    lo.path_factor = factors.map(|[_, path]| path);
 
     let mut named: Vec<(String, ValueId)> = Vec::new();
     let mut terms = Vec::new();
     // What the data say, and what the prior and the guide say; each without and with rows.
     let mut likelihood = Sums::default();
     let mut divergence = Sums::default();
+    let mut ratio: Vec<ValueId> = Vec::new();
     // Gradients sum over the components of mixtures; importance ratios need one draw of the whole guide.
     let guide = &spec.program.guides[spec.guide];
     let strata = if gradient { mixture::strata(guide) } else { vec![Vec::new()] };
@@ -109,12 +130,16 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
                 Step::Site(id) => {
                     let (value, term) = site_term(&mut lo, *id, spec)?;
                     let has_rows = lo.has_rows(&lo.model.sites[*id].ty.shape);
-                    named.push((format!("the term of site `{}`", lo.model.sites[*id].name), value));
-                    divergence.add(of(&mut lo, value), has_rows);
+                    named.push((format!("the term of site `{}`", lo.model.sites[*id].name), value.sum));
+                    divergence.add(of(&mut lo, value.sum), has_rows);
+                    ratio.extend(value.rows);
                     terms.push((*id, term));
                 }
                 step => {
                     let term = lo.data_term(step).expect("not a site");
+                    if n_rows.is_some() && lo.has_rows(&spec.program.ty(term.like).shape) {
+                        ratio.push(sum_rows(&mut lo.g, term.each));
+                    }
                     likelihood.add(of(&mut lo, term.sum), lo.has_rows(&spec.program.ty(term.like).shape));
                     named.push((term.name, term.sum));
                 }
@@ -137,6 +162,16 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
     let local = g.add(data_rows, prior_rows);
     let scaled = g.mul_scalar(local, scale);
     let mut elbo = g.add(global, scaled);
+    let mut ratios = n_rows.map(|_| g.add_all(&ratio));
+    // What is differentiated: weights do not depend on anything, and there is nothing without rows.
+    let mut objective = match (factors, ratios) {
+        (Some([weight, _]), Some(ratios)) => {
+            let weighted = g.mul(weight, ratios);
+            let sum = g.sum_all(weighted);
+            g.mul_scalar(sum, scale)
+        }
+        _ => elbo,
+    };
     g.output("elbo", elbo);
     g.output("global", global);
     g.output("rows", local);
@@ -155,9 +190,10 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
         // The adjoint of an unstable form would be as unstable.
         let named = named.iter_mut().map(|(_, value)| value);
         let kept = slots.iter_mut().chain(&mut weight).chain(&mut lo.row_index).chain(&mut sign).chain([&mut elbo]);
-        let kept = kept.chain(&mut score).chain(named);
+        let kept = kept.chain(&mut score).chain(named).chain([&mut objective]);
+        let kept = kept.chain(&mut ratios).chain(factors.iter_mut().flatten());
         stable::settle(g, kept);
-        let loss = g.neg(elbo);
+        let loss = g.neg(objective);
         let gradients = autodiff::reverse::gradient(g, loss, &slots)
             .map_err(|e| RunError::Unsupported(format!("this model cannot be fitted by svi: {e}")))?;
         for (slot, d) in spec.slots.list.iter().zip(gradients) {
@@ -171,11 +207,18 @@ pub fn build(spec: &Spec<'_>, gradient: bool) -> Result<ElboGraph, RunError> {
             }
         }
     }
+    if let Some(ratios) = ratios {
+        lo.g.output("log ratios", ratios);
+    }
     let input_of = |v: ValueId| lo.g.graph().input_of(v);
+    let of_rows = ratios.map(|_| OfRows {
+        ratios: lo.g.graph().outputs.len() - 1,
+        factors: factors.map(|factors| factors.map(input_of)),
+    });
     let slots = slots.iter().copied().map(input_of).collect();
     let (rows, weight, sign) = (lo.row_index.map(input_of), weight.map(input_of), sign.map(input_of));
     let inputs = std::mem::take(&mut lo.inputs);
-    Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, sign, scored, terms, named })
+    Ok(ElboGraph { graph: lo.g.finish(), inputs, slots, rows, weight, sign, of_rows, scored, terms, named })
 }
 
 #[derive(Default)]
@@ -189,8 +232,19 @@ impl Sums {
     }
 }
 
+/// The sum over everything but the first axis.
+fn sum_rows(g: &mut crate::ir::Builder, x: ValueId) -> ValueId {
+    g.sum_last(x, g.rank(x) - 1)
+}
+
+/// What the prior and the guide say about one site: its sum, and where rows are bounds of their own that of each row.
+struct SiteTerm {
+    sum: ValueId,
+    rows: Option<ValueId>,
+}
+
 /// What the prior and the guide say about one site: minus its KL divergence, or its log prior.
-fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(ValueId, KlTerm), RunError> {
+fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(SiteTerm, KlTerm), RunError> {
     let site = &lo.model.sites[id];
     let before = lo.g.set_origin(Some(spec.program.exprs[site.value].origin()));
     let prior = lo.dist(&site.dist, Mode::Live);
@@ -208,8 +262,13 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
             // Independent elements that share their parameters count one by one.
             let kl = lo.g.broadcast_to(kl, batch);
             let sum = lo.g.sum_all(kl);
-            return Ok((lo.g.neg(sum), KlTerm::Closed));
+            return Ok((SiteTerm { sum: lo.g.neg(sum), rows: None }, KlTerm::Closed));
         }
+        let each_row = |lo: &mut Lowering<'_>, v: ValueId| {
+            let v = lo.g.broadcast_to(v, batch.clone());
+            sum_rows(&mut lo.g, v)
+        };
+        let mut rows = None;
         let log_prior = match site.absorbed {
             // Its prior is part of a term with discrete latents summed out.
             true => lo.g.scalar(0.0),
@@ -217,21 +276,29 @@ fn site_term(lo: &mut Lowering<'_>, id: SiteId, spec: &Spec<'_>) -> Result<(Valu
                 Some(expected) if !depends_on(lo, &prior, draw.value) => expected,
                 _ => {
                     let log_prior = prior.log_prob(&mut lo.g, draw.value);
+                    rows = spec.by_rows.then(|| each_row(lo, log_prior));
                     lo.g.sum_all(log_prior)
                 }
             },
         };
         match draw.log_prob_path {
-            None if draw.joint.is_none() => Ok((log_prior, KlTerm::PointMass)),
-            None => Ok((log_prior, KlTerm::MonteCarlo)),
+            None if draw.joint.is_none() => Ok((SiteTerm { sum: log_prior, rows }, KlTerm::PointMass)),
+            None => Ok((SiteTerm { sum: log_prior, rows }, KlTerm::MonteCarlo)),
             Some(_) if spec.kl == KlChoice::Closed => Err(RunError::Unsupported(format!(
                 "`kl = closed`, but the guide of `{}` and its prior `{}` have no closed form",
                 site.name,
                 prior.name()
             ))),
             Some(log_q) => {
+                if spec.by_rows {
+                    let log_q = each_row(lo, log_q);
+                    rows = Some(match rows {
+                        Some(log_prior) => lo.g.sub(log_prior, log_q),
+                        None => lo.g.neg(log_q),
+                    });
+                }
                 let log_q = lo.g.sum_all(log_q);
-                Ok((lo.g.sub(log_prior, log_q), KlTerm::MonteCarlo))
+                Ok((SiteTerm { sum: lo.g.sub(log_prior, log_q), rows }, KlTerm::MonteCarlo))
             }
         }
     })();

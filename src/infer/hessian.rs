@@ -221,21 +221,32 @@ impl Precision {
     }
 }
 
-impl Factor {
+/// A factor of a precision matrix A.
+pub trait PrecisionFactor {
     /// ln det A.
-    pub fn log_det(&self) -> f64 {
+    fn log_det(&self) -> f64;
+    /// Replaces standard normal numbers `z` by a draw of the normal with mean 0 and precision A.
+    fn spread(&self, z: &mut [f64]);
+    /// A^-1 g: the step of Newton's method.
+    fn solve(&self, gradient: &[f64]) -> Vec<f64>;
+    /// What the quadratic model still has to gain [nats]: half of g^T A^-1 g.
+    fn expected(&self, gradient: &[f64]) -> f64 {
+        0.5 * dot(gradient, &self.solve(gradient))
+    }
+}
+
+impl PrecisionFactor for Factor {
+    fn log_det(&self) -> f64 {
         (0..self.0.n).map(|at| 2.0 * self.0.diagonal(at).ln()).sum()
     }
-    /// Replaces standard normal numbers `z` by a draw of the normal with mean 0 and precision A: L^-T z.
-    pub fn spread(&self, z: &mut [f64]) {
+    fn spread(&self, z: &mut [f64]) {
         if self.0.full {
             triangular_solve(Triangle::Lower, true, self.0.n, 1, &self.0.values, z);
         } else {
             z.iter_mut().zip(&self.0.values).for_each(|(z, l)| *z /= l);
         }
     }
-    /// A^-1 g: the step of Newton's method.
-    pub fn solve(&self, gradient: &[f64]) -> Vec<f64> {
+    fn solve(&self, gradient: &[f64]) -> Vec<f64> {
         let mut x = gradient.to_vec();
         if self.0.full {
             triangular_solve(Triangle::Lower, false, self.0.n, 1, &self.0.values, &mut x);
@@ -244,10 +255,6 @@ impl Factor {
         }
         self.spread(&mut x);
         x
-    }
-    /// What the quadratic model still has to gain [nats]: half of g^T A^-1 g.
-    pub fn expected(&self, gradient: &[f64]) -> f64 {
-        0.5 * dot(gradient, &self.solve(gradient))
     }
 }
 

@@ -6,7 +6,8 @@
 //! from the posterior is told by the importance ratios of its draws. Source: Tierney & Kadane 1986, JASA 81:82.
 
 use super::density::{self, Curvature, Density, DensityGraph};
-use super::hessian::{self, Derivatives, Factor};
+use super::hessian::{self, Derivatives, Factor, PrecisionFactor};
+use super::kron;
 use super::lbfgs::End;
 use super::mode::{Mode, Problem};
 use super::profile::{Laps, Phase};
@@ -45,6 +46,8 @@ pub struct LaplaceFit {
     pub full: bool,
     /// How second derivatives were found.
     pub derivatives: Derivatives,
+    /// The weights whose curvature has Kronecker factors.
+    pub layers: Vec<String>,
     /// What to say when the mode is not as near as asked for.
     pub advice: Option<String>,
 }
@@ -64,7 +67,11 @@ impl LaplaceFit {
             HessianChoice::Auto => n <= FULL,
             HessianChoice::Full => true,
             HessianChoice::Diagonal => false,
-            HessianChoice::LastLayer => true,
+            HessianChoice::LastLayer | HessianChoice::Kron => true,
+        };
+        let kron = match problem.settings.hessian {
+            HessianChoice::Kron => Some(kron::build(problem.program, problem.bound, &problem.noncentered)?),
+            _ => None,
         };
         let places = match problem.settings.hessian {
             HessianChoice::LastLayer => last_layer_of(problem, &graph),
@@ -75,10 +82,16 @@ impl LaplaceFit {
         let second = density::curvature(problem.program, problem.bound, &space).ok();
         laps.lap(Phase::Lower);
         let mut memory = problem.memory.clone();
-        let numbers = if full { 3 * m * m } else { 2 * m };
+        let numbers = match &kron {
+            Some(kron) => kron.numbers() + 3 * kron.others().len().pow(2),
+            None if full => 3 * m * m,
+            None => 2 * m,
+        };
         memory.fit.push(("second derivatives", (numbers * size_of::<f64>()) as u64));
-        let graphs: Vec<&crate::ir::Graph> =
-            std::iter::once(&graph.graph).chain(second.as_ref().map(|s| &s.graph)).collect();
+        let graphs: Vec<&crate::ir::Graph> = std::iter::once(&graph.graph)
+            .chain(second.as_ref().map(|s| &s.graph))
+            .chain(kron.as_ref().map(|k| &k.graph))
+            .collect();
         let plans = memory.prepare::<f64>(&graphs, Options::default(), 1);
         memory.check()?;
         observer.planned(&memory);
@@ -87,6 +100,7 @@ impl LaplaceFit {
             .as_ref()
             .zip(plans.get(1))
             .map(|(second, plan)| Curvature::planned(second, problem.program, problem.bound, plan.options()));
+        let of_kron = plans.last().map(|plan| plan.options());
         drop(plans);
         laps.lap(Phase::Plan);
         let settings = problem.settings;
@@ -97,10 +111,30 @@ impl LaplaceFit {
             return Err(RunError::Stopped("stopped before the mode was found: there are no draws yet".to_string()));
         }
         let advice = search.advice(&graph, &mode);
-        let (factor, derivatives) = settle(&graph, &mut density, exact.as_mut(), &mut mode, (full, &places))?;
+        let (factor, derivatives): (Box<dyn PrecisionFactor>, Derivatives) = match (&kron, of_kron) {
+            (Some(kron), Some(options)) => {
+                let (others, x) = (kron.others(), &mode.best.x);
+                if others.len() > FULL {
+                    return Err(RunError::Unsupported(format!(
+                        "`hessian = kron` takes the whole matrix of what is no weight of a layer, and that is {} numbers: \
+                         {FULL} are the most; use `diag`",
+                        others.len()
+                    )));
+                }
+                let (matrix, derivatives) = hessian::precision(&mut density, exact.as_mut(), x, true, &others);
+                let rest = matrix.factor().map_err(|direction| no_peak(&graph, &others, &direction))?;
+                let (program, key) = (problem.program, root.fold_in(33));
+                (Box::new(kron.factor(program, problem.bound, options, (x, rest), key)?), derivatives)
+            }
+            _ => {
+                let (factor, derivatives) = settle(&graph, &mut density, exact.as_mut(), &mut mode, (full, &places))?;
+                (Box::new(factor), derivatives)
+            }
+        };
+        let factor = &*factor;
         let expected = factor.expected(&at(&places, &mode.best.gradient));
-        // Not a number either.
-        if expected.partial_cmp(&BESIDE) != Some(std::cmp::Ordering::Less) {
+        // Not a number either. Approximate curvature does not tell how far the peak is.
+        if kron.is_none() && expected.partial_cmp(&BESIDE) != Some(std::cmp::Ordering::Less) {
             return Err(RunError::NotReached { expected, advice: advice.unwrap_or_default() });
         }
         let found = m == n && expected <= settings.tolerance.max(f64::EPSILON * mode.best.value.abs());
@@ -110,13 +144,14 @@ impl LaplaceFit {
         laps.lap(Phase::Run);
         let log_evidence = mode.best.value + 0.5 * n as f64 * std::f64::consts::TAU.ln() - 0.5 * factor.log_det();
         let (positions, pareto_k) =
-            draw(problem.draws, &mut density, &mode.best.x, (&factor, &places), root.fold_in(31));
+            draw(problem.draws, &mut density, &mode.best.x, (factor, &places), root.fold_in(31));
         laps.lap(Phase::Draws);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);
         }
         let advice = advice.filter(|_| !found);
-        Ok(LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice })
+        let layers = kron.map_or(Vec::new(), |kron| kron.names());
+        Ok(LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, layers, advice })
     }
 }
 
@@ -132,10 +167,7 @@ fn settle(
     loop {
         let best = &mut mode.best;
         let (matrix, derivatives) = hessian::precision(density, exact.as_deref_mut(), &best.x, full, places);
-        let factor = matrix.factor().map_err(|direction| {
-            let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
-            RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(places[at])) }
-        })?;
+        let factor = matrix.factor().map_err(|direction| no_peak(graph, places, &direction))?;
         let expected = factor.expected(&at(places, &best.gradient));
         if left == 0 || expected <= SETTLED {
             return Ok((factor, derivatives));
@@ -169,7 +201,7 @@ fn draw(
     draws: usize,
     density: &mut Density,
     mode: &[f64],
-    (factor, places): (&Factor, &[usize]),
+    (factor, places): (&dyn PrecisionFactor, &[usize]),
     key: Key,
 ) -> (Vec<f64>, Option<f64>) {
     let (n, m) = (mode.len(), places.len());
@@ -199,6 +231,12 @@ fn draw(
     let k = if highest - lowest <= SAME * highest.abs().max(1.0) { 0.0 } else { pareto_k(&ratios) };
     (positions, Some(k).filter(|k| n > 0 && k.is_finite()))
 }
+/// The coordinate with the largest part in a direction that is not curved downwards.
+fn no_peak(graph: &DensityGraph, places: &[usize], direction: &[f64]) -> RunError {
+    let largest = (0..direction.len()).max_by(|&a, &b| direction[a].abs().total_cmp(&direction[b].abs()));
+    RunError::NoPeak { name: largest.map_or(String::new(), |at| graph.name(places[at])) }
+}
+
 /// Some elements of a vector.
 fn at(places: &[usize], x: &[f64]) -> Vec<f64> {
     places.iter().map(|&place| x[place]).collect()

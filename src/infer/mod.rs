@@ -15,6 +15,7 @@ pub mod draws;
 pub mod elbo;
 pub mod gaussian;
 pub mod hessian;
+pub mod kron;
 pub mod laplace;
 pub mod lbfgs;
 pub mod map;

@@ -18,6 +18,9 @@
 //!
 //! `tail_adaptive(k)` has no bound of its own: it weights the path derivatives by the ranks of the ratios, k / rank, which
 //! stays finite however heavy their tail is (Wang, Liu & Liu 2018, arXiv:1810.11943, alg. 1, with beta = -1).
+//!
+//! The log ratios are those of the whole data, or, where rows are subsampled and all latents belong to rows, those of each
+//! row: the bound is then the sum of the bounds of the rows.
 
 use serde::Serialize;
 
@@ -100,6 +103,10 @@ impl Objective {
             }
         }
     }
+    /// What the path derivative of a draw is multiplied by beside its weight `v` among the draws.
+    pub fn path_factor(self, v: f64) -> f64 {
+        self.alpha().map_or(1.0, |alpha| alpha + (1.0 - alpha) * v)
+    }
     /// What the path derivative of each draw is multiplied by for the parameters of the guide, and the derivative of each
     /// draw for the learnable constants of the model.
     pub fn weights(self, ratios: &[f64], guide: &mut [f64], model: &mut [f64]) {
@@ -125,7 +132,7 @@ impl Objective {
         let sum: f64 = model.iter().sum();
         for (w, v) in guide.iter_mut().zip(model) {
             *v /= sum;
-            *w = alpha * *v + power * *v * *v;
+            *w = *v * self.path_factor(*v);
         }
     }
 }

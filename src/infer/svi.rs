@@ -3,6 +3,7 @@
 //! In: a program, a guide, data, settings.   Out: the parameters, the course of the fit, the ELBO on all data.
 //! All randomness comes from the seed: the same seed gives the same numbers, whatever the number of threads.
 
+mod by_rows;
 pub mod course;
 mod group;
 mod machine;
@@ -168,7 +169,11 @@ impl<'p> Svi<'p> {
             // Log ratios are those of the whole joint density at one draw.
             _ => (KlChoice::MonteCarlo, EstimatorChoice::Reparam),
         };
-        Spec { antithetic: settings.antithetic, ..self.spec(rows, kl, estimator, settings.anneal_kl > 0) }
+        Spec {
+            antithetic: settings.antithetic,
+            by_rows: self.by_rows(),
+            ..self.spec(rows, kl, estimator, settings.anneal_kl > 0)
+        }
     }
     fn spec(&self, rows: Option<usize>, kl: KlChoice, estimator: EstimatorChoice, anneal: bool) -> Spec<'p> {
         Spec {
@@ -181,7 +186,12 @@ impl<'p> Svi<'p> {
             estimator,
             anneal,
             antithetic: false,
+            by_rows: false,
         }
+    }
+    /// Whether each row of the data has a bound of its own.
+    fn by_rows(&self) -> bool {
+        self.settings.objective != Objective::Elbo && self.prepared.is_some()
     }
     /// Compiles a step with the usual number of rows, and one for the rest of an epoch if there is any.
     fn steps<F: Scalar>(
@@ -192,25 +202,36 @@ impl<'p> Svi<'p> {
         memory: &mut Memory,
         laps: &mut Laps,
     ) -> Result<(Step<F>, Option<Step<F>>), RunError> {
-        let graphs = self.graphs(spec, gradient)?;
+        let mut graphs = self.graphs(&spec, gradient)?;
+        let n = graphs.len();
+        if gradient && self.by_rows() {
+            graphs.extend(self.graphs(&spec, false)?);
+        }
         laps.lap(Phase::Lower);
         let plans = memory.prepare::<F>(&graphs.iter().map(|g| &g.graph).collect::<Vec<_>>(), self.options(), 1);
         // What is done after the fit goes on: what was needed before is free by then.
         if gradient {
             memory.check()?;
         }
-        let mut steps = graphs.into_iter().zip(plans).map(|(graph, plan)| Step { graph, exe: plan.build() });
+        let mut built: Vec<_> = plans.into_iter().map(|plan| plan.build()).collect();
+        let forward =
+            graphs.split_off(n).into_iter().zip(built.split_off(n)).map(Some).chain(std::iter::repeat_with(|| None));
+        let steps = graphs.into_iter().zip(built).zip(forward);
+        let mut steps = steps.map(|((graph, exe), forward)| Step { graph, exe, forward });
         let (mut whole, mut short) = (steps.next().expect("there is a step"), steps.next());
         laps.lap(Phase::Plan);
         for step in std::iter::once(&mut whole).chain(&mut short) {
             store.give_whole(self.program, &step.graph.inputs, &mut step.exe);
             laps.watch(&mut step.exe);
+            if let Some((graph, exe)) = &mut step.forward {
+                store.give_whole(self.program, &graph.inputs, exe);
+            }
         }
         laps.lap(Phase::Data);
         Ok((whole, short))
     }
     /// The graphs of these steps.
-    fn graphs(&self, spec: impl Fn(Option<usize>) -> Spec<'p>, gradient: bool) -> Result<Vec<ElboGraph>, RunError> {
+    fn graphs(&self, spec: &impl Fn(Option<usize>) -> Spec<'p>, gradient: bool) -> Result<Vec<ElboGraph>, RunError> {
         let rows = match self.rows() {
             None => vec![None],
             Some((_, rows, 0)) => vec![Some(rows)],
@@ -251,7 +272,9 @@ impl<'p> Svi<'p> {
         if settings.average.is_some() {
             memory.fit.push(("average of parameters", (params * size_of::<f64>()) as u64));
         }
-        if settings.objective != Objective::Elbo {
+        if let Some((_, rows, _)) = self.rows().filter(|_| self.by_rows()) {
+            memory.fit.push(("weights of rows", by_rows::bytes(settings.objective.draws(), rows, number) as u64));
+        } else if settings.objective != Objective::Elbo {
             memory.fit.push(("gradients of draws", (settings.objective.draws() * params * number) as u64));
         } else if self.is_scored() {
             memory.fit.push(("gradients of draws", (2 * settings.particles.unwrap_or(1) * params * number) as u64));
@@ -267,7 +290,7 @@ impl<'p> Svi<'p> {
         sources: &crate::source::Sources,
     ) -> Result<String, RunError> {
         let spec = |rows| self.fitted(rows);
-        let mut graphs = self.graphs(spec, gradient)?;
+        let mut graphs = self.graphs(&spec, gradient)?;
         if !plan {
             return Ok(crate::ir::print::print(&graphs[0].graph, Some(sources)));
         }
@@ -368,7 +391,7 @@ impl<'p> Svi<'p> {
     pub fn terms(&self) -> Result<Vec<(SiteId, KlTerm)>, RunError> {
         let settings = self.settings;
         let spec = |rows| self.spec(rows, settings.kl, settings.estimator, settings.anneal_kl > 0);
-        Ok(self.graphs(spec, true)?.swap_remove(0).terms)
+        Ok(self.graphs(&spec, true)?.swap_remove(0).terms)
     }
     /// The key of all randomness of this fit.
     fn root(&self) -> Key {
@@ -444,16 +467,22 @@ impl<'p> Svi<'p> {
         };
         let as_fitted = self.estimate(params, store, key, self.settings.kl, draws, true)?;
         let a = mean_and_error(&as_fitted);
-        if self.rows().is_some() {
-            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, None, None));
-        }
         let objective = self.settings.objective;
+        if self.rows().is_some() {
+            let bound = match objective.is_bound() {
+                true => {
+                    let n = (draws / objective.draws() as u64).max(FEWEST_ELBO_DRAWS);
+                    Some(Bound::of(objective, &self.estimate_by_rows(params, store, key, n)?))
+                }
+                false => None,
+            };
+            return Ok((Elbo { final_: a.0, standard_error: a.1, steps }, bound, None));
+        }
         let draws = RATIO_DRAWS.max((FEWEST_BOUNDS * objective.draws()) as u64);
         let ratios = self.estimate(params, store, key, KlChoice::MonteCarlo, draws, false)?;
         let bound = objective.is_bound().then(|| {
             let values: Vec<f64> = ratios.chunks_exact(objective.draws()).map(|r| objective.value(r)).collect();
-            let (final_, standard_error) = mean_and_error(&values);
-            Bound { objective: objective.text(), draws: objective.draws(), final_, standard_error }
+            Bound::of(objective, &values)
         });
         let ratios = &ratios[..RATIO_DRAWS as usize];
         let b = mean_and_error(&ratios[..ELBO_DRAWS as usize]);
@@ -495,14 +524,9 @@ impl<'p> Svi<'p> {
             }
             return Ok(values);
         };
-        // The data are read once, in order. The same key draws the same global sites for every part of them.
+        // The same key draws the same global sites for every part of the data.
         let mut values = vec![0.0; draws as usize];
-        let indices: Vec<usize> = (0..all).collect();
-        for (at, batch) in indices.chunks(full).enumerate() {
-            let step = if batch.len() < full { short.as_mut().expect("made for the rest") } else { &mut whole };
-            store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
-            self.bound.check_read()?;
-            step.give_indices(batch);
+        self.over_rows((all, full), (&mut whole, short.as_mut()), store, |at, step| {
             for (i, sum) in values.iter_mut().enumerate() {
                 let key = key.fold_in(i as u64);
                 step.exe.run(&[], key);
@@ -515,8 +539,64 @@ impl<'p> Svi<'p> {
                     return Err(self.blame(step, &[key], None, sum, 0.0));
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(values)
+    }
+    /// `n` values of the bound of all data, where each row has one of its own.
+    fn estimate_by_rows<F: Scalar>(
+        &self,
+        params: &[F],
+        store: &mut Store<F>,
+        key: Key,
+        n: u64,
+    ) -> Result<Vec<f64>, RunError> {
+        let (all, full, _) = self.rows().expect("rows are subsampled");
+        let (objective, k) = (self.settings.objective, self.settings.objective.draws());
+        let mut memory = self.memory(store.bytes(self.program), 0, size_of::<F>());
+        let (mut whole, mut short) =
+            self.steps(|rows| self.fitted(rows), false, store, &mut memory, &mut Laps::new(None))?;
+        for step in std::iter::once(&mut whole).chain(&mut short) {
+            step.give_params(self.slots, params);
+        }
+        let mut values = vec![0.0; n as usize];
+        let mut ratios = vec![0.0; full * k];
+        self.over_rows((all, full), (&mut whole, short.as_mut()), store, |_, step| {
+            let at = step.graph.of_rows.expect("each row has a ratio").ratios;
+            for (group, sum) in values.iter_mut().enumerate() {
+                let mut rows = 0;
+                for j in 0..k {
+                    step.exe.run(&[], key.fold_in((group * k + j) as u64));
+                    let own = step.exe.output(at);
+                    rows = own.len();
+                    own.iter().enumerate().for_each(|(row, r)| ratios[row * k + j] = r.to_f64());
+                }
+                *sum += ratios[..rows * k].chunks_exact(k).map(|r| objective.value(r)).sum::<f64>();
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+    /// Goes through `all` data once, in order, `full` rows at a time; `each` is told which part it is.
+    fn over_rows<F: Scalar>(
+        &self,
+        (all, full): (usize, usize),
+        (whole, mut short): (&mut Step<F>, Option<&mut Step<F>>),
+        store: &mut Store<F>,
+        mut each: impl FnMut(usize, &mut Step<F>) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        let indices: Vec<usize> = (0..all).collect();
+        for (at, batch) in indices.chunks(full).enumerate() {
+            let step = match &mut short {
+                Some(short) if batch.len() < full => &mut **short,
+                _ => &mut *whole,
+            };
+            store.give_rows(self.program, &step.graph.inputs, batch, &mut step.exe);
+            self.bound.check_read()?;
+            step.give_indices(batch);
+            each(at, step)?;
+        }
+        Ok(())
     }
 
     /// Finds which term is not finite, and where the first such number came from.
@@ -554,6 +634,14 @@ impl<'p> Svi<'p> {
         // Without a step it is the evaluation at the end.
         let what = if t.is_none() { format!("{what}, with the final parameters,") } else { what };
         RunError::NotFinite { what, step: t, value, origin }
+    }
+}
+
+impl Bound {
+    /// What independent values of a bound say.
+    fn of(objective: Objective, values: &[f64]) -> Self {
+        let (final_, standard_error) = mean_and_error(values);
+        Self { objective: objective.text(), draws: objective.draws(), final_, standard_error }
     }
 }
 

@@ -188,13 +188,10 @@ impl<F: Scalar> PackB<F> for Matrix<'_, F> {
 
 /// Where the tiles of a product go.
 pub(crate) trait Sink<F: Scalar> {
-    /// What the sums of rows `i..` are added to at first.
-    fn start(&self, i: usize) -> Start<'_, F>;
     /// The memory of rows `i..i + m`, columns `j..j + n`, and the distance of its rows, with what the first sums are added
     /// to; `None` when its rows do not lie evenly.
-    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)>;
-    /// Adds `rows` (i, m), `columns` (j, n) of a tile with rows of `cols`, or overwrites with it when it is the `first`
-    /// (it holds the start then).
+    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start)>;
+    /// Adds `rows` (i, m), `columns` (j, n) of a tile with rows of `cols`, or overwrites with it when it is the `first`.
     fn add(&mut self, rows: (usize, usize), columns: (usize, usize), tile: &[F], cols: usize, first: bool);
 }
 
@@ -208,11 +205,7 @@ pub(crate) struct Into<'a, F> {
 
 impl<F: Scalar> Sink<F> for Into<'_, F> {
     #[inline(always)]
-    fn start(&self, _: usize) -> Start<'_, F> {
-        if self.present { Start::Present } else { Start::Zero }
-    }
-    #[inline(always)]
-    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
+    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start)> {
         let at = i * self.row_stride + j;
         let start = if self.present { Start::Present } else { Start::Zero };
         Some((&mut self.data[at..at + (m - 1) * self.row_stride + n], self.row_stride, start))
@@ -316,11 +309,7 @@ fn strip<F: Scalar>(
             let start = if first { start } else { Start::Present };
             tiles.run(rows, n, kc, a, b_panel, c, stride, start);
         } else {
-            let start = match sink.start(i) {
-                Start::Rows(numbers) if first => Start::Rows(numbers),
-                _ => Start::Zero,
-            };
-            tiles.run(rows, n, kc, a, b_panel, tile, tiles.cols, start);
+            tiles.run(rows, n, kc, a, b_panel, tile, tiles.cols, Start::Zero);
             sink.add((i, lines), (j, n), tile, tiles.cols, first);
         }
     }

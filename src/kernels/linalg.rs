@@ -6,7 +6,7 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{LltError, LltParams, cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::traits::RealField;
-use faer::{Auto, MatMut, MatRef, Par, Spec};
+use faer::{Auto, MatMut, MatRef, Par, Side, Spec};
 
 use super::{Scalar, threads};
 
@@ -104,6 +104,21 @@ pub(crate) fn cholesky_large<F: RealField + Scalar>(n: usize, a: &mut [F]) -> Re
         },
         Err(LltError::NonPositivePivot { index }) => Err(index),
     }
+}
+
+/// The eigenvalues of the symmetric `a [n, n]`, ascending; `a` becomes the orthogonal matrix whose columns are the
+/// eigenvectors. Only the lower half of `a` is read. `None` when an element is not finite, or the iteration does not end.
+pub fn symmetric_eigen(n: usize, a: &mut [f64]) -> Option<Vec<f64>> {
+    assert_eq!(a.len(), n * n, "a is [n, n]");
+    if !a.iter().all(|x| x.is_finite()) {
+        return None;
+    }
+    let found = MatRef::from_row_major_slice(a, n, n).self_adjoint_eigen(Side::Lower).ok()?;
+    let (vectors, values) = (found.U(), found.S().column_vector());
+    for (i, row) in a.chunks_exact_mut(n.max(1)).enumerate() {
+        row.iter_mut().enumerate().for_each(|(j, x)| *x = vectors[(i, j)]);
+    }
+    Some((0..n).map(|i| values[i]).collect())
 }
 
 /// Replaces each B [n, rhs] of a batch by the solution X of A X = B, or of A^T X = B if `transposed`.

@@ -8,6 +8,7 @@ pub mod ceilings;
 pub mod conv;
 pub mod dense;
 pub mod elementwise;
+pub mod finish;
 pub mod gather;
 pub mod gemm;
 pub mod linalg;

@@ -2,10 +2,13 @@
 //!
 //! x [planes, H, W] -> y [planes, P, Q]; planes are images times channels. Padded cells never win a maximum; in an
 //! average they count as zeros or not at all. One-dimensional pooling has height 1.
+use super::finish::Finish;
 use super::{Scalar, simd, threads};
 
 /// Windows that are handled at a time.
 const LANES: usize = 16;
+/// Results that are finished together: they are in the first-level cache.
+const FINISHED: usize = 2048;
 
 /// The shape of a pooling operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -267,14 +270,21 @@ impl Pool2dShape {
 }
 
 /// y = the largest cell of every window; -inf for a window that lies in the padding, NaN when a cell is.
-pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
+///
+/// `finish` has a bias for each of the channels that the planes of an image are.
+pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], finish: Finish<'_, F>, y: &mut [F]) {
     assert!(x.len() == shape.x_len() && y.len() == shape.y_len(), "operands have the planned sizes");
     let plane_len = shape.input[0] * shape.input[1];
     let [rows, cols] = shape.output();
     if shape.is_two_by_two() {
         return shape.over_runs(y, rows * cols, |first, y| {
-            let planes = y.len() / (rows * cols);
-            shape.two_by_two(&x[first * plane_len..(first + planes) * plane_len], y);
+            // So many planes at a time that they are finished where they have just been written.
+            let some = FINISHED.div_ceil(rows * cols);
+            for (i, y) in y.chunks_mut(some * rows * cols).enumerate() {
+                let (first, planes) = (first + i * some, y.len() / (rows * cols));
+                shape.two_by_two(&x[first * plane_len..(first + planes) * plane_len], y);
+                finish.planes(first, rows * cols, y);
+            }
         });
     }
     shape.over_planes(y, rows * cols, |plane, y| {
@@ -284,6 +294,7 @@ pub fn max_pool2d<F: Scalar>(shape: &Pool2dShape, x: &[F], y: &mut [F]) {
                 y[p * cols + q] = shape.winner(x, p, q).map_or(F::NEG_INFINITY, |at| x[at]);
             }
         }
+        finish.planes(plane, rows * cols, y);
     });
 }
 
@@ -418,7 +429,7 @@ mod tests {
             let what = format!("{op} {}", c["attrs"]);
             let (mut y, mut dx) = (vec![F::NAN; s.y_len()], vec![F::NAN; s.x_len()]);
             if max {
-                max_pool2d(&s, &x, &mut y);
+                max_pool2d(&s, &x, Finish::NOTHING, &mut y);
                 max_pool2d_grad(&s, &x, &dy, &mut dx);
             } else {
                 let count = c["attrs"]["count_include_pad"].as_bool().expect("a flag");
@@ -453,7 +464,7 @@ mod tests {
         max_pool2d_grad(&s, &[1.0, 1.0, 1.0, 1.0], &[5.0], &mut dx);
         assert_eq!(dx, [5.0, 0.0, 0.0, 0.0]);
         let mut y = [0.0];
-        max_pool2d(&s, &[1.0, f64::NAN, 7.0, 1.0], &mut y);
+        max_pool2d(&s, &[1.0, f64::NAN, 7.0, 1.0], Finish::NOTHING, &mut y);
         assert!(y[0].is_nan());
     }
 
@@ -469,7 +480,7 @@ mod tests {
             let s = Pool2dShape { input, ..HALVES };
             let (x, dy) = (awkward(s.x_len()), values::<f32>(2, s.y_len()));
             let (mut y, mut dx) = (vec![0.0; s.y_len()], vec![f32::NAN; s.x_len()]);
-            max_pool2d(&s, &x, &mut y);
+            max_pool2d(&s, &x, Finish::NOTHING, &mut y);
             max_pool2d_grad(&s, &x, &dy, &mut dx);
             let [rows, cols] = s.output();
             let (mut slow, mut slow_dx) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()]);

@@ -92,6 +92,8 @@ pub struct Lowering<'p> {
     pub(crate) estimators: HashMap<SiteId, crate::lower::estimators::Estimator>,
     /// Sites whose draws are held constant: their gradient is by the score function.
     pub(crate) scored: Vec<SiteId>,
+    /// What the derivative along the path of a draw is multiplied by, one factor for each row `[rows]`.
+    pub(crate) path_factor: Option<ValueId>,
     /// What stands for each prepared expression in this graph.
     pub(crate) row_inputs: Vec<(ExprId, ValueId)>,
     memo: HashMap<(ExprId, Mode), ValueId>,
@@ -141,6 +143,7 @@ impl<'p> Lowering<'p> {
             row_index: None,
             estimators: HashMap::new(),
             scored: Vec::new(),
+            path_factor: None,
             row_inputs: Vec::new(),
             memo: HashMap::new(),
             masks: HashMap::new(),

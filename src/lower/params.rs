@@ -95,13 +95,21 @@ pub fn model_reads(program: &Program, model: &Model, param: ParamId) -> bool {
     reads(program, densities(model), param)
 }
 /// Whether one of these expressions is computed from a learnable constant.
-fn reads(program: &Program, mut stack: Vec<ExprId>, param: ParamId) -> bool {
+fn reads(program: &Program, stack: Vec<ExprId>, param: ParamId) -> bool {
+    computed_from(program, stack, |kind| matches!(kind, ExprKind::Param(id) if *id == param))
+}
+/// Whether one of these expressions is computed from a site.
+pub fn reads_sites(program: &Program, exprs: Vec<ExprId>) -> bool {
+    computed_from(program, exprs, |kind| matches!(kind, ExprKind::Site(_)))
+}
+/// Whether one of these expressions is, or is computed from, one of a kind.
+fn computed_from(program: &Program, mut stack: Vec<ExprId>, kind: impl Fn(&ExprKind) -> bool) -> bool {
     let mut seen: IndexVec<ExprId, bool> = program.exprs.iter().map(|_| false).collect();
     while let Some(e) = stack.pop() {
         if std::mem::replace(&mut seen[e], true) {
             continue;
         }
-        if matches!(program.exprs[e].kind, ExprKind::Param(id) if id == param) {
+        if kind(&program.exprs[e].kind) {
             return true;
         }
         stack.extend(program.operands(e));

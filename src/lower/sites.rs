@@ -194,9 +194,20 @@ impl<'p> Lowering<'p> {
         GuideDraw { value, dist: Some(live), log_prob: Some(log_prob), log_prob_path: Some(log_prob_path), joint: None }
     }
 
-    /// The draw of a site, held constant where its gradient is by the score function.
+    /// The draw of a site, held constant where its gradient is by the score function, or with its derivative multiplied
+    /// by the factor of its row.
     pub(super) fn held(&mut self, site: SiteId, draw: ValueId) -> ValueId {
-        if self.scored.contains(&site) { self.g.stop_gradient(draw) } else { draw }
+        if self.scored.contains(&site) {
+            return self.g.stop_gradient(draw);
+        }
+        let Some(factor) = self.path_factor else { return draw };
+        let mut shape = vec![1; self.g.rank(draw)];
+        shape[0] = self.g.shape(factor).count();
+        let factor = self.g.reshape(factor, shape);
+        let fixed = self.g.stop_gradient(draw);
+        let moved = self.g.sub(draw, fixed);
+        let moved = self.g.mul(moved, factor);
+        self.g.add(fixed, moved)
     }
 
     /// The prior's support and its ends, which may depend on other sites.

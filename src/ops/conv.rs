@@ -5,7 +5,7 @@
 //!   x [N,C,H,W]   w [O,C/groups,KH,KW]   y [N,O,P,Q],  P = floor((H + before + after - dilation (KH-1) - 1)/stride) + 1
 //!   Source: Dumoulin & Visin 2016, arXiv:1603.07285, ch. 4.
 
-use super::kernel::Kernel;
+use super::kernel::{Ending, Kernel};
 #[cfg(test)]
 use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
@@ -48,7 +48,7 @@ impl Operation for Conv2d {
     }
     fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
         attributes!(Op::Conv2d(attrs) = op);
-        Kernel::Conv2d(prepare(operands[0], operands[1], attrs))
+        Kernel::Conv2d(prepare(operands[0], operands[1], attrs), Ending::default())
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::Conv2d(attrs) = v.op);

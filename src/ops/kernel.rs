@@ -10,6 +10,7 @@ use super::row_weights::{Role, RowConv};
 use super::{NoiseKind, PoolAttrs, Reduction};
 use crate::ir::Shape;
 use crate::kernels::elementwise::{self, Binary, Operand, Ternary, Unary};
+use crate::kernels::finish::Finish;
 use crate::kernels::gemm::{Matrix, gemm_batched, gemm_batched_scratch};
 use crate::kernels::linalg::{Triangle, cholesky, triangular_solve};
 use crate::kernels::pool::{self, Pool2dShape};
@@ -112,8 +113,8 @@ pub(crate) enum Kernel {
         /// Without the diagonal.
         strict: bool,
     },
-    /// A convolution.
-    Conv2d(Box<conv::Conv2d>),
+    /// A convolution, and what it ends with.
+    Conv2d(Box<conv::Conv2d>, Ending),
     /// Its input gradient.
     Conv2dInputGrad(Box<conv::Conv2d>),
     /// Its weight gradient.
@@ -124,8 +125,8 @@ pub(crate) enum Kernel {
     FlipoutDense(FlipoutProduct),
     /// Draws of a layer's outputs.
     LocalReparam(LocalReparam),
-    /// The largest cells of windows.
-    MaxPool2d(Pool2dShape),
+    /// The largest cells of windows, and what it ends with.
+    MaxPool2d(Pool2dShape, Ending),
     /// Cotangents to the largest cells.
     MaxPool2dGrad(Pool2dShape),
     /// Elements where the largest cells are.
@@ -164,6 +165,22 @@ impl<'a, F> Inputs<'a, F> {
         } else {
             &self.high[range.start - self.high_start..range.end - self.high_start]
         }
+    }
+}
+
+/// What a kernel does with its results where it writes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ending {
+    /// Adds a number for each channel, which is its last operand.
+    pub bias: bool,
+    /// Makes zeros of numbers below zero.
+    pub relu: bool,
+}
+
+impl Ending {
+    /// The same with the operands of a step; the bias would be operand `at`.
+    fn finish<'a, F: Scalar>(self, x: &Inputs<'a, F>, at: usize) -> Finish<'a, F> {
+        Finish { bias: self.bias.then(|| x.get(at)), relu: self.relu }
     }
 }
 
@@ -321,12 +338,30 @@ impl Kernel {
     pub(crate) fn with_convolution(self, method: conv::Method) -> Self {
         let with = |c: Box<conv::Conv2d>| Box::new(c.with_method(method));
         match self {
-            Kernel::Conv2d(c) => Kernel::Conv2d(with(c)),
+            Kernel::Conv2d(c, ending) => Kernel::Conv2d(with(c), ending),
             Kernel::Conv2dInputGrad(c) => Kernel::Conv2dInputGrad(with(c)),
             Kernel::Conv2dWeightGrad(c) => Kernel::Conv2dWeightGrad(with(c)),
             Kernel::RowConv(c, role) => Kernel::RowConv(c.with_method(method), role),
             Kernel::LocalReparam(layer) => Kernel::LocalReparam(layer.with_method(method)),
             other => other,
+        }
+    }
+    /// The same kernel with another ending; only of those that have one.
+    pub(crate) fn with_ending(self, ending: Ending) -> Self {
+        match self {
+            Kernel::Conv2d(c, _) => Kernel::Conv2d(c, ending),
+            Kernel::MaxPool2d(shape, _) => Kernel::MaxPool2d(shape, ending),
+            _ => unreachable!("a kernel without an ending"),
+        }
+    }
+    /// What the kernel ends with, in words for a plan; empty for nothing.
+    pub(crate) fn ending(&self) -> &'static str {
+        let (Kernel::Conv2d(_, ending) | Kernel::MaxPool2d(_, ending)) = self else { return "" };
+        match (ending.bias, ending.relu) {
+            (false, false) => "",
+            (true, false) => " + bias",
+            (false, true) => " + relu",
+            (true, true) => " + bias + relu",
         }
     }
     /// The kernel that copies its operand.
@@ -369,7 +404,7 @@ impl Kernel {
     pub fn scratch<F: Scalar>(&self) -> usize {
         match self {
             Kernel::MatMul(p) => gemm_batched_scratch::<F>(p.batch, p.m, p.n, p.k),
-            Kernel::Conv2d(c) => c.forward_scratch::<F>(),
+            Kernel::Conv2d(c, _) => c.forward_scratch::<F>(),
             Kernel::Conv2dInputGrad(c) => c.input_grad_scratch::<F>(),
             Kernel::Conv2dWeightGrad(c) => c.weight_grad_scratch::<F>(),
             Kernel::RowConv(c, role) => c.scratch::<F>(*role),
@@ -444,13 +479,13 @@ impl Kernel {
                     out.copy_from_slice(x);
                 }
             }
-            Kernel::Conv2d(c) => c.forward(x.get(0), x.get(1), None, out, scratch),
+            Kernel::Conv2d(c, ending) => c.forward(x.get(0), x.get(1), ending.finish(x, 2), out, scratch),
             Kernel::Conv2dInputGrad(c) => c.input_grad(x.get(0), x.get(1), out, scratch),
             Kernel::Conv2dWeightGrad(c) => c.weight_grad(x.get(0), x.get(1), out, scratch),
             Kernel::RowConv(c, role) => c.run(*role, x, out, scratch, key),
             Kernel::FlipoutDense(product) => product.run(x, out, scratch, key),
             Kernel::LocalReparam(layer) => layer.run(x, out, scratch, key),
-            Kernel::MaxPool2d(shape) => pool::max_pool2d(shape, x.get(0), out),
+            Kernel::MaxPool2d(shape, ending) => pool::max_pool2d(shape, x.get(0), ending.finish(x, 1), out),
             Kernel::MaxPool2dGrad(shape) => pool::max_pool2d_grad(shape, x.get(0), x.get(1), out),
             Kernel::MaxPool2dTake(shape) => pool::max_pool2d_take(shape, x.get(0), x.get(1), out),
             Kernel::AvgPool2d(shape, count_pad) => pool::avg_pool2d(shape, *count_pad, x.get(0), out),

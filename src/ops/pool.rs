@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 use super::PoolAttrs;
-use super::kernel::{Kernel, pool_shape};
+use super::kernel::{Ending, Kernel, pool_shape};
 #[cfg(test)]
 use super::tests::{Fill, Sample, sample};
 use super::vjp::Vjp;
@@ -25,7 +25,7 @@ impl Operation for MaxPool2d {
     }
     fn kernel(op: &Op, operands: &[&Shape], _: &Shape) -> Kernel {
         attributes!(Op::MaxPool2d(attrs) = op);
-        Kernel::MaxPool2d(pool_shape(operands[0], attrs))
+        Kernel::MaxPool2d(pool_shape(operands[0], attrs), Ending::default())
     }
     fn vjp(v: &mut Vjp) {
         attributes!(&Op::MaxPool2d(attrs) = v.op);

@@ -37,6 +37,23 @@ pub fn pad_left(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(display_width(text))))
 }
 
+/// `text` in lines of at most `width` columns where its words allow; one empty line for an empty text.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a first line");
+        if !line.is_empty() && display_width(line) + 1 + display_width(word) > width {
+            lines.push(word.to_string());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 /// The decimals that show `digits` significant digits of `x`, from 0 to 6; 0 for what is 0 or not finite.
 pub fn decimals_for(x: f64, digits: i32) -> usize {
     if x == 0.0 || !x.is_finite() {

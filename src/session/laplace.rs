@@ -62,7 +62,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let (program, settings) = (&chosen.program, &chosen.infer.mode);
     let model = program.model.as_ref().expect("chosen programs have a model");
     normal::fit(bound, chosen, observer, |problem, observer| {
-        let LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, advice } =
+        let LaplaceFit { mode, positions, log_evidence, pareto_k, full, derivatives, layers, advice } =
             LaplaceFit::of(problem, observer)?;
         let mut notes: Vec<String> = mode.note().into_iter().collect();
         if derivatives == Derivatives::Differences {
@@ -70,6 +70,13 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
         }
         if !full {
             notes.push("the normal has the diagonal of the curvature alone: sites are independent in it".to_string());
+        }
+        if !layers.is_empty() {
+            notes.push(format!(
+                "the curvature of `{}` has Kronecker factors of the Fisher information, one pair for each layer: layers are \
+                 independent of each other and of everything else",
+                layers.join("`, `")
+            ));
         }
         let partly = settings.hessian == HessianChoice::LastLayer;
         if partly {
@@ -101,6 +108,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
 fn how(s: &ModeSettings, full: bool, derivatives: Derivatives) -> Vec<(&'static str, serde_json::Value)> {
     let hessian = match (s.hessian, full) {
         (HessianChoice::LastLayer, _) => "last_layer",
+        (HessianChoice::Kron, _) => "kron",
         (_, true) => "full",
         (_, false) => "diag",
     };

@@ -1,14 +1,16 @@
 //! What the settings of svi ask of the chosen guide, beyond what the checker can see: refused before anything runs.
 
 use super::{Failure, one};
+use crate::check::minibatch::rows_apart;
 use crate::check::settings::{EstimatorChoice, SviSettings};
+use crate::check::size::{Size, SizeId};
 use crate::check::typed::*;
 use crate::diag::{Code, Diagnostic};
 use crate::dist::{self, Reparam};
 use crate::infer::gaussian;
 use crate::infer::objective::Objective;
 use crate::lower::estimators::{self, Estimator};
-use crate::lower::params::{guide_reads, model_reads};
+use crate::lower::params::{guide_reads, model_reads, reads_sites};
 use crate::lower::{SizeValues, Slots};
 
 /// Draws of a step where some gradients are by the score function.
@@ -90,6 +92,9 @@ impl Asked<'_> {
             ));
         }
         let Some(model) = &self.program.model else { return Ok(()) };
+        if let Some(batch) = self.settings.minibatch {
+            self.bounds_of_rows(model, batch.size)?;
+        }
         for (id, param) in self.program.params.iter_enumerated() {
             if !model_reads(self.program, model, id) {
                 continue;
@@ -104,6 +109,44 @@ impl Asked<'_> {
                 let help = "it minimizes a divergence from a fixed posterior: write `elbo = iwae(16)`, or give the constant a prior";
                 return Err(self.refuse("elbo", message, None, help));
             }
+        }
+        Ok(())
+    }
+
+    /// Bounds of rows: the log evidence is a sum over them, and every draw belongs to one.
+    fn bounds_of_rows(&self, model: &Model, size: SizeId) -> Result<(), Failure> {
+        let (program, name) = (self.program, self.settings.objective.text());
+        let rows = &program.sizes[size].name;
+        let first = |shape: &[Size]| shape.first().and_then(|s| s.as_name()) == Some(size);
+        let refuse = |why: String, step| {
+            let message = format!("`elbo = {name}` with a minibatch of `{rows}`, but {why}");
+            let help = "every row needs a bound of its own: remove `minibatch`, or write `elbo = elbo`";
+            Err(self.refuse("elbo", message, step, help))
+        };
+        if let Some(s) = model.sites.iter().find(|s| !first(&s.ty.shape)) {
+            return refuse(format!("`{}` is shared by all rows", s.name), None);
+        }
+        if let Some(o) = model.observations.iter().find(|o| !first(&program.ty(o.value).shape)) {
+            return refuse(format!("`{}` has no rows", o.name), None);
+        }
+        if model.steps.iter().any(|step| matches!(step, Step::Factor(_))) {
+            return refuse("`factor` does not say which row it belongs to".to_string(), None);
+        }
+        if !rows_apart(program, size) {
+            return refuse("the model does not keep rows apart".to_string(), None);
+        }
+        if let Some(s) =
+            model.sites.iter().find(|s| s.dist.support().needs_bounds() && reads_sites(program, s.dist.args()))
+        {
+            return refuse(format!("the support of `{}` depends on another site", s.name), None);
+        }
+        for step in &self.guide.steps {
+            let why = match step {
+                GuideStep::Explicit { dist, .. } if reads_sites(program, dist.args()) => "it depends on another site",
+                GuideStep::Family { family: Family::MeanField, .. } | GuideStep::Explicit { .. } => continue,
+                GuideStep::Family { .. } => "its draws belong to all rows together",
+            };
+            return refuse("its guide does not draw row by row".to_string(), Some((step, why)));
         }
         Ok(())
     }

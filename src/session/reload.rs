@@ -22,7 +22,7 @@ use crate::syntax::ast::{Item, ItemKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-fn unusable(message: impl Into<String>, help: impl Into<String>) -> Failure {
+pub(super) fn unusable(message: impl Into<String>, help: impl Into<String>) -> Failure {
     Failure::Fit { message: message.into(), help: Some(help.into()) }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn inputs(bound: &BoundProgram<'_>, options: &RunOptions, infer: &str
     }
 }
 
-fn inputs_of(fit: &Fit) -> Result<&Inputs, Failure> {
+pub(super) fn inputs_of(fit: &Fit) -> Result<&Inputs, Failure> {
     fit.inputs.as_ref().ok_or_else(|| {
         unusable(
             "the fit does not keep what it was made from: an earlier version of bayesc wrote it",
@@ -80,6 +80,23 @@ fn inputs_of(fit: &Fit) -> Result<&Inputs, Failure> {
 /// [`Failure::Fit`] when the fit does not keep its program, or when this version does not accept it.
 pub fn recompile(fit: &Fit) -> Result<Compilation, Failure> {
     let inputs = inputs_of(fit)?;
+    let compilation = recompile_as(fit, inputs.infer_option.clone(), &inputs.set)?;
+    match compilation.diags.iter().find(|d| d.severity == crate::diag::Severity::Error) {
+        Some(d) => Err(unusable(
+            format!("this version of bayesc does not accept the program of the fit: {} ({})", d.message, d.code.name()),
+            format!("mend `{}` and fit it again", fit.model.path),
+        )),
+        None => Ok(compilation),
+    }
+}
+
+/// As [`recompile`], for the infer block or algorithm `infer` with other settings of the command line; it may have errors.
+pub(super) fn recompile_as(
+    fit: &Fit,
+    infer: Option<String>,
+    settings: &[(String, String)],
+) -> Result<Compilation, Failure> {
+    let inputs = inputs_of(fit)?;
     let mut loader = |written: &str, folder: Option<&std::path::Path>| {
         let path = folder.map_or_else(|| PathBuf::from(written), |f| f.join(written));
         let shown = path.display().to_string();
@@ -91,20 +108,13 @@ pub fn recompile(fit: &Fit) -> Result<Compilation, Failure> {
     let options = driver::Options {
         sizes: inputs.fixed.clone(),
         model: fit.model.name.clone(),
-        settings: inputs.set.clone(),
-        infer: inputs.infer_option.clone(),
+        settings: settings.to_vec(),
+        infer,
         clock: None,
     };
     let model = &fit.model;
     let path = (!model.path.starts_with('<')).then(|| PathBuf::from(&model.path));
-    let compilation = driver::compile(&model.path, path, &model.text, &options, &mut loader);
-    match compilation.diags.iter().find(|d| d.severity == crate::diag::Severity::Error) {
-        Some(d) => Err(unusable(
-            format!("this version of bayesc does not accept the program of the fit: {} ({})", d.message, d.code.name()),
-            format!("mend `{}` and fit it again", model.path),
-        )),
-        None => Ok(compilation),
-    }
+    Ok(driver::compile(&model.path, path, &model.text, &options, &mut loader))
 }
 
 /// The program of a fit with what the fit keeps of its data; data that are not kept are missing.

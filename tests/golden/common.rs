@@ -220,6 +220,7 @@ impl Elbo {
                 estimator: self.estimator,
                 anneal: false,
                 antithetic: false,
+                by_rows: false,
             };
             let graph = elbo::build(&spec, true).expect("it has a gradient");
             let mut exe = Executable::compile(&graph.graph);
@@ -277,6 +278,7 @@ impl Elbo {
                 estimator: self.estimator,
                 anneal: false,
                 antithetic: false,
+                by_rows: false,
             };
             let graph = elbo::build(&spec, false).expect("it has a density");
             let mut exe = Executable::compile(&graph.graph);

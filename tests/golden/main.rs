@@ -5,6 +5,8 @@
 
 #![allow(clippy::needless_range_loop)] // matrices by their indices, as the formulas have them
 
+mod audit;
+mod bounds_of_rows;
 mod common;
 mod conjugate;
 mod determinism;
@@ -23,6 +25,7 @@ mod guides;
 mod held_out;
 mod in_files;
 mod init;
+mod kron;
 mod library;
 mod loo;
 mod loops;

@@ -173,11 +173,12 @@ impl<'p> Checker<'p> {
             "keep" => mode.keep = self.kept_fits(setting)?,
             "draws" => mode.draws = Some(self.count(setting, if kind == Algorithm::Map { 1 } else { 2 })?),
             "hessian" => {
-                mode.hessian = match self.choice(setting, &["auto", "full", "diag", "last_layer"])? {
+                mode.hessian = match self.choice(setting, &["auto", "full", "diag", "last_layer", "kron"])? {
                     0 => HessianChoice::Auto,
                     1 => HessianChoice::Full,
                     2 => HessianChoice::Diagonal,
-                    _ => HessianChoice::LastLayer,
+                    3 => HessianChoice::LastLayer,
+                    _ => HessianChoice::Kron,
                 };
             }
             "seed" => mode.seed = self.count(setting, 0)? as u64,

@@ -257,14 +257,6 @@ impl<'p> Checker<'p> {
         let objective = s.objective.text();
         if s.objective != Objective::Elbo {
             let name = objective.as_str();
-            if s.minibatch.is_some() {
-                refuse(
-                    ["minibatch", "elbo"],
-                    &format!("`elbo = {name}` needs all data in every step"),
-                    "the weight of a draw is a product over all rows: one of some rows, scaled up, has another mean",
-                    "remove `minibatch`, or write `elbo = elbo`",
-                );
-            }
             if s.anneal_kl > 0 {
                 refuse(
                     ["anneal_kl", "elbo"],

@@ -4,6 +4,7 @@
 //! steps decide; the order of the rows follows from the number of steps ([`Order::after`]); the trace and the averages are
 //! what is shown.
 
+use super::by_rows::ByRows;
 use super::group::Group;
 use super::machine::Machine;
 use super::order::Order;
@@ -223,7 +224,7 @@ impl<F: Scalar> Course<F> {
         observer: &mut dyn Observer,
         began: f64,
     ) -> Result<(), RunError> {
-        let Machine { svi, whole, short, store, rows, key, total, particles, gradient, group } = machine;
+        let Machine { svi, whole, short, store, rows, key, total, particles, gradient, group, by_rows } = machine;
         let (settings, slots, program) = (svi.settings, svi.slots, svi.program);
         let (t, total, particles) = (self.step, *total, *particles);
         self.order.advance();
@@ -267,8 +268,12 @@ impl<F: Scalar> Course<F> {
                 squares += self.optimizer.sweep(slot.offset, place, step.exe.output(3 + at), scale);
             }
             (elbo, known.map_or(squares.sqrt(), |(_, norm)| norm))
-        } else if let Some(group) = group.as_mut() {
-            let value = group.run(step, svi, key, gradient);
+        } else if group.is_some() || by_rows.is_some() {
+            let value = match (group.as_mut(), by_rows.as_mut()) {
+                (_, Some(by_rows)) => by_rows.run(step, svi, key, gradient),
+                (Some(group), None) => group.run(step, svi, key, gradient),
+                (None, None) => unreachable!("one of them is there"),
+            };
             laps.lap(Phase::Run);
             let norm = global_norm(gradient);
             let scale = settings.clip.map_or(1.0, |limit| clip_factor(norm, limit));
@@ -297,7 +302,7 @@ impl<F: Scalar> Course<F> {
             (elbo, known.map_or(share * squares.sqrt(), |(_, norm)| norm))
         };
         if !elbo.is_finite() || !norm.is_finite() {
-            let runs = group.as_ref().map_or(particles, Group::runs);
+            let runs = group.as_ref().map(Group::runs).or(by_rows.as_ref().map(ByRows::runs)).unwrap_or(particles);
             let keys: Vec<Key> = (0..runs).map(|run| key.fold_in(run as u64)).collect();
             return Err(svi.blame(step, &keys, Some(t + 1), elbo, norm));
         }

@@ -3,6 +3,7 @@
 //! Everything that moves is in [`Course`](super::course::Course).
 
 use super::Svi;
+use super::by_rows::ByRows;
 use super::group::Group;
 use super::step::Step;
 use crate::infer::data::Store;
@@ -35,6 +36,8 @@ pub struct Machine<'a, 'p, F> {
     pub(super) gradient: Vec<F>,
     /// Where a gradient is a function of several draws.
     pub(super) group: Option<Group<F>>,
+    /// Where each row has a bound of its own.
+    pub(super) by_rows: Option<ByRows<F>>,
 }
 
 impl<'a, 'p, F: Scalar> Machine<'a, 'p, F> {
@@ -48,10 +51,12 @@ impl<'a, 'p, F: Scalar> Machine<'a, 'p, F> {
     ) -> Self {
         let particles = svi.settings.particles.unwrap_or(1);
         let n = svi.slots.len();
-        let group = Group::new(svi, particles, whole.graph.scored);
-        let together = particles > 1 || n <= FEW || group.is_some() || svi.settings.optimizer.is_gaussian();
+        let by_rows = ByRows::new(svi, particles);
+        let group = if by_rows.is_some() { None } else { Group::new(svi, particles, whole.graph.scored) };
+        let together =
+            particles > 1 || n <= FEW || group.is_some() || by_rows.is_some() || svi.settings.optimizer.is_gaussian();
         let gradient = vec![F::ZERO; if together { n } else { 0 }];
-        Self { svi, whole, short, store, rows: svi.rows(), key, total, particles, gradient, group }
+        Self { svi, whole, short, store, rows: svi.rows(), key, total, particles, gradient, group, by_rows }
     }
     /// Ends its work: the times of its steps go to `laps`, the data are left.
     pub(super) fn retire(self, laps: &mut Laps) -> Store<F> {

@@ -3,6 +3,7 @@
 
 use super::patches::Frame;
 use super::{Conv2d, filled, over_items};
+use crate::kernels::finish::Finish;
 use crate::kernels::{Scalar, simd, threads};
 
 /// Elements of a row that are summed at once: half of the vector registers hold them.
@@ -26,8 +27,8 @@ impl Plane<'_> {
     fn row(&self) -> usize {
         self.stride * self.frame.columns()
     }
-    /// y = first + sum over taps of w[tap] x.
-    pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], first: F, y: &mut [F]) {
+    /// y = sum over taps of w[tap] x.
+    pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], y: &mut [F]) {
         let width = self.output[1];
         simd::dispatch(
             #[inline(always)]
@@ -36,7 +37,7 @@ impl Plane<'_> {
                     let x = &x[p * self.row()..];
                     let (wide, rest) = y.as_chunks_mut::<WIDE>();
                     for (i, y) in wide.iter_mut().enumerate() {
-                        let mut sum = [first; WIDE];
+                        let mut sum = [F::ZERO; WIDE];
                         for (&w, &start) in w.iter().zip(self.starts) {
                             let x = &x[start as usize + i * WIDE..][..WIDE];
                             sum.iter_mut().zip(x).for_each(|(s, &x)| *s = w.mul_add(x, *s));
@@ -44,7 +45,7 @@ impl Plane<'_> {
                         *y = sum;
                     }
                     let done = width - rest.len();
-                    rest.fill(first);
+                    rest.fill(F::ZERO);
                     for (&w, &start) in w.iter().zip(self.starts) {
                         let x = &x[start as usize + done..][..rest.len()];
                         rest.iter_mut().zip(x).for_each(|(s, &x)| *s = w.mul_add(x, *s));
@@ -124,7 +125,7 @@ impl Conv2d {
         &self,
         x: &[F],
         w: &[F],
-        bias: Option<&[F]>,
+        finish: Finish<'_, F>,
         y: &mut [F],
         scratch: &mut [F],
     ) {
@@ -140,10 +141,10 @@ impl Conv2d {
             for (i, (plane, y)) in planes.zip(y.chunks_exact_mut(o * self.cells())).enumerate() {
                 for (m, y) in y.chunks_exact_mut(self.cells()).enumerate() {
                     let channel = i % self.shape.groups * o + m;
-                    let first = bias.map_or(F::ZERO, |b| b[channel]);
-                    self.plane().forward(plane, &w[channel * taps..][..taps], first, y);
+                    self.plane().forward(plane, &w[channel * taps..][..taps], y);
                 }
             }
+            finish.planes(first * self.shape.out_channels, self.cells(), y);
         });
     }
 

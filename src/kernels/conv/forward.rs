@@ -3,6 +3,7 @@ use super::operands::Images;
 use super::patches::{Patches, Runs};
 use super::winograd::Weights;
 use super::{Conv2d, filled, over_items};
+use crate::kernels::finish::Finish;
 use crate::kernels::gemm::{Blocking, Left, Matrix, pack_all, product, product_and_square, product_scratch};
 use crate::kernels::{Scalar, threads};
 
@@ -32,18 +33,18 @@ impl Conv2d {
         self.shape.groups * self.forward_packed::<F>() + self.tasks() * self.forward_task::<F>()
     }
 
-    /// y = x cross-correlated with w, plus the bias.
-    pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], bias: Option<&[F]>, y: &mut [F], scratch: &mut [F]) {
+    /// y = x cross-correlated with w, finished.
+    pub fn forward<F: Scalar>(&self, x: &[F], w: &[F], finish: Finish<'_, F>, y: &mut [F], scratch: &mut [F]) {
         let s = &self.shape;
         assert!(
             x.len() == s.x_len() && w.len() == s.w_len() && y.len() == self.y_len(),
             "operands have the planned sizes"
         );
         if let Some(winograd) = self.fast::<F>() {
-            return winograd.forward(x, Weights::Shared(w), bias, y, scratch);
+            return winograd.forward(x, Weights::Shared(w), finish, y, scratch);
         }
         if self.is_depthwise() {
-            return self.depthwise_forward(x, w, bias, y, scratch);
+            return self.depthwise_forward(x, w, finish, y, scratch);
         }
         let (x_len, y_len) = self.images();
         let (packed, scratch) = scratch.split_at_mut(s.groups * self.forward_packed::<F>());
@@ -51,7 +52,8 @@ impl Conv2d {
         let packed = &*packed;
         self.over_images(y, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
             let images = y.len() / y_len;
-            self.forward_images(&x[first * x_len..(first + images) * x_len], packed, bias, y, scratch);
+            self.forward_images(&x[first * x_len..(first + images) * x_len], packed, y, scratch);
+            finish.planes(first * s.out_channels, self.cells(), y);
         });
     }
 
@@ -75,14 +77,7 @@ impl Conv2d {
     }
 
     /// The forward pass of some images that share a product.
-    pub(super) fn forward_images<F: Scalar>(
-        &self,
-        x: &[F],
-        packed: &[F],
-        bias: Option<&[F]>,
-        y: &mut [F],
-        scratch: &mut [F],
-    ) {
+    pub(super) fn forward_images<F: Scalar>(&self, x: &[F], packed: &[F], y: &mut [F], scratch: &mut [F]) {
         let s = &self.shape;
         let (o, _, _) = self.group();
         let ((x_len, y_len), cells) = (self.images(), self.cells());
@@ -94,8 +89,7 @@ impl Conv2d {
         for g in 0..s.groups {
             let patches = self.patches(data, images, g);
             let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(&packed[g * per_group..(g + 1) * per_group]);
-            let bias = bias.map(|b| &b[g * o..(g + 1) * o]);
-            let mut sink = Images { data: &mut y[g * o * cells..], image: y_len, cells, bias };
+            let mut sink = Images { data: &mut y[g * o * cells..], image: y_len, cells };
             product((m, images * cells, k), left, &patches, &mut sink, scratch);
         }
     }
@@ -119,7 +113,7 @@ impl Conv2d {
         variance: &mut [F],
         scratch: &mut [F],
     ) {
-        self.forward(x, loc, None, mean, scratch);
+        self.forward(x, loc, Finish::NOTHING, mean, scratch);
         let (squares, scratch) = scratch.split_at_mut(x.len());
         threads::for_each_chunk(squares, 1, x.len(), |at, squares| {
             squares.iter_mut().zip(&x[at..]).for_each(|(s, &x)| *s = x * x);
@@ -130,7 +124,7 @@ impl Conv2d {
         let (x_len, y_len) = self.images();
         self.over_images(variance, y_len, scratch, self.forward_task::<F>(), |first, y, scratch| {
             let images = y.len() / y_len;
-            self.forward_images(&squares[first * x_len..(first + images) * x_len], packed, None, y, scratch);
+            self.forward_images(&squares[first * x_len..(first + images) * x_len], packed, y, scratch);
         });
     }
 
@@ -184,8 +178,8 @@ impl Conv2d {
             for g in 0..s.groups {
                 let patches = self.patches(data, images, g);
                 let packed = packed.map(|p| &p[g * per_group..(g + 1) * per_group]);
-                let mut mean = Images { data: &mut mean[g * o * cells..], image: y_len, cells, bias: None };
-                let mut variance = Images { data: &mut variance[g * o * cells..], image: y_len, cells, bias: None };
+                let mut mean = Images { data: &mut mean[g * o * cells..], image: y_len, cells };
+                let mut variance = Images { data: &mut variance[g * o * cells..], image: y_len, cells };
                 let sinks = [&mut mean, &mut variance];
                 product_and_square((m, images * cells, k), packed, &patches, sinks, scratch);
             }

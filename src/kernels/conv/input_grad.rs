@@ -159,7 +159,7 @@ impl Conv2d {
                 let left: Left<'_, F, Matrix<'_, F>> = Left::Packed(mine);
                 let n = images * phase.cells[0] * phase.cells[1];
                 if s.stride == [1, 1] {
-                    let mut sink = Images { data: &mut *dx, image: x_len, cells: plane, bias: None };
+                    let mut sink = Images { data: &mut *dx, image: x_len, cells: plane };
                     product((m, n, k), left, &patches, &mut sink, scratch);
                 } else {
                     let (width, stride) = (s.input[1], s.stride);

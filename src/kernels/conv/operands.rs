@@ -46,23 +46,17 @@ pub(super) struct Images<'a, F> {
     pub data: &'a mut [F],
     pub image: usize,
     pub cells: usize,
-    pub bias: Option<&'a [F]>,
 }
 
 impl<F: Scalar> Sink<F> for Images<'_, F> {
     #[inline(always)]
-    fn start(&self, i: usize) -> Start<'_, F> {
-        self.bias.map_or(Start::Zero, |b| Start::Rows(&b[i..]))
-    }
-    #[inline(always)]
-    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
+    fn place(&mut self, i: usize, m: usize, j: usize, n: usize) -> Option<(&mut [F], usize, Start)> {
         let (image, cell) = (j / self.cells, j % self.cells);
         if cell + n > self.cells {
             return None;
         }
         let at = image * self.image + i * self.cells + cell;
-        let start = self.bias.map_or(Start::Zero, |b| Start::Rows(&b[i..]));
-        Some((&mut self.data[at..at + (m - 1) * self.cells + n], self.cells, start))
+        Some((&mut self.data[at..at + (m - 1) * self.cells + n], self.cells, Start::Zero))
     }
     #[inline(always)]
     fn add(&mut self, (i, m): (usize, usize), (j, n): (usize, usize), tile: &[F], cols: usize, first: bool) {
@@ -91,11 +85,7 @@ pub(super) struct PhaseCells<'a, F> {
 
 impl<F: Scalar> Sink<F> for PhaseCells<'_, F> {
     #[inline(always)]
-    fn start(&self, _: usize) -> Start<'_, F> {
-        Start::Zero
-    }
-    #[inline(always)]
-    fn place(&mut self, _: usize, _: usize, _: usize, _: usize) -> Option<(&mut [F], usize, Start<'_, F>)> {
+    fn place(&mut self, _: usize, _: usize, _: usize, _: usize) -> Option<(&mut [F], usize, Start)> {
         None
     }
     #[inline(always)]

@@ -10,6 +10,7 @@
 use super::input_grad::InputGrad;
 use super::winograd::{WeightGrads, Weights, Winograd};
 use super::{Conv2d, Conv2dShape, over_items};
+use crate::kernels::finish::Finish;
 use crate::kernels::gemm::Blocking;
 use crate::kernels::{Scalar, simd, threads};
 use crate::rng::{Key, each_normal, fill_sign_bits};
@@ -270,14 +271,14 @@ impl Conv2d {
         let (x_len, y_len) = self.images();
         if let Some((winograd, signs)) = self.fast_rows::<F>(m.law) {
             let (signs, scratch) = scratch.split_at_mut(signs);
-            return winograd.forward(x, weights.two_kernels(signs), None, y, scratch);
+            return winograd.forward(x, weights.two_kernels(signs), Finish::NOTHING, y, scratch);
         }
         if self.flips(m.law) {
             let (flipped, scratch) = scratch.split_at_mut(x.len());
             let (noise, scratch) = scratch.split_at_mut(y.len());
-            self.forward(x, weights.loc, None, y, scratch);
+            self.forward(x, weights.loc, Finish::NOTHING, y, scratch);
             m.flip(Side::Before, x, flipped);
-            self.forward(flipped, weights.spread, None, noise, scratch);
+            self.forward(flipped, weights.spread, Finish::NOTHING, noise, scratch);
             return m.add_flipped(Side::After, noise, y);
         }
         self.one_image_each(
@@ -287,7 +288,7 @@ impl Conv2d {
             scratch,
             |w, packed| self.pack_forward(w, packed),
             |n, both, packed, scratch| self.combine_forward(m, n, both, packed, scratch),
-            |n, packed, y, scratch| self.forward_images(&x[n * x_len..(n + 1) * x_len], packed, None, y, scratch),
+            |n, packed, y, scratch| self.forward_images(&x[n * x_len..(n + 1) * x_len], packed, y, scratch),
         );
     }
 

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::kernels::finish::Finish;
 use crate::kernels::testing::{assert_close, counts, numbers, reference, values};
 use crate::rng::Key;
 
@@ -40,9 +41,9 @@ pub(super) fn naive(s: &Conv2dShape, x: &[f64], w: &[f64], dy: &[f64]) -> (Vec<f
     (y, dx, dw)
 }
 
-fn forward<F: Scalar>(plan: &Conv2d, x: &[F], w: &[F], b: Option<&[F]>) -> Vec<F> {
+fn forward<F: Scalar>(plan: &Conv2d, x: &[F], w: &[F], finish: Finish<'_, F>) -> Vec<F> {
     let mut y = vec![F::NAN; plan.y_len()];
-    plan.forward(x, w, b, &mut y, &mut vec![F::NAN; plan.forward_scratch::<F>()]);
+    plan.forward(x, w, finish, &mut y, &mut vec![F::NAN; plan.forward_scratch::<F>()]);
     y
 }
 
@@ -67,16 +68,16 @@ fn check_shape<F: Scalar>(s: Conv2dShape, tol: f64) {
     for (i, y) in y.iter_mut().enumerate() {
         *y += b[i / cells % s.out_channels].to_f64();
     }
-    let db: Vec<f64> = (0..s.out_channels)
-        .map(|o| dy.iter().enumerate().filter(|(i, _)| i / cells % s.out_channels == o).map(|(_, d)| d.to_f64()).sum())
-        .collect();
     let plan = Conv2d::new(s);
-    assert_close(&forward(&plan, &x, &w, Some(&b)), &y, tol, "y");
+    let finish = Finish { bias: Some(&b[..]), relu: false };
+    assert_close(&forward(&plan, &x, &w, finish), &y, tol, "y");
+    // Finished on the way, to the bit as afterwards.
+    let finish = Finish { relu: true, ..finish };
+    let mut after = forward(&plan, &x, &w, Finish::NOTHING);
+    finish.planes(0, cells, &mut after);
+    assert!(forward(&plan, &x, &w, finish) == after, "{s:?}");
     assert_close(&input_grad(&plan, &dy, &w), &dx, tol, "dx");
     assert_close(&weight_grad(&plan, &x, &dy), &dw, tol, "dw");
-    let mut bias = vec![F::NAN; s.out_channels];
-    plan.bias_grad(&dy, &mut bias);
-    assert_close(&bias, &db, tol, "db");
 }
 
 proptest! {
@@ -188,17 +189,17 @@ fn check_reference<F: Scalar>(tol: f64) {
                 }
             }
             assert_close(&y, &want(&c["output"]), tol, &what);
-            assert_close(&forward(&plan, &g, &w, None), &want(&c["grads"]["x"]), tol, &what);
+            assert_close(&forward(&plan, &g, &w, Finish::NOTHING), &want(&c["grads"]["x"]), tol, &what);
             assert_close(&weight_grad(&plan, &g, &x), &want(&c["grads"]["w"]), tol, &what);
         } else {
-            assert_close(&forward(&plan, &x, &w, b.as_deref()), &want(&c["output"]), tol, &what);
+            assert_close(
+                &forward(&plan, &x, &w, Finish { bias: b.as_deref(), relu: false }),
+                &want(&c["output"]),
+                tol,
+                &what,
+            );
             assert_close(&input_grad(&plan, &g, &w), &want(&c["grads"]["x"]), tol, &what);
             assert_close(&weight_grad(&plan, &x, &g), &want(&c["grads"]["w"]), tol, &what);
-            if let Some(b) = b {
-                let mut db = b.clone();
-                plan.bias_grad(&g, &mut db);
-                assert_close(&db, &want(&c["grads"]["b"]), tol, &what);
-            }
         }
     }
     assert_eq!(seen, 31, "all convolutions of the reference file");
@@ -258,7 +259,7 @@ fn threads_do_not_change_a_bit() {
     let run = |tasks: usize| {
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);
         let packed = s.groups * plan.forward_packed::<f32>();
-        plan.forward(&x, &w, None, &mut y, &mut vec![0.0; packed + tasks * plan.forward_task::<f32>()]);
+        plan.forward(&x, &w, Finish::NOTHING, &mut y, &mut vec![0.0; packed + tasks * plan.forward_task::<f32>()]);
         let packed = s.groups * plan.input_packed::<f32>();
         plan.input_grad(&dy, &w, &mut dx, &mut vec![0.0; packed + tasks * plan.input_grad_task::<f32>()]);
         let sums = plan.weight_parts() * s.w_len();

@@ -1,10 +1,10 @@
-//! The gradients of a convolution in its weights and its bias.
+//! The gradient of a convolution in its weights.
 use super::operands::Cells;
 use super::patches::{Patches, Runs};
 use super::winograd::WeightGrads;
 use super::{Conv2d, over_items};
 use crate::kernels::gemm::{Into, Left, product, product_scratch};
-use crate::kernels::{Scalar, reduce, threads};
+use crate::kernels::{Scalar, threads};
 
 impl Conv2d {
     /// Terms of a row of the weight gradient as runs in an image whose channels are innermost.
@@ -142,17 +142,6 @@ impl Conv2d {
                     }
                 }
             }
-        }
-    }
-
-    /// db \[O] = the gradient of sum(dy * y) in the bias.
-    pub fn bias_grad<F: Scalar>(&self, dy: &[F], db: &mut [F]) {
-        let cells = self.cells();
-        let channels = self.shape.out_channels;
-        for (o, db) in db.iter_mut().enumerate() {
-            let total: f64 =
-                (0..self.shape.batch).map(|n| reduce::sum(&dy[(n * channels + o) * cells..][..cells]).to_f64()).sum();
-            *db = F::from_f64(total);
         }
     }
 }

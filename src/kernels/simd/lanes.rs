@@ -3,7 +3,7 @@
 //! A matrix [rows, columns] is kept as [columns / 16]\[rows][16]: one [`Lane`] holds 16 columns of one row. Products of
 //! such matrices read and write them in place, nothing is packed: the right operand and the result are loaded by lanes,
 //! the left one is broadcast number by number. The sum over k of every element runs in order from 0 on.
-//! Tile shapes: 12 rows x 32 columns in AVX-512 (24 of 32 registers), 6 x 16 in AVX2 (12 of 16).
+//! Tile shapes: 12 rows x 32 columns in AVX-512 (24 of 32 registers), 6 x 16 in AVX2 (12 of 16) and in NEON (24 of 32).
 //!
 //! Flipout multiplies with B + s_k t_j B2, whose signs s and t differ from image to image ([`Second`]). It is put together in
 //! registers on the way to the products, two cheap instructions for a lane of each term: a second product would be twelve.
@@ -119,6 +119,15 @@ pub fn product_f32(shape: &Blocked, a: &[Lane<f32>], b: &[Lane<f32>], signed: Si
         }
         return;
     }
+    #[cfg(target_arch = "aarch64")]
+    if super::has_neon() {
+        shape.check(a.len(), b.len(), c.len());
+        signed.check(shape, b.len(), c.len());
+        let with = With::new(signed);
+        // SAFETY: the processor has the feature, and `check` has found every lane and sign inside its slice.
+        unsafe { neon::product(shape, a.as_ptr().cast(), b.as_ptr().cast(), with, c.as_mut_ptr().cast()) };
+        return;
+    }
     product_portable(shape, a, b, signed, c);
 }
 
@@ -207,7 +216,7 @@ fn tile_portable<F: Scalar, const M: usize>(
 }
 
 /// [`Signed`] as pointers that move with the tiles: to B2 or C2 and to the signs of terms or rows, and of columns.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[derive(Clone, Copy)]
 enum With {
     Nothing,
@@ -215,7 +224,7 @@ enum With {
     Sum { c: *mut f32, rows: *const f32, columns: *const f32 },
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl With {
     fn new(signed: Signed<'_, f32>) -> Self {
         match signed {
@@ -247,18 +256,20 @@ impl With {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! product {
-    ($name:ident, $vector:ident, $features:literal, $rows:literal, $blocks:literal, $vectors:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $plus:ident, |$x:ident, $y:ident, $z:ident| $flip:expr, $($m:literal)*) => {
+    ($name:ident, {$($words:tt)*}, $vector:ident, $features:literal, $rows:literal $signed_rows:literal, $blocks:literal, $vectors:literal, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $plus:ident, |$x:ident, $y:ident, $z:ident| $flip:expr, $($m:literal)*) => {
         mod $name {
             use super::{Blocked, LANES, With};
-            use std::arch::x86_64::*;
+            use $($words)*;
 
             type Vector = $vector;
 
             /// The product; A, B, C and `with` hold all lanes that `shape` names, and the processor has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn product(shape: &Blocked, a: *const f32, b: *const f32, with: With, c: *mut f32) {
+                // Signs of columns and a second operand take registers.
+                let most = if matches!(with, With::Operand { .. }) { $signed_rows } else { $rows };
                 let mut block = 0;
                 while block < shape.blocks {
                     let n = (shape.blocks - block).min($blocks);
@@ -271,7 +282,7 @@ macro_rules! product {
                     let piece = if shape.transposed { LANES } else { shape.rows };
                     for start in (0..shape.rows).step_by(piece) {
                         let height = piece.min(shape.rows - start);
-                        let tiles = height.div_ceil($rows);
+                        let tiles = height.div_ceil(most);
                         // SAFETY: block start / LANES of the columns of A, or its first.
                         let a = if shape.transposed { unsafe { a.add(start / LANES * shape.steps[0] * LANES) } } else { a };
                         for i in 0..tiles {
@@ -436,7 +447,7 @@ macro_rules! product {
 }
 
 #[cfg(target_arch = "x86_64")]
-product!(avx512, __m512, "avx512f", 12, 2, 1, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+product!(avx512, {std::arch::x86_64::*}, __m512, "avx512f", 12 12, 2, 1, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
     _mm512_fmadd_ps, _mm512_add_ps,
     |x, y, z| {
         let (x, y, z) = (_mm512_castps_si512(x), _mm512_castps_si512(y), _mm512_castps_si512(z));
@@ -445,5 +456,8 @@ product!(avx512, __m512, "avx512f", 12, 2, 1, _mm512_setzero_ps, _mm512_set1_ps,
     },
     1 2 3 4 5 6 7 8 9 10 11 12);
 #[cfg(target_arch = "x86_64")]
-product!(avx2, __m256, "avx2,fma", 6, 1, 2, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+product!(avx2, {std::arch::x86_64::*}, __m256, "avx2,fma", 6 6, 1, 2, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
     _mm256_fmadd_ps, _mm256_add_ps, |x, y, z| _mm256_xor_ps(x, _mm256_xor_ps(y, z)), 1 2 3 4 5 6);
+#[cfg(target_arch = "aarch64")]
+product!(neon, {super::super::aarch64::vectors::*}, float32x4_t, "neon", 6 5, 1, 4, zero, vdupq_n_f32, vld1q_f32, vst1q_f32,
+    fma, vaddq_f32, |x, y, z| xor3(x, y, z), 1 2 3 4 5 6);

@@ -2,8 +2,11 @@
 //!
 //! A loop is written once, in plain Rust, and handed to [`dispatch`] as a closure marked `#[inline(always)]`; it is
 //! compiled twice, for the base instruction set and for AVX2 with fused multiply-add, and the better one runs. Loops that
-//! compute more than they load and store go through [`dispatch_wide`], which compiles them for AVX-512 too. Only the
-//! register tiles of the matrix product ([`Tiles`]) and transpositions are written with intrinsics.
+//! compute more than they load and store go through [`dispatch_wide`], which compiles them for AVX-512 too. On AArch64 the base
+//! instruction set has the vectors and multiply-adds of NEON, and such a loop is compiled once. Only the register tiles of the
+//! matrix product ([`Tiles`]) and of products in [`lanes`], transpositions and the [`peak`] are written with intrinsics.
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod chunks;
 pub mod lanes;
 pub mod peak;
@@ -43,6 +46,19 @@ pub fn has_avx512() -> bool {
     }
 }
 
+/// Whether the NEON code runs on this machine.
+#[inline]
+pub fn has_neon() -> bool {
+    #[cfg(target_arch = "aarch64")]
+    {
+        std::arch::is_aarch64_feature_detected!("neon")
+    }
+    #[cfg(not(target_arch = "aarch64"))]
+    {
+        false
+    }
+}
+
 /// Runs `f`, compiled for the best instruction set present. Mark the closure `#[inline(always)]`.
 #[inline(always)]
 pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
@@ -69,6 +85,10 @@ pub fn transpose_f32(lines: &[f32], stride: usize, n: usize, len: usize, width: 
     #[cfg(target_arch = "x86_64")]
     if has_avx2() && n >= 8 && len >= 8 {
         return x86_64::transpose_f32(lines, stride, n, len, width, out);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if has_neon() && n >= 4 && len >= 4 {
+        return aarch64::transpose_f32(lines, stride, n, len, width, out);
     }
     transpose_part(lines, stride, 0..n, 0..len, width, out);
 }
@@ -97,18 +117,16 @@ fn transpose_part<F: Copy>(
 }
 
 /// What a register tile is added to before it is stored.
-#[derive(Clone, Copy, Debug)]
-pub enum Start<'a, F> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
     /// The numbers that are there.
     Present,
     /// Zero; what is there may be anything.
     Zero,
-    /// One number for each row, zero below the last.
-    Rows(&'a [F]),
 }
 
 /// One tile: `(kc, a, b, c, stride, start)`.
-type TileFn<F> = fn(usize, &[F], &[F], &mut [F], usize, Start<'_, F>);
+type TileFn<F> = fn(usize, &[F], &[F], &mut [F], usize, Start);
 
 /// The register tiles of a matrix product for one instruction set: one function for each number of rows.
 ///
@@ -146,30 +164,20 @@ impl<F: super::Scalar> Tiles<F> {
     /// Writes [`Tiles::width`] columns of the `n` that matter.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "a product and its sizes")]
-    pub fn run(
-        &self,
-        rows: usize,
-        n: usize,
-        kc: usize,
-        a: &[F],
-        b: &[F],
-        c: &mut [F],
-        stride: usize,
-        start: Start<'_, F>,
-    ) {
+    pub fn run(&self, rows: usize, n: usize, kc: usize, a: &[F], b: &[F], c: &mut [F], stride: usize, start: Start) {
         let tiles = if 2 * n <= self.cols { self.half } else { self.whole };
         tiles[rows - 1](kc, a, b, c, stride, start);
     }
 }
 
-/// A register tile in plain Rust. Where vectors have 16 bytes and 32 registers, as on AArch64, 6 x 16 singles fill 24.
+/// A register tile in plain Rust.
 fn tile_portable<F: super::Scalar, const R: usize, const W: usize, const COLS: usize>(
     kc: usize,
     a: &[F],
     b: &[F],
     c: &mut [F],
     stride: usize,
-    start: Start<'_, F>,
+    start: Start,
 ) {
     let mut tile = [[F::ZERO; W]; R];
     for (a, b) in a[..kc * R].chunks_exact(R).zip(b[..kc * COLS].chunks_exact(COLS)) {
@@ -184,10 +192,6 @@ fn tile_portable<F: super::Scalar, const R: usize, const W: usize, const COLS: u
         match start {
             Start::Present => c.iter_mut().zip(row).for_each(|(c, &t)| *c += t),
             Start::Zero => c.copy_from_slice(row),
-            Start::Rows(first) => {
-                let first = first.get(r).copied().unwrap_or(F::ZERO);
-                c.iter_mut().zip(row).for_each(|(c, &t)| *c = first + t);
-            }
         }
     }
 }
@@ -217,12 +221,14 @@ portable!(PORTABLE_F32, f32, 16, 8);
 portable!(PORTABLE_F64, f64, 8, 4);
 
 macro_rules! choose {
-    ($all:ident, $best:ident, $t:ty, $portable:ident, $avx2:ident, $avx512:ident) => {
+    ($all:ident, $best:ident, $t:ty, $portable:ident, $avx2:ident, $avx512:ident, $neon:ident) => {
         /// The tiles that run on this machine, the best one first.
         pub fn $all() -> impl Iterator<Item = &'static Tiles<$t>> {
             #[cfg(target_arch = "x86_64")]
             let native = [has_avx512().then_some(&x86_64::$avx512), has_avx2().then_some(&x86_64::$avx2)];
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            let native = [has_neon().then_some(&aarch64::$neon)];
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             let native: [Option<&'static Tiles<$t>>; 0] = [];
             native.into_iter().flatten().chain([&$portable])
         }
@@ -233,8 +239,8 @@ macro_rules! choose {
         }
     };
 }
-choose!(all_tiles_f32, tiles_f32, f32, PORTABLE_F32, AVX2_F32, AVX512_F32);
-choose!(all_tiles_f64, tiles_f64, f64, PORTABLE_F64, AVX2_F64, AVX512_F64);
+choose!(all_tiles_f32, tiles_f32, f32, PORTABLE_F32, AVX2_F32, AVX512_F32, NEON_F32);
+choose!(all_tiles_f64, tiles_f64, f64, PORTABLE_F64, AVX2_F64, AVX512_F64, NEON_F64);
 
 #[cfg(test)]
 mod tests {
@@ -246,13 +252,13 @@ mod tests {
         let cols = tiles.cols;
         for rows in 1..=tiles.rows() {
             for kc in [0, 1, 2, 3, 7, 64, 257] {
-                let (a, b, first) = (values::<F>(1, kc * rows), values::<F>(2, kc * cols), values::<F>(4, rows));
+                let (a, b) = (values::<F>(1, kc * rows), values::<F>(2, kc * cols));
                 for n in [cols, cols / 2] {
                     let stride = cols + 3;
                     let before = values::<F>(3, rows * stride);
-                    for start in [Start::Present, Start::Zero, Start::Rows(&first), Start::Rows(&first[..rows / 2])] {
+                    for start in [Start::Present, Start::Zero] {
                         let mut c = before.clone();
-                        if matches!(start, Start::Zero) {
+                        if start == Start::Zero {
                             c.iter_mut().enumerate().filter(|(i, _)| i % stride < n).for_each(|(_, c)| *c = F::NAN);
                         }
                         let mut expected: Vec<f64> = before.iter().map(|x| x.to_f64()).collect();
@@ -265,7 +271,6 @@ mod tests {
                                     + match start {
                                         Start::Present => before[at].to_f64(),
                                         Start::Zero => 0.0,
-                                        Start::Rows(first) => first.get(r).map_or(0.0, |x| x.to_f64()),
                                     };
                             }
                         }
@@ -281,6 +286,19 @@ mod tests {
     fn tiles_agree_with_the_plain_loop() {
         all_tiles_f32().for_each(|tiles| check(tiles, 2e-5));
         all_tiles_f64().for_each(|tiles| check(tiles, 1e-13));
+    }
+
+    #[test]
+    fn transposition_agrees_with_the_plain_loop() {
+        for (n, len) in (1..20).flat_map(|n| (1..20).map(move |len| (n, len))) {
+            let (stride, width) = (len + n % 3, n + len % 2);
+            let lines = values::<f32>(1, n * stride);
+            let before = values::<f32>(2, len * width);
+            let (mut out, mut expected) = (before.clone(), before);
+            transpose_f32(&lines, stride, n, len, width, &mut out);
+            transpose_part(&lines, stride, 0..n, 0..len, width, &mut expected);
+            assert_eq!(out, expected, "{n} lines of {len}");
+        }
     }
 
     #[test]

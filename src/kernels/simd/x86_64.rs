@@ -88,7 +88,7 @@ macro_rules! tiles {
                 b: &[$t],
                 c: &mut [$t],
                 stride: usize,
-                start: Start<'_, $t>,
+                start: Start,
             ) {
                 assert!(a.len() >= kc * R && b.len() >= kc * COLS && c.len() >= (R - 1) * stride + V * LANES);
                 let mut tile = [[$zero(); V]; R];
@@ -119,7 +119,6 @@ macro_rules! tiles {
                             let sum = match start {
                                 Start::Present => $add($load(c), sum),
                                 Start::Zero => sum,
-                                Start::Rows(first) => $add($splat(first.get(r).copied().unwrap_or(0.0)), sum),
                             };
                             $store(c, sum);
                         }
@@ -134,7 +133,7 @@ macro_rules! tiles {
                 b: &[$t],
                 c: &mut [$t],
                 stride: usize,
-                start: Start<'_, $t>,
+                start: Start,
             ) {
                 // SAFETY: `super::super` gives this table out only where the processor has the features.
                 unsafe { compiled::<R, V>(kc, a, b, c, stride, start) }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use super::tiles::{Planes, Points, collect_tile, images_of, input_tiles, lane_of, lanes, rows_of, runs, signs_of};
 use super::transforms::{Axis, MAX, weights};
 use super::{GROUP, Tile, Weights};
+use crate::kernels::finish::Finish;
 use crate::kernels::simd::dispatch_wide;
 use crate::kernels::simd::lanes::{Blocked, LANES, Lane, Second, Signed};
 use crate::kernels::{Scalar, threads};
@@ -99,7 +100,7 @@ impl Correlation {
         &self,
         x: &[F],
         u: &[Lane<F>],
-        bias: Option<&[F]>,
+        finish: Finish<'_, F>,
         signs: Option<(&[F], &[F])>,
         y: &mut [F],
         scratch: &mut [Lane<F>],
@@ -174,7 +175,7 @@ impl Correlation {
                         let count = (outputs - output).min(LANES);
                         let plane = run.image * outputs + output;
                         let at = block * rows + run.at;
-                        let bias = bias.map_or([F::ZERO; LANES], |bias| lane_of(bias, output, count, F::ZERO));
+                        let bias = finish.bias.map_or([F::ZERO; LANES], |bias| lane_of(bias, output, count, F::ZERO));
                         let y = &mut y[plane * out_plane..][..count * out_plane];
                         dispatch_wide(
                             #[inline(always)]
@@ -184,7 +185,7 @@ impl Correlation {
                                 for tile in 0..run.columns.len() {
                                     let m = &m[at + tile..];
                                     let band = &mut band[tile * B::M..];
-                                    collect_tile::<F, A, B>(m, step, bias, &mut rows, columns, band);
+                                    collect_tile::<F, A, B>(m, step, (finish, bias), &mut rows, columns, band);
                                 }
                             },
                         );
@@ -208,7 +209,7 @@ impl Correlation {
         x: &[F],
         weights: Weights<'_, F>,
         reading: Reading,
-        bias: Option<&[F]>,
+        finish: Finish<'_, F>,
         y: &mut [F],
         scratch: &mut [F],
     ) {
@@ -238,7 +239,7 @@ impl Correlation {
                 )
             });
             let x = &x[range.start * in_image..range.end * in_image];
-            self.images::<F, A, B>(x, u, bias, signs, y, scratch);
+            self.images::<F, A, B>(x, u, finish, signs, y, scratch);
         };
         if n_tasks == 1 {
             return work(0..images, y, scratch);

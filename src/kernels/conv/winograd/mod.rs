@@ -38,6 +38,7 @@ mod transforms;
 use self::correlation::{Correlation, Reading};
 use self::transforms::Filter;
 use super::Conv2dShape;
+use crate::kernels::finish::Finish;
 use crate::kernels::simd::lanes::LANES;
 use crate::kernels::{Scalar, threads};
 
@@ -228,12 +229,12 @@ impl Winograd {
         self.scratch(false, kernels)
     }
 
-    /// y [N,O,P,Q] = x [N,C,H,W] cross-correlated with the weights, plus the bias [O].
+    /// y [N,O,P,Q] = x [N,C,H,W] cross-correlated with the weights, finished.
     pub fn forward<F: Scalar>(
         &self,
         x: &[F],
         weights: Weights<'_, F>,
-        bias: Option<&[F]>,
+        finish: Finish<'_, F>,
         y: &mut [F],
         scratch: &mut [F],
     ) {
@@ -244,7 +245,7 @@ impl Winograd {
         let taps = s.kernel[0] * s.kernel[1];
         let reading = Reading { input: taps, output: s.in_channels * taps, turned: false };
         let pass = self.correlation(false);
-        with_axes!(self.tile, pass.run::<F>(self.tile, self.tasks(), x, weights, reading, bias, y, scratch));
+        with_axes!(self.tile, pass.run::<F>(self.tile, self.tasks(), x, weights, reading, finish, y, scratch));
     }
 
     /// Scratch of [`Self::input_grad`] in elements, for the number of threads in use now and one or two kernels.
@@ -261,7 +262,10 @@ impl Winograd {
         let taps = s.kernel[0] * s.kernel[1];
         let reading = Reading { input: s.in_channels * taps, output: taps, turned: true };
         let pass = self.correlation(true);
-        with_axes!(self.tile, pass.run::<F>(self.tile, self.tasks(), dy, weights, reading, None, dx, scratch));
+        with_axes!(
+            self.tile,
+            pass.run::<F>(self.tile, self.tasks(), dy, weights, reading, Finish::NOTHING, dx, scratch)
+        );
     }
 }
 

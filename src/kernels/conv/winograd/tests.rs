@@ -56,7 +56,7 @@ impl<F: Scalar> Case<F> {
         };
         let mut y = vec![F::NAN; s.y_len()];
         let mut scratch = pass(false, self.plan.forward_scratch(kernels));
-        self.plan.forward(&self.x, weights, Some(&self.bias), &mut y, &mut scratch);
+        self.plan.forward(&self.x, weights, Finish { bias: Some(&self.bias), relu: false }, &mut y, &mut scratch);
         let mut dx = vec![F::NAN; s.x_len()];
         let mut scratch = pass(true, self.plan.input_grad_scratch(kernels));
         self.plan.input_grad(&self.dy, weights, &mut dx, &mut scratch);

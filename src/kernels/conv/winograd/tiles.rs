@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use super::transforms::{Axis, MAX, input, outputs, spread};
 use crate::kernels::Scalar;
+use crate::kernels::finish::Finish;
 use crate::kernels::simd::lanes::{LANES, Lane};
 
 /// Tiles of one image side by side.
@@ -171,12 +172,12 @@ pub(super) fn output_tiles<F: Scalar, A: Axis, B: Axis>(
     }
 }
 
-/// A^T m A of a tile at `m[point * step]`, plus the bias, into `band` [M]\[columns]; `rows` may hold anything.
+/// A^T m A of a tile at `m[point * step]`, finished with these channels' bias, into `band` [M]\[columns]; `rows` may hold anything.
 #[inline(always)]
 pub(super) fn collect_tile<F: Scalar, A: Axis, B: Axis>(
     m: &[Lane<F>],
     step: usize,
-    bias: Lane<F>,
+    (finish, bias): (Finish<'_, F>, Lane<F>),
     rows: &mut [[Lane<F>; MAX]; MAX],
     columns: usize,
     band: &mut [Lane<F>],
@@ -188,7 +189,7 @@ pub(super) fn collect_tile<F: Scalar, A: Axis, B: Axis>(
     for row in 0..A::M {
         let values = lanes(B::M, std::array::from_fn(|k| &rows[k][row]), outputs::<F, B>);
         for (cell, values) in band[row * columns..].iter_mut().zip(&values).take(B::M) {
-            *cell = std::array::from_fn(|l| values[l] + bias[l]);
+            *cell = std::array::from_fn(|l| finish.one(values[l], bias[l]));
         }
     }
 }
