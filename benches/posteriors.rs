@@ -42,8 +42,22 @@ fn main() -> ExitCode {
     }
     let mut all = posteriordb::all();
     all.retain(|p| p.name.contains(&args.only));
+    let chosen = all.len();
+    all.retain(is_the_model);
+    let points: usize = all.iter().map(|p| p.points.len()).sum();
+    println!(
+        "Log densities and gradients of {} of {chosen} programs agree with the references ({points} points).\n",
+        all.len()
+    );
     let wrong = if args.guides { guides(&all, args.seed) } else { sampled(&all, args.seed) };
-    ExitCode::from(u8::from(wrong > 0))
+    ExitCode::from(u8::from(wrong > 0 || all.len() < chosen))
+}
+
+/// Whether the program has the log density of its reference; if not says where, and nothing is drawn from it.
+fn is_the_model(posterior: &Posterior) -> bool {
+    let wrong = posteriordb::wrong_densities(posterior);
+    wrong.iter().for_each(|w| println!("{}: {w}", posterior.name));
+    wrong.is_empty()
 }
 
 /// The table of nuts; how many posteriors do not agree.

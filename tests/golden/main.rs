@@ -38,6 +38,7 @@ mod objectives;
 mod operations;
 mod optima;
 mod pathfinder;
+#[allow(dead_code, reason = "the bench uses more of it")]
 mod posteriordb;
 mod posteriors;
 mod programs;
