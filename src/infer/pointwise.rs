@@ -21,6 +21,7 @@ use crate::lower::{DataInput, Lowering, Rows, SiteSource, Slots, rows::Prepared}
 use crate::report::fit::Draws;
 use crate::report::loo::{self, Loo, LooTerm, ValuesHash};
 use crate::rng::Key;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Log likelihoods that are in memory at one time, and that are kept with the fit, at most: 32 MiB in f64.
@@ -191,6 +192,14 @@ impl<'p> Pointwise<'p> {
         }
         if factors > 0 && !terms.is_empty() {
             notes.push("leave-one-out leaves `factor` terms in: they are not observations".to_string());
+        }
+        // Several statements may observe one datum, a series its first value and the others; reports know terms by name.
+        let mut uses: HashMap<String, usize> = HashMap::new();
+        for term in &mut terms {
+            let nth = uses.entry(term.name.clone()).and_modify(|n| *n += 1).or_insert(1);
+            if *nth > 1 {
+                term.name = format!("{} ({nth})", term.name);
+            }
         }
         (terms, notes)
     }

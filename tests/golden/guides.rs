@@ -1,12 +1,12 @@
 //! Every guide against the posteriors of `tests/golden/posteriordb/`: the Pareto k, the error of means in deviations of the
 //! reference, the ratio of deviations.
 //!
-//! All guides start at the mode, in its coordinates, and take the same steps. `full_rank` and flows match posteriors that
-//! have one mode and few numbers: means within 0.1 deviations, deviations within 10 %. `RUN_SLOW_TESTS=1` runs all of them,
+//! All guides start at the mode, in its coordinates. `full_rank` and flows match posteriors that have one mode and few
+//! numbers: means within 0.1 deviations, deviations within 10 %. `RUN_SLOW_TESTS=1` runs all of them,
 //! otherwise a few run; `cargo bench --bench posteriors -- --guides` prints the table.
 
 use crate::common::*;
-use crate::posteriordb::{self, GUIDES, Guided, QUICK, may_fail};
+use crate::posteriordb::{self, GUIDES, Guided, SETTINGS, may_fail};
 use bayesc::driver::Options;
 use bayesc::session::{RunOptions, Unobserved};
 
@@ -27,11 +27,11 @@ fn guides_against_reference_posteriors() {
         if guides.is_empty() {
             continue;
         }
-        let c = posteriordb::program(name, QUICK, &Options::default());
+        let c = posteriordb::program(name, SETTINGS, &Options::default());
         let bound = bind(&c);
         for guide in guides {
             let options =
-                RunOptions { guide: Some(guide.to_string()), infer: Some("quick".into()), ..RunOptions::default() };
+                RunOptions { guide: Some(guide.to_string()), infer: Some("table".into()), ..RunOptions::default() };
             match bayesc::session::run(&bound, &options, &mut Unobserved) {
                 Ok(fit) => failures.extend(Guided::of(&posterior, &fit).wrong(name, guide)),
                 Err(_) if may_fail(name, guide) => {}

@@ -6,6 +6,8 @@
 use crate::common::*;
 use bayesc::report::fit::{Draws, Fit};
 use bayesc::report::loo::Loo;
+use bayesc::report::store;
+use bayesc::report::summary::Summary;
 
 fn loo(fit: &Fit) -> &Loo {
     fit.loo.as_ref().unwrap_or_else(|| panic!("no leave-one-out: {:?}", fit.notes))
@@ -137,4 +139,22 @@ fn summed_out_latents_leave_their_rows_or_a_reason() {
          0.2], [0.4, 0.6]][z[t - 1]]) }}\n  y ~ Normal(where(z == 1, m, 0.0), 1)\n}}\n{infer}"
     ));
     assert!(chain.loo.is_none() && chain.notes.iter().any(|n| n.contains("`z` summed out")), "{:?}", chain.notes);
+}
+
+/// A series observes its first value and the others: two terms with names of their own, which a stored fit has too.
+#[test]
+fn statements_that_observe_one_datum_have_names_of_their_own() {
+    let y = [0.4, 1.1, 0.7, -0.2];
+    let fit = fit(&format!(
+        "data y: real[T] = {}\nmodel {{\n  a ~ Normal(0, 1)\n  y[0] ~ Normal(a, 2)\n  for t in 1..T {{\n    \
+         y[t] ~ Normal(a * y[t - 1], 1)\n  }}\n}}\ninfer nuts {{ chains = 2, warmup = 200, draws = 200, seed = 1 }}\n",
+        literal(&y)
+    ));
+    let names: Vec<&str> = loo(&fit).terms.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["y", "y (2)"]);
+    assert_eq!(loo(&fit).terms.iter().map(|t| t.count()).collect::<Vec<_>>(), [1, 3]);
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("series.fit");
+    store::save(&fit, &Summary::of(&fit, false), &path, &[]).expect("it is stored");
+    assert_eq!(store::load(&path).expect("and read").loo, fit.loo);
 }

@@ -7,6 +7,7 @@
 
 mod audit;
 mod bounds_of_rows;
+mod chain_starts;
 mod common;
 mod conjugate;
 mod determinism;

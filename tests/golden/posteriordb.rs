@@ -221,15 +221,27 @@ pub const GUIDES: &[&str] = &[
     "mixture(2, full_rank)",
     "laplace",
 ];
-/// Those that any unimodal posterior of few numbers asks to be matched by.
-const EXACT: &[&str] = &["full_rank", "flow(realnvp)", "flow(iaf)"];
-/// Posteriors that have no peak to start from, or tails that no normal has: there `full_rank` and laplace may miss.
-const NOT_NORMAL: &[&str] = &["eight_schools-eight_schools_centered", "eight_schools-eight_schools_noncentered"];
-/// How all guides are fitted: from the mode, in its coordinates, by the same steps. To be run by `--infer quick`.
-pub const QUICK: &str = "\ninfer svi quick {\n  steps = 3000\n  particles = 8\n  optimizer = adam(1e-2)\n  \
-                         schedule = cosine\n  start = mode\n  draws = 4000\n  seed = 1\n}\n";
-/// Draws of [`QUICK`].
-const QUICK_DRAWS: f64 = 4000.0;
+/// Those that should match a posterior of one peak and few numbers.
+const MATCHING: &[&str] = &["full_rank", "flow(realnvp)", "flow(iaf)"];
+/// A mean may be so many deviations of the reference away where a guide should match; deviations differ by [`OF_SD`].
+pub const OF_MEAN: f64 = 0.1;
+/// Posteriors whose best normal in unconstrained space is farther away than that, so that `full_rank` misses them. Of the
+/// two `mesquite` posteriors that is known exactly: sigma keeps 0.891 of its deviation.
+const NOT_NORMAL: &[&str] = &[
+    "eight_schools-eight_schools_centered",
+    "eight_schools-eight_schools_noncentered",
+    "garch-garch11",
+    "hudson_lynx_hare-lotka_volterra",
+    "mesquite-logmesquite_logvas",
+    "mesquite-mesquite",
+];
+/// Posteriors whose density has no peak in unconstrained space, so that there is no laplace.
+const NO_PEAK: &[&str] = &["eight_schools-eight_schools_centered"];
+
+/// How guides are fitted, by `--infer table`: from the mode, in its coordinates, all by the same steps. With fewer the
+/// flows and `full_rank` on eight schools are not at their best.
+pub const SETTINGS: &str = "\ninfer svi table {\n  steps = 10_000\n  particles = 8\n  optimizer = adam(1e-2)\n  \
+                            schedule = cosine\n  start = mode\n  draws = 20_000\n  seed = 1\n}\n";
 
 /// A guide against the reference.
 pub struct Guided {
@@ -239,6 +251,19 @@ pub struct Guided {
     pub mean: f64,
     /// The smallest and the largest ratio of standard deviations.
     pub sd: (f64, f64),
+}
+
+/// Whether a guide matches a posterior.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It should and does.
+    Matches,
+    /// It should and does not.
+    Misses,
+    /// It does not, and its family cannot.
+    Cannot,
+    /// Nobody asks: its family is too small, or an approximation at the mode.
+    NotAsked,
 }
 
 impl Guided {
@@ -256,20 +281,28 @@ impl Guided {
         }
         it
     }
+    /// What to think of it.
+    pub fn verdict(&self, posterior: &str, guide: &str) -> Verdict {
+        let close = self.mean < OF_MEAN && self.sd.0 > 1.0 - OF_SD && self.sd.1 < 1.0 + OF_SD;
+        if !MATCHING.contains(&guide) {
+            Verdict::NotAsked
+        } else if close {
+            Verdict::Matches
+        } else if guide == "full_rank" && NOT_NORMAL.contains(&posterior) {
+            Verdict::Cannot
+        } else {
+            Verdict::Misses
+        }
+    }
     /// What is wrong where this guide should match the posterior.
     pub fn wrong(&self, posterior: &str, guide: &str) -> Option<String> {
-        if !EXACT.contains(&guide) || guide == "full_rank" && NOT_NORMAL.contains(&posterior) {
-            return None;
-        }
-        // The draws have errors of their own: three of their standard errors.
-        let (few, many) = (3.0 / QUICK_DRAWS.sqrt(), 3.0 / (2.0 * QUICK_DRAWS).sqrt());
-        let close = self.mean < 0.1 + few && self.sd.0 > 0.9 - many && self.sd.1 < 1.1 + many;
         let Self { mean, sd: (low, high), .. } = self;
-        (!close).then(|| format!("{posterior} by {guide}: means {mean:.3} sd away, sds {low:.3} to {high:.3}"))
+        (self.verdict(posterior, guide) == Verdict::Misses)
+            .then(|| format!("{posterior} by {guide}: means {mean:.3} sd away, sds {low:.3} to {high:.3}"))
     }
 }
 
 /// Whether a guide may fail on a posterior: one that has no peak has no laplace.
 pub fn may_fail(posterior: &str, guide: &str) -> bool {
-    guide == "laplace" && NOT_NORMAL.contains(&posterior)
+    guide == "laplace" && NO_PEAK.contains(&posterior)
 }
