@@ -87,7 +87,7 @@ pub fn elbo_of(fit: &Fit) -> (f64, f64) {
 }
 
 pub fn softplus(x: f64) -> f64 {
-    x.exp().ln_1p()
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 pub fn inverse_softplus(y: f64) -> f64 {
     y.exp_m1().ln()
