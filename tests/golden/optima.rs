@@ -21,7 +21,7 @@ const FAST: &[&str] = &["kilpisjarvi_mod-kilpisjarvi", "mesquite-logmesquite_log
 const PAIRS: &str = "\ninfer svi pairs {\n  steps = 3_000\n  particles = 8\n  antithetic = true\n  optimizer = adam(1e-2)\n  \
                      schedule = cosine\n  start = mode\n  seed = 1\n}\n";
 /// Where the best mean-field normal lies on a ridge 200 times as long as it is wide, 2.2 of its own deviations from the mode:
-/// steps of one coordinate each need some 100,000 to get there, for 1e-4 nats. Its means are measured in the deviations of
+/// steps of one coordinate each need more than 300,000 to get there, for 1e-4 nats. Its means are measured in the deviations of
 /// the best full-rank normal, along the ridge.
 const RIDGE: &str = "kilpisjarvi_mod-kilpisjarvi";
 /// Draws of the ELBO.
