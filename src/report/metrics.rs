@@ -169,12 +169,7 @@ impl ClassScores {
             ("count", n),
         ];
         let scaled = self.temperatures.scores().map(|s| {
-            [
-                ("temperature", s.temperature()),
-                ("nll_scaled", s.nll),
-                ("brier_scaled", s.brier),
-                ("ece_scaled", s.ece),
-            ]
+            [("temperature", s.temperature()), ("nll_scaled", s.nll), ("brier_scaled", s.brier), ("ece_scaled", s.ece)]
         });
         let mut all = named(&scores);
         all.values.extend(self.uncertainty().values);

@@ -2,8 +2,8 @@
 //!
 //! A line is one element of what the model observes. Lines are made part by part, so that nobody has to keep them all.
 
-use super::numbers::{pad_left, pad_right, significant};
 use super::fit::Metrics;
+use super::numbers::{pad_left, pad_right, significant};
 use crate::infer::predict::{Part, Said, Target, Whole};
 use crate::report::metrics::ClassRows;
 use serde_json::{Map, Value, json};
@@ -234,7 +234,8 @@ impl Predictions {
                         one.insert("entropy".into(), column(&mut kept.entropy.iter().copied()));
                         let mutual = &mut kept.mutual_information.iter().copied();
                         one.insert("mutual_information".into(), column(mutual));
-                        let rest = kept.entropy.iter().zip(&kept.mutual_information).map(|(total, mutual)| total - mutual);
+                        let rest =
+                            kept.entropy.iter().zip(&kept.mutual_information).map(|(total, mutual)| total - mutual);
                         one.insert("expected_entropy".into(), column(&mut { rest }));
                     }
                 }
@@ -350,7 +351,8 @@ fn scores(name: &str, metrics: &Metrics) -> String {
     let mut text = columns(&lines);
     if let Some(t) = temperature {
         let t = significant(t, 3);
-        let _ = writeln!(text, "  scaled: p^(1/T) with T = {t}, each half of the rows by what suits the other half best");
+        let _ =
+            writeln!(text, "  scaled: p^(1/T) with T = {t}, each half of the rows by what suits the other half best");
     }
     text
 }

@@ -204,7 +204,8 @@ mod tests {
             let total: f64 = q.iter().sum();
             q.iter().map(|x| x / total).collect()
         };
-        let nll = |rows: &[(Vec<f64>, usize)], t: f64| -> f64 { rows.iter().map(|(p, c)| -scaled(p, t)[*c].ln()).sum() };
+        let nll =
+            |rows: &[(Vec<f64>, usize)], t: f64| -> f64 { rows.iter().map(|(p, c)| -scaled(p, t)[*c].ln()).sum() };
         let got = scores.scores().expect("enough rows");
         let (mut whole, mut brier, mut bins) = (0.0, 0.0, vec![(0.0, 0.0); BINS]);
         for h in 0..2 {

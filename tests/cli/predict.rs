@@ -209,7 +209,10 @@ fn labels_are_those_of_the_training_data() {
     let ended = predict(&fit, &["--data", &county, "--data", &kind, "--out", &out]).expect(0);
     let text = std::fs::read_to_string(&out).unwrap();
     let mut lines = text.lines();
-    assert_eq!(lines.next().unwrap(), "name,index,class,probability,entropy,expected_entropy,mutual_information,p_0,p_1,p_2,observed");
+    assert_eq!(
+        lines.next().unwrap(),
+        "name,index,class,probability,entropy,expected_entropy,mutual_information,p_0,p_1,p_2,observed"
+    );
     for (i, line) in lines.enumerate() {
         let cells: Vec<&str> = line.split(',').collect();
         let expected = if i % 3 == 0 { "oak" } else { "ash" };

@@ -45,4 +45,5 @@ mod sbc;
 mod scaling;
 mod structured;
 mod supports;
+mod unseen;
 mod wrappers;
