@@ -408,11 +408,9 @@ evaluate { y = [1, 2] }
         assert_eq!(message("y.crps < 1", &svi), "not available: the fit has no crps of `y`");
         let mut few = fit();
         few.evaluation = vec![("c".into(), Metrics { values: vec![("nll".into(), 0.5)] })];
-        let text = format!(
-            "data c: int[N] in 0..3\nmodel {{ c ~ Categorical([0.2, 0.3, 0.5]) }}\nevaluate {{ c = [1, 2] }}\n\
-             expect {{ c.nll_scaled < 1 }}\n"
-        );
-        let c = compile("m.bayes", None, &text, &Default::default(), &mut |_, _| Err("no files".into()));
+        let text = "data c: int[N] in 0..3\nmodel { c ~ Categorical([0.2, 0.3, 0.5]) }\nevaluate { c = [1, 2] }\n\
+                    expect { c.nll_scaled < 1 }\n";
+        let c = compile("m.bayes", None, text, &Default::default(), &mut |_, _| Err("no files".into()));
         assert!(!c.diags.has_errors());
         let why = evaluate(&c.program.expects, &c.sources, &few).remove(0).message.unwrap_or_default();
         assert!(why.contains("no nll_scaled of `c`") && why.contains("at least 20 held-out rows"), "{why}");
