@@ -223,7 +223,20 @@ pub const DIAGNOSTICS: [&str; 15] = [
 ];
 
 /// The scores of observed classes.
-pub const CLASS_METRICS: [&str; 7] = ["accuracy", "nll", "brier", "ece", "count", "entropy", "mutual_information"];
+pub const CLASS_METRICS: [&str; 12] = [
+    "accuracy",
+    "nll",
+    "brier",
+    "ece",
+    "count",
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "temperature",
+    "nll_scaled",
+    "brier_scaled",
+    "ece_scaled",
+];
 /// The scores of observed reals.
 pub const REAL_METRICS: [&str; 7] = ["rmse", "mae", "nll", "crps", "coverage_50", "coverage_90", "count"];
 /// The scores of observed counts.

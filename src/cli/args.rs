@@ -408,8 +408,9 @@ A file stands where the expression of its datum reads one: `data x = csv(\"a.csv
 new column by the mean and standard deviation of the training data. With `--prepared` the numbers are taken as the model
 sees them. Training data are not needed, but for those of more than 10,000 numbers that the model needs again.
 
-What the model observes is predicted. Where its values are given too, predictions are scored; scores of classes stand
-beside those after temperature scaling, each half of the rows by the temperature that suits the other half best.")]
+What the model observes is predicted; classes with their entropy and its two parts, in the data (expected entropy) and
+about the parameters (mutual information). Where the values are given too, predictions are scored; scores of classes
+stand beside those after temperature scaling, each half of the rows by the temperature that suits the other half best.")]
 pub struct Predict {
     /// The fit directory.
     #[arg(value_name = "FIT")]

@@ -166,7 +166,7 @@ impl Writing<'_> {
             Open::Draws(file) => {
                 let elements = match part.said {
                     crate::infer::predict::Said::Numbers(said) => said.len(),
-                    crate::infer::predict::Said::Classes { entropy, .. } => entropy.len(),
+                    crate::infer::predict::Said::Classes(rows) => rows.entropy.len(),
                 };
                 file.part(which, part.first, elements, part.draws).map_err(Failed::Store)?;
             }

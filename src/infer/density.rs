@@ -84,7 +84,7 @@ impl DensityGraph {
 struct Lowered<'p> {
     lo: Lowering<'p>,
     coordinates: Vec<Coordinates>,
-    /// The inputs of the coordinates.
+    /// The inputs of the coordinates that are wanted, and the gradient in each.
     values: Vec<ValueId>,
     gradients: Vec<ValueId>,
     named: Vec<(String, ValueId)>,
@@ -94,10 +94,12 @@ fn no_gradient(e: autodiff::reverse::NoGradient) -> RunError {
     RunError::Unsupported(format!("this model has no gradient to follow: {e}"))
 }
 
+/// Lowers the density, with its gradient in the coordinates of the sites and constants that are `wanted` by name.
 fn lower<'p>(
     program: &'p Program,
     bound: &BoundData,
     space: &Space<'p>,
+    wanted: &dyn Fn(&str) -> bool,
     none: &'p Slots,
 ) -> Result<Lowered<'p>, RunError> {
     let (source, slots) = match space {
@@ -170,9 +172,11 @@ fn lower<'p>(
     for (name, value) in owned {
         let input = lo.g.graph().input_of(value);
         let count = lo.g.shape(value).count();
+        if wanted(&name) {
+            values.push(value);
+        }
         coordinates.push(Coordinates { name, input, range: offset..offset + count });
         offset += count;
-        values.push(value);
     }
     // The adjoint of an unstable form would be as unstable.
     let kept = values.iter_mut().chain(named.iter_mut().map(|(_, value)| value)).chain([&mut total]);
@@ -187,7 +191,7 @@ fn lower<'p>(
 /// When an operation on the way has no derivative.
 pub fn build(program: &Program, bound: &BoundData, space: &Space<'_>) -> Result<DensityGraph, RunError> {
     let none = Slots::default();
-    let Lowered { mut lo, coordinates, gradients, named, .. } = lower(program, bound, space, &none)?;
+    let Lowered { mut lo, coordinates, gradients, named, .. } = lower(program, bound, space, &|_| true, &none)?;
     for (c, d) in coordinates.iter().zip(gradients) {
         lo.g.output(format!("d {}", c.name), d);
     }
@@ -198,35 +202,43 @@ pub fn build(program: &Program, bound: &BoundData, space: &Space<'_>) -> Result<
 /// The product of the second derivatives of a log density with a vector, as a graph.
 #[derive(Debug)]
 pub struct CurvatureGraph {
-    /// Outputs: the product, in the coordinates of each site in turn.
+    /// Outputs: the product, in the coordinates of each site in turn that is asked for.
     pub graph: Graph,
     inputs: Vec<DataInput>,
     coordinates: Vec<Coordinates>,
-    /// The inputs of the vector, for each of `coordinates`.
-    directions: Vec<InputId>,
+    /// The sites that are asked for, by their place in `coordinates`, with the input of the vector.
+    directions: Vec<(usize, InputId)>,
 }
 
-/// Builds the graph of the product of a vector with the second derivatives: the gradient of `gradient . vector`.
+/// Builds the graph of the product of a vector with the second derivatives in the coordinates of the sites that are
+/// `wanted` by name, the others held where they are: the gradient of `gradient . vector`.
 ///
 /// # Errors
 /// When an operation on the way has no derivative, or none of second order.
-pub fn curvature(program: &Program, bound: &BoundData, space: &Space<'_>) -> Result<CurvatureGraph, RunError> {
+pub fn curvature(
+    program: &Program,
+    bound: &BoundData,
+    space: &Space<'_>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<CurvatureGraph, RunError> {
     let none = Slots::default();
-    let Lowered { mut lo, coordinates, values, gradients, .. } = lower(program, bound, space, &none)?;
+    let Lowered { mut lo, coordinates, values, gradients, .. } = lower(program, bound, space, wanted, &none)?;
+    let asked: Vec<usize> = (0..coordinates.len()).filter(|&at| wanted(&coordinates[at].name)).collect();
     let mut directions = Vec::new();
     let mut slopes = Vec::new();
-    for (c, d) in coordinates.iter().zip(gradients) {
+    for (&at, d) in asked.iter().zip(gradients) {
         let shape = lo.g.shape(d);
-        let v = lo.g.input(format!("direction of {}", c.name), shape, DType::Real, InputKind::Batch);
-        directions.push(lo.g.graph().input_of(v));
+        let name = format!("direction of {}", coordinates[at].name);
+        let v = lo.g.input(name, shape, DType::Real, InputKind::Batch);
+        directions.push((at, lo.g.graph().input_of(v)));
         let product = lo.g.mul(d, v);
         slopes.push(lo.g.sum_all(product));
     }
     let slope = lo.g.add_all(&slopes);
     let products = autodiff::reverse::gradient(&mut lo.g, slope, &values).map_err(no_gradient)?;
     let inputs = std::mem::take(&mut lo.inputs);
-    for (c, product) in coordinates.iter().zip(products) {
-        lo.g.output(format!("curvature of {}", c.name), product);
+    for (&at, product) in asked.iter().zip(products) {
+        lo.g.output(format!("curvature of {}", coordinates[at].name), product);
     }
     let mut graph = lo.g.finish();
     // The density itself is not asked for.
@@ -238,7 +250,7 @@ pub fn curvature(program: &Program, bound: &BoundData, space: &Space<'_>) -> Res
 pub struct Curvature {
     exe: Executable<f64>,
     coordinates: Vec<Coordinates>,
-    directions: Vec<InputId>,
+    directions: Vec<(usize, InputId)>,
 }
 
 impl Curvature {
@@ -248,18 +260,22 @@ impl Curvature {
         Store::<f64>::new(program, bound, None).give_whole(program, &graph.inputs, &mut exe);
         Self { exe, coordinates: graph.coordinates.clone(), directions: graph.directions.clone() }
     }
-    /// The second derivatives at `u` times `direction`, written to `product`.
+    /// The second derivatives at `u` times `direction`, written to `product`; 0 where they are not asked for, whatever
+    /// `direction` is there.
     ///
     /// # Panics
     /// When the slices do not have as many elements as there are coordinates.
     pub fn multiply(&mut self, u: &[f64], direction: &[f64], product: &mut [f64]) {
-        for (c, &d) in self.coordinates.iter().zip(&self.directions) {
+        for c in &self.coordinates {
             self.exe.set_data(c.input, &u[c.range.clone()]);
-            self.exe.set_data(d, &direction[c.range.clone()]);
+        }
+        for &(at, input) in &self.directions {
+            self.exe.set_data(input, &direction[self.coordinates[at].range.clone()]);
         }
         self.exe.run(&[], Key::new(KEY));
-        for (at, c) in self.coordinates.iter().enumerate() {
-            product[c.range.clone()].copy_from_slice(self.exe.output(at));
+        product.fill(0.0);
+        for (output, &(at, _)) in self.directions.iter().enumerate() {
+            product[self.coordinates[at].range.clone()].copy_from_slice(self.exe.output(output));
         }
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! as if inputs and derivatives did not depend on each other, nor on those of other cells of an image. With the eigenvectors
 //! of A and G and the curvature d of the prior, the precision A x G / r + d I has the eigenvalues a_i g_j / r + d: draws and
-//! determinants need no larger matrix than A and G. Layers are independent of each other, and of everything that is no weight
-//! of a layer, whose curvature is exact. Source: Martens & Grosse 2015, arXiv:1503.05671; Grosse & Martens 2016,
+//! determinants need no larger matrix than A and G. A bias that is added to the outputs of a layer is a weight whose input is
+//! 1, with F = G. All of these are independent of each other, and of everything else, whose curvature is exact; the Fisher
+//! information has no negative direction, also where the search for the mode has ended short of it. Source: Martens & Grosse 2015, arXiv:1503.05671; Grosse & Martens 2016,
 //! arXiv:1602.01407, for convolutions; Ritter, Botev & Barber 2018, ICLR, for the normal.
 
 use super::RunError;
@@ -23,6 +24,7 @@ use crate::exec::plan::Options;
 use crate::ir::passes::stable;
 use crate::ir::{DType, Graph, InputId, ValueId};
 use crate::kernels::conv::Conv2dShape;
+use crate::kernels::elementwise::Binary;
 use crate::kernels::gemm::{Matrix, gemm, gemm_scratch};
 use crate::kernels::linalg::symmetric_eigen;
 use crate::lower::{DataInput, Lowering, Mode, SiteSource, Slots};
@@ -53,12 +55,14 @@ pub struct KronGraph {
     layers: Vec<Layer>,
 }
 
-/// A site that is the weight of one layer.
+/// A site that is the weight of one layer, or its bias.
 #[derive(Clone, Debug)]
 struct Layer {
     name: String,
     range: Range<usize>,
     kind: Kind,
+    /// Whether it is added to the outputs.
+    bias: bool,
     /// Rows that are summed over.
     rows: usize,
 }
@@ -79,8 +83,20 @@ impl Kind {
             Kind::Conv(s) => [s.in_channels * s.kernel[0] * s.kernel[1], s.out_channels],
         }
     }
-    fn inputs_first(self) -> bool {
-        matches!(self, Kind::Dense { inputs_first: true, .. })
+}
+
+impl Layer {
+    /// The sizes of the factors of inputs and outputs.
+    fn sizes(&self) -> [usize; 2] {
+        let [inputs, outputs] = self.kind.sizes();
+        [if self.bias { 1 } else { inputs }, outputs]
+    }
+    fn inputs_first(&self) -> bool {
+        self.bias || matches!(self.kind, Kind::Dense { inputs_first: true, .. })
+    }
+    /// Adds `sum a a^T` over the rows of the inputs `x`.
+    fn add_inputs(&self, x: &[f64], sum: &mut [f64]) {
+        if self.bias { sum[0] += self.rows as f64 } else { self.kind.add_inputs(x, sum) }
     }
 }
 
@@ -116,42 +132,52 @@ pub fn build(program: &Program, bound: &BoundData, noncentered: &[SiteId]) -> Re
         }
     }
     let mut total = lo.g.add_all(&likelihood);
-    // Weights with the layer that takes them: its inputs and its outputs.
     let mut sites = Vec::new();
-    let mut layers = Vec::new();
-    let mut places: Vec<[ValueId; 3]> = Vec::new();
-    let mut curvatures = Vec::new();
+    let mut plain = Vec::new();
     let mut offset = 0;
     for (id, site) in model.sites.iter_enumerated() {
-        let weight = lo.free_sites[id].expect("all sites are drawn").input;
-        let range = offset..offset + lo.g.shape(weight).count();
+        let value = lo.free_sites[id].expect("all sites are drawn").input;
+        let range = offset..offset + lo.g.shape(value).count();
         offset = range.end;
-        sites.push((lo.g.graph().input_of(weight), range.clone()));
-        let plain = site.dist.support() == SupportKind::Real && site.dist.event_rank() == 0;
-        if !plain || noncentered.contains(&id) {
-            continue;
+        sites.push((lo.g.graph().input_of(value), range.clone()));
+        if site.dist.support() == SupportKind::Real && site.dist.event_rank() == 0 && !noncentered.contains(&id) {
+            plain.push((id, value, range));
         }
-        let Some((kind, x, y)) = layer_of(lo.g.graph(), weight) else { continue };
+    }
+    // Sites with the layer that takes them: its inputs and its outputs.
+    let mut layers = Vec::new();
+    let mut places: Vec<[ValueId; 3]> = Vec::new();
+    let mut of_priors = Vec::new();
+    let weights: Vec<_> = plain.iter().map(|(_, value, _)| layer_of(lo.g.graph(), *value)).collect();
+    for ((id, value, range), weight) in plain.into_iter().zip(&weights) {
+        let own = weight.or_else(|| bias_of(lo.g.graph(), value, &weights));
+        let Some((kind, x, y)) = own else { continue };
         let rows = match kind {
             Kind::Dense { .. } => lo.g.shape(x)[0],
             Kind::Conv(s) => s.batch * s.output().iter().product::<usize>(),
         };
-        let name = site.name.clone();
-        if let Some(&large) = kind.sizes().iter().find(|&&n| n > LARGEST) {
+        let layer = Layer { name: model.sites[id].name.clone(), range, kind, bias: weight.is_none(), rows };
+        if let Some(&large) = layer.sizes().iter().find(|&&n| n > LARGEST) {
             return Err(unsupported(&format!(
-                "a factor of `{name}` would be a matrix of {large} rows, and {LARGEST} are the most"
+                "a factor of `{}` would be a matrix of {large} rows, and {LARGEST} are the most",
+                layer.name
             )));
         }
+        places.push([x, y, value]);
+        layers.push(layer);
+        of_priors.push(id);
+    }
+    let mut curvatures = Vec::new();
+    for ((id, layer), place) in of_priors.into_iter().zip(&layers).zip(&places) {
+        let (site, value) = (&model.sites[id], place[2]);
         let prior = lo.dist(&site.dist, Mode::Live);
-        let log_prior = prior.log_prob(&mut lo.g, weight);
+        let log_prior = prior.log_prob(&mut lo.g, value);
         let log_prior = lo.g.sum_all(log_prior);
-        let slope = autodiff::reverse::gradient(&mut lo.g, log_prior, &[weight]).map_err(no_derivative)?[0];
+        let slope = autodiff::reverse::gradient(&mut lo.g, log_prior, &[value]).map_err(no_derivative)?[0];
         let slope = lo.g.sum_all(slope);
-        let second = autodiff::reverse::gradient(&mut lo.g, slope, &[weight]).map_err(no_derivative)?[0];
+        let second = autodiff::reverse::gradient(&mut lo.g, slope, &[value]).map_err(no_derivative)?[0];
         let sum = lo.g.sum_all(second);
-        curvatures.push(lo.g.mul_scalar(sum, -1.0 / range.len().max(1) as f64));
-        places.push([x, y, weight]);
-        layers.push(Layer { name, range, kind, rows });
+        curvatures.push(lo.g.mul_scalar(sum, -1.0 / layer.range.len().max(1) as f64));
     }
     if layers.is_empty() {
         return Err(unsupported("no site is the weight of one layer"));
@@ -216,17 +242,54 @@ fn layer_of(graph: &Graph, weight: ValueId) -> Option<(Kind, ValueId, ValueId)> 
     }
 }
 
+/// The layer to whose outputs `bias` is added, a number for each output, if nothing else reads it.
+fn bias_of(
+    graph: &Graph,
+    bias: ValueId,
+    layers: &[Option<(Kind, ValueId, ValueId)>],
+) -> Option<(Kind, ValueId, ValueId)> {
+    let mut at = bias;
+    loop {
+        let mut readers = graph.nodes.iter_enumerated().filter(|(_, n)| n.operands.contains(&at));
+        let (reader, node) = readers.next()?;
+        if readers.next().is_some() {
+            return None;
+        }
+        let y = match node.operands[..] {
+            [_] if matches!(node.op, Op::Reshape { .. }) => {
+                at = reader;
+                continue;
+            }
+            [a, b] if matches!(node.op, Op::Binary(Binary::Add)) && a != b => {
+                if a == at {
+                    b
+                } else {
+                    a
+                }
+            }
+            _ => return None,
+        };
+        let layer = layers.iter().flatten().find(|(_, _, outputs)| *outputs == y)?;
+        // The outputs of a convolution are the dimension after that of the images, those of a product the last one.
+        let (own, whole) = (graph.shape(at), graph.shape(y));
+        let along = whole.rank() - if matches!(layer.0, Kind::Conv(_)) { 3 } else { 1 };
+        let first = whole.rank().checked_sub(own.rank())?;
+        let fits = (0..own.rank()).all(|d| own[d] == if first + d == along { layer.0.sizes()[1] } else { 1 });
+        return (fits && first <= along).then_some(*layer);
+    }
+}
+
 impl KronGraph {
-    /// The names of the weights that have factors.
+    /// The names of the weights and biases that have factors.
     pub fn names(&self) -> Vec<String> {
         self.layers.iter().map(|layer| layer.name.clone()).collect()
     }
     /// Numbers that the factors take.
     pub fn numbers(&self) -> usize {
-        let of = |layer: &Layer| layer.kind.sizes().iter().map(|n| 2 * n * n).sum::<usize>() + 2 * layer.range.len();
+        let of = |layer: &Layer| layer.sizes().iter().map(|n| 2 * n * n).sum::<usize>() + 2 * layer.range.len();
         self.layers.iter().map(of).sum()
     }
-    /// The coordinates that are no weights of layers.
+    /// The coordinates that are neither weights nor biases of layers.
     pub fn others(&self) -> Vec<usize> {
         let own = |at: &usize| !self.layers.iter().any(|layer| layer.range.contains(at));
         (0..self.sites.last().map_or(0, |s| s.1.end)).filter(own).collect()
@@ -249,7 +312,7 @@ impl KronGraph {
             exe.set_data(*input, &u[range.clone()]);
         }
         let mut sums: Vec<[Vec<f64>; 2]> =
-            self.layers.iter().map(|layer| layer.kind.sizes().map(|n| vec![0.0; n * n])).collect();
+            self.layers.iter().map(|layer| layer.sizes().map(|n| vec![0.0; n * n])).collect();
         let rows = self.layers.iter().map(|layer| layer.rows).min().unwrap_or(1);
         let draws = (ENOUGH / rows.max(1)).clamp(DRAWS[0], DRAWS[1]);
         let mut priors = vec![0.0; self.layers.len()];
@@ -257,7 +320,7 @@ impl KronGraph {
             exe.run(&[], key.fold_in(draw as u64));
             for (at, (layer, [a, g])) in self.layers.iter().zip(&mut sums).enumerate() {
                 if draw == 0 {
-                    layer.kind.add_inputs(exe.output(3 * at), a);
+                    layer.add_inputs(exe.output(3 * at), a);
                     priors[at] = exe.output(3 * at + 2)[0];
                 }
                 layer.kind.add_outputs(exe.output(3 * at + 1), g);
@@ -266,12 +329,12 @@ impl KronGraph {
         let no_peak = |layer: &Layer| RunError::NoPeak { name: format!("`{}`", layer.name) };
         let mut blocks = Vec::new();
         for ((layer, [mut a, mut g]), prior) in self.layers.iter().zip(sums).zip(priors) {
-            let [m, n] = layer.kind.sizes();
+            let [m, n] = layer.sizes();
             g.iter_mut().for_each(|x| *x /= draws as f64);
             let (Some(of_a), Some(of_g)) = (symmetric_eigen(m, &mut a), symmetric_eigen(n, &mut g)) else {
                 return Err(no_peak(layer));
             };
-            let first = layer.kind.inputs_first();
+            let first = layer.inputs_first();
             let (left, right) = if first { (&of_a, &of_g) } else { (&of_g, &of_a) };
             let rows = layer.rows.max(1) as f64;
             let product = |l: &f64, r: &f64| l.max(0.0) * r.max(0.0) / rows + prior;

@@ -79,7 +79,13 @@ impl LaplaceFit {
         };
         let m = places.len();
         // An operation without a second derivative leaves differences.
-        let second = density::curvature(problem.program, problem.bound, &space).ok();
+        let asked = kron.as_ref().map_or(places.clone(), |kron| kron.others());
+        let wanted = |name: &str| {
+            graph.coordinates.iter().any(|c| c.name == name && asked.iter().any(|at| c.range.contains(at)))
+        };
+        let second = (!asked.is_empty())
+            .then(|| density::curvature(problem.program, problem.bound, &space, &wanted).ok())
+            .flatten();
         laps.lap(Phase::Lower);
         let mut memory = problem.memory.clone();
         let numbers = match &kron {
@@ -106,6 +112,7 @@ impl LaplaceFit {
         let settings = problem.settings;
         let root = Key::new(settings.seed);
         let search = problem.search();
+        let began = observer.clock();
         let mut mode = search.run(&graph, &mut density, observer)?;
         if mode.best.end == End::Stopped {
             return Err(RunError::Stopped("stopped before the mode was found: there are no draws yet".to_string()));
@@ -122,6 +129,8 @@ impl LaplaceFit {
                     )));
                 }
                 let (matrix, derivatives) = hessian::precision(&mut density, exact.as_mut(), x, true, &others);
+                // Without anything else nothing was differenced.
+                let derivatives = if others.is_empty() { Derivatives::Exact } else { derivatives };
                 let rest = matrix.factor().map_err(|direction| no_peak(&graph, &others, &direction))?;
                 let (program, key) = (problem.program, root.fold_in(33));
                 (Box::new(kron.factor(program, problem.bound, options, (x, rest), key)?), derivatives)
@@ -145,6 +154,7 @@ impl LaplaceFit {
         let log_evidence = mode.best.value + 0.5 * n as f64 * std::f64::consts::TAU.ln() - 0.5 * factor.log_det();
         let (positions, pareto_k) =
             draw(problem.draws, &mut density, &mode.best.x, (factor, &places), root.fold_in(31));
+        mode.secs = observer.clock() - began;
         laps.lap(Phase::Draws);
         if let Some(profile) = laps.finish() {
             observer.profiled(profile);

@@ -17,7 +17,7 @@ use crate::ir::{InputId, ValueId};
 use crate::kernels::Scalar;
 use crate::lower::{DataInput, Lowering, Mode, Rows, SiteSource, rows::Prepared};
 use crate::report::fit::Metrics;
-use crate::report::metrics::{ClassScores, NumberKind, NumberScores};
+use crate::report::metrics::{ClassRows, ClassScores, NumberKind, NumberScores};
 use crate::report::statistics::quantile;
 use crate::rng::Key;
 use crate::syntax::ast::Elem;
@@ -69,14 +69,7 @@ pub enum Said<'b> {
     /// Of numbers, one each.
     Numbers(&'b [NumberPrediction]),
     /// Of classes.
-    Classes {
-        /// The mean probabilities, `[element, class]`.
-        probs: &'b [f64],
-        /// The entropy of these [nats].
-        entropy: &'b [f64],
-        /// How much of it is uncertainty about the parameters: the mutual information between class and parameters [nats].
-        mutual_information: &'b [f64],
-    },
+    Classes(ClassRows<'b>),
 }
 
 /// The predictions of some elements of one target, in their order.
@@ -126,10 +119,20 @@ struct Graph<F> {
 }
 
 enum Scores {
+    /// What is said of classes, and scores where they are known.
     Classes(Box<ClassScores>),
     Numbers(Box<NumberScores>),
-    /// Nothing is known, or there is no score for it.
+    /// Numbers that are not known, or have no score.
     None,
+}
+
+/// What is said of a target as a whole.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Whole {
+    /// The scores, where the values are known.
+    pub scores: Option<Metrics>,
+    /// For classes the means of `entropy`, `expected_entropy` and `mutual_information`.
+    pub uncertainty: Option<Metrics>,
 }
 
 impl<'p> Predict<'p> {
@@ -298,7 +301,7 @@ impl<'p> Predict<'p> {
     }
 
     /// Predicts everything that the model observes with each draw of `sites`, and gives the predictions to `sink` in the
-    /// order of the rows. Returns the targets, with the scores of those whose values are known.
+    /// order of the rows. Returns what is said of each target as a whole.
     pub fn run<F: Scalar + Into<f64>>(
         &self,
         params: &[F],
@@ -306,7 +309,7 @@ impl<'p> Predict<'p> {
         key: Key,
         begin: &mut dyn FnMut(&[Target]),
         sink: &mut dyn Sink,
-    ) -> (Vec<Target>, Vec<Option<Metrics>>) {
+    ) -> Vec<Whole> {
         let block = self.block();
         let mut targets = self.targets();
         // The graph of the first block says which targets are classes.
@@ -318,7 +321,7 @@ impl<'p> Predict<'p> {
             .zip(&first.outputs)
             .zip(&kinds)
             .map(|(((t, _), out), &kind)| match (t.known, t.classes, out.log_prob) {
-                (true, Some(classes), _) => Scores::Classes(Box::new(ClassScores::new(classes))),
+                (_, Some(classes), _) => Scores::Classes(Box::new(ClassScores::new(classes))),
                 (true, None, Some(_)) => Scores::Numbers(Box::new(NumberScores::new(kind))),
                 _ => Scores::None,
             })
@@ -342,15 +345,14 @@ impl<'p> Predict<'p> {
                 }
             }
         }
-        let metrics = scores
-            .into_iter()
-            .map(|s| match s {
-                Scores::Classes(s) => Some(s.metrics()),
-                Scores::Numbers(s) => Some(s.metrics()),
-                Scores::None => None,
-            })
-            .collect();
-        (shown, metrics)
+        let whole = |(scores, target): (Scores, &Target)| match scores {
+            Scores::Classes(s) => {
+                Whole { scores: target.known.then(|| s.metrics()), uncertainty: Some(s.uncertainty()) }
+            }
+            Scores::Numbers(s) => Whole { scores: Some(s.metrics()), uncertainty: None },
+            Scores::None => Whole::default(),
+        };
+        scores.into_iter().zip(&shown).map(whole).collect()
     }
 
     fn kind(&self, target: &Target, at: Option<usize>) -> NumberKind {
@@ -371,14 +373,6 @@ struct Running<'r, 'p, F> {
     key: Key,
     sink: &'r mut dyn Sink,
     store: &'r mut Store<F>,
-}
-
-/// What is gathered of one target over the draws of a block.
-struct Gathered {
-    draws: Vec<f64>,
-    /// Sums of probabilities and of the entropies of the draws.
-    probs: Vec<f64>,
-    entropies: Vec<f64>,
 }
 
 impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
@@ -409,24 +403,18 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
                 self.targets.iter().map(|t| range.as_ref().map_or(t.count(), |r| r.len() * unit(t))).collect();
             let observed: Vec<Option<Vec<f64>>> =
                 self.targets.iter().map(|t| t.known.then(|| self.of.of.observed(t.data, rows.as_deref()))).collect();
-            for (scores, observed) in self.scores.iter_mut().zip(&observed) {
+            for ((scores, observed), &count) in self.scores.iter_mut().zip(&observed).zip(&counts) {
                 match (scores, observed) {
-                    (Scores::Classes(s), Some(x)) => s.begin(&x.iter().map(|&x| x as usize).collect::<Vec<_>>()),
+                    (Scores::Classes(s), x) => {
+                        s.begin(count, x.as_ref().map(|x| x.iter().map(|&x| x as usize).collect()));
+                    }
                     (Scores::Numbers(s), Some(x)) => s.begin(x),
                     _ => {}
                 }
             }
             let n = self.sites.draws();
-            let mut gathered: Vec<Gathered> = self
-                .targets
-                .iter()
-                .zip(&counts)
-                .map(|(t, &count)| Gathered {
-                    draws: Vec::with_capacity(n * count),
-                    probs: vec![0.0; t.classes.map_or(0, |k| k * count)],
-                    entropies: vec![0.0; t.classes.map_or(0, |_| count)],
-                })
-                .collect();
+            // `[draw, element]` of each target.
+            let mut drawn: Vec<Vec<f64>> = counts.iter().map(|count| Vec::with_capacity(n * count)).collect();
             for i in 0..n {
                 if self.sites.member(i) != member {
                     member = self.sites.member(i);
@@ -439,18 +427,7 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
                 let key = self.key.fold_in(i as u64);
                 exe.run(&[], if at == 0 { key } else { key.fold_in(at as u64) });
                 for (k, out) in outputs.iter().enumerate() {
-                    let g = &mut gathered[k];
-                    g.draws.extend(exe.output(out.draw).iter().map(|&x| x.to_f64()));
-                    if let (Some(probs), Some(classes)) = (out.probs, self.targets[k].classes) {
-                        let rows = exe.output(probs).chunks_exact(classes).zip(g.probs.chunks_exact_mut(classes));
-                        for ((row, sums), entropy) in rows.zip(&mut g.entropies) {
-                            for (&p, sum) in row.iter().zip(sums) {
-                                let p = p.to_f64();
-                                *sum += p;
-                                *entropy += entropy_term(p);
-                            }
-                        }
-                    }
+                    drawn[k].extend(exe.output(out.draw).iter().map(|&x| x.to_f64()));
                     match &mut self.scores[k] {
                         Scores::Classes(s) => s.add_draw(exe.output(out.probs.expect("classes have probabilities"))),
                         Scores::Numbers(s) => {
@@ -460,57 +437,38 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
                     }
                 }
             }
-            for scores in self.scores.iter_mut() {
-                match scores {
-                    Scores::Classes(s) => s.end(),
-                    Scores::Numbers(s) => s.end(),
-                    Scores::None => {}
-                }
-            }
-            for (k, g) in gathered.into_iter().enumerate() {
+            for (k, draws) in drawn.into_iter().enumerate() {
                 let first = range.as_ref().map_or(0, |r| r.start * unit(&self.targets[k]));
-                self.give(k, first, counts[k], n, g, observed[k].as_deref())?;
+                self.give(k, first, n, &draws, observed[k].as_deref())?;
             }
         }
         ControlFlow::Continue(())
     }
 
+    /// Closes the block of a target and hands on what is said.
     fn give(
         &mut self,
         target: usize,
         first: usize,
-        count: usize,
         n: usize,
-        g: Gathered,
+        draws: &[f64],
         observed: Option<&[f64]>,
     ) -> ControlFlow<()> {
-        let Gathered { draws, mut probs, entropies } = g;
-        let part =
-            |said: Said<'_>, sink: &mut dyn Sink| sink.part(&Part { target, first, said, observed, draws: &draws });
-        let Some(classes) = self.targets[target].classes else {
-            let mut column = vec![0.0; n];
-            let mut said = Vec::with_capacity(count);
-            for e in 0..count {
-                column.iter_mut().enumerate().for_each(|(i, x)| *x = draws[i * count + e]);
-                said.push(of_draws(&mut column));
-            }
-            return part(Said::Numbers(&said), self.sink);
-        };
-        let mut entropy = Vec::with_capacity(count);
-        let mut mutual_information = Vec::with_capacity(count);
-        for (row, of_draws) in probs.chunks_exact_mut(classes).zip(&entropies) {
-            row.iter_mut().for_each(|p| *p /= n as f64);
-            let whole: f64 = row.iter().map(|&p| entropy_term(p)).sum();
-            entropy.push(whole);
-            mutual_information.push(whole - of_draws / n as f64);
+        let part = |said: Said<'_>, sink: &mut dyn Sink| sink.part(&Part { target, first, said, observed, draws });
+        match &mut self.scores[target] {
+            Scores::Classes(s) => return part(Said::Classes(s.end()), self.sink),
+            Scores::Numbers(s) => s.end(),
+            Scores::None => {}
         }
-        part(Said::Classes { probs: &probs, entropy: &entropy, mutual_information: &mutual_information }, self.sink)
+        let count = draws.len() / n;
+        let mut column = vec![0.0; n];
+        let mut said = Vec::with_capacity(count);
+        for e in 0..count {
+            column.iter_mut().enumerate().for_each(|(i, x)| *x = draws[i * count + e]);
+            said.push(of_draws(&mut column));
+        }
+        part(Said::Numbers(&said), self.sink)
     }
-}
-
-/// `-p ln p`, 0 at 0.
-fn entropy_term(p: f64) -> f64 {
-    if p > 0.0 { -p * p.ln() } else { 0.0 }
 }
 
 fn of_draws(x: &mut [f64]) -> NumberPrediction {

@@ -95,8 +95,8 @@ impl<F: Scalar> Scoring<F> {
     /// What is needed for `draws` draws of the rows that are scored at once [bytes].
     pub fn bytes(&self, draws: usize) -> u64 {
         let of = |(s, observed): (&Scored, &usize)| match s.what {
-            // The class, the sums of the probabilities and of the entropies.
-            What::Classes(classes) => observed * (2 + classes),
+            // The class, the probabilities, their entropy and that of the draws.
+            What::Classes(classes) => observed * (3 + classes),
             // The draws of each row are sorted in the end.
             What::Numbers(_) => observed * (1 + draws),
         };
@@ -399,7 +399,9 @@ impl<'p> Predictive<'p> {
             for (scores, s) in scores.iter_mut().zip(&scored) {
                 let observed = self.observed(s.data, rows.as_deref());
                 match scores {
-                    Scores::Classes(scores) => scores.begin(&observed.iter().map(|&x| x as usize).collect::<Vec<_>>()),
+                    Scores::Classes(scores) => {
+                        scores.begin(observed.len(), Some(observed.iter().map(|&x| x as usize).collect()));
+                    }
                     Scores::Numbers(scores) => scores.begin(&observed),
                 }
             }
@@ -427,7 +429,9 @@ impl<'p> Predictive<'p> {
             }
             for scores in scores.iter_mut() {
                 match scores {
-                    Scores::Classes(scores) => scores.end(),
+                    Scores::Classes(scores) => {
+                        scores.end();
+                    }
                     Scores::Numbers(scores) => scores.end(),
                 }
             }

@@ -183,6 +183,8 @@ fn verdict(best: &str, other: &str, d: Estimate) -> String {
 /// A column of the table and of the CSV file.
 struct Score {
     heading: String,
+    /// How early it goes from a narrow table.
+    expendable: u8,
     values: Vec<Option<f64>>,
 }
 
@@ -200,8 +202,14 @@ impl Comparison<'_> {
         let value = |fit: &Fit, (observed, score): (&str, &str)| {
             fit.evaluation.iter().find(|(name, _)| name == observed).and_then(|(_, m)| m.get(score))
         };
+        let expendable = |score: &str| match score {
+            "expected_entropy" | "temperature" => 2,
+            "nll_scaled" | "brier_scaled" | "ece_scaled" => 1,
+            _ => 0,
+        };
         let column = |&(observed, score): &(&str, &str)| Score {
             heading: format!("{observed}.{score}"),
+            expendable: expendable(score),
             values: self.fits.iter().map(|c| value(c.fit, (observed, score))).collect(),
         };
         keys.iter().filter(|_| self.scores).map(column).collect()
@@ -238,7 +246,7 @@ impl Comparison<'_> {
         }
         let columns = self.score_columns().into_iter().map(|score| {
             let cells = score.values.iter().map(|v| v.map_or(String::new(), |x| significant(x, 4))).collect();
-            Column::new(score.heading, 0, cells)
+            Column::new(score.heading, score.expendable, cells)
         });
         let columns: Vec<Column> = columns.collect();
         if !columns.is_empty() {

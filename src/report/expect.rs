@@ -133,7 +133,14 @@ fn value(term: &Term, fit: &Fit) -> Result<Value, String> {
         Term::Metric { observed, metric } => {
             let scores = fit.evaluation.iter().find(|(name, _)| name == observed).map(|(_, scores)| scores);
             let score = scores.and_then(|s| s.get(metric));
-            score.map(Value::scalar).ok_or_else(|| format!("the fit has no {metric} of `{observed}`"))
+            let scaled = metric == "temperature" || metric.ends_with("_scaled");
+            score.map(Value::scalar).ok_or_else(|| match scores {
+                Some(_) if scaled => format!(
+                    "the fit has no {metric} of `{observed}`: a temperature needs at least {} held-out rows and a finite nll",
+                    super::temperature::FEWEST
+                ),
+                _ => format!("the fit has no {metric} of `{observed}`"),
+            })
         }
         Term::Statistic { statistic, name, element, .. } => {
             let quantity = fit.quantity(name).ok_or_else(|| format!("the fit does not report `{name}`"))?;
@@ -399,6 +406,14 @@ evaluate { y = [1, 2] }
         assert_eq!(message("divergences == 0", &svi), "not available: svi has no divergences");
         assert!(message("pareto_k < 0.7", &svi).contains("minibatches"));
         assert_eq!(message("y.crps < 1", &svi), "not available: the fit has no crps of `y`");
+        let mut few = fit();
+        few.evaluation = vec![("c".into(), Metrics { values: vec![("nll".into(), 0.5)] })];
+        let text = "data c: int[N] in 0..3\nmodel { c ~ Categorical([0.2, 0.3, 0.5]) }\nevaluate { c = [1, 2] }\n\
+                    expect { c.nll_scaled < 1 }\n";
+        let c = compile("m.bayes", None, text, &Default::default(), &mut |_, _| Err("no files".into()));
+        assert!(!c.diags.has_errors());
+        let why = evaluate(&c.program.expects, &c.sources, &few).remove(0).message.unwrap_or_default();
+        assert!(why.contains("no nll_scaled of `c`") && why.contains("at least 20 held-out rows"), "{why}");
         let mut nuts = Fit { algorithm: "nuts".into(), independent_draws: false, elbo: None, ..fit() };
         assert_eq!(message("elbo.final > 0", &nuts), "not available: nuts has no ELBO");
         assert_eq!(message("pareto_k < 0.7", &nuts), "not available: nuts has no Pareto k");
@@ -420,8 +435,11 @@ evaluate { y = [1, 2] }
     #[test]
     fn the_checker_knows_the_names_of_all_scores() {
         let names = |m: Metrics| m.values.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        let classes = ClassScores::new(2).metrics();
-        assert_eq!(names(classes), expect::CLASS_METRICS);
+        let mut classes = ClassScores::new(2);
+        classes.begin(20, Some(vec![0; 20]));
+        classes.add_draw(&[0.5; 40]);
+        classes.end();
+        assert_eq!(names(classes.metrics()), expect::CLASS_METRICS);
         assert_eq!(names(NumberScores::new(NumberKind::Real).metrics()), expect::REAL_METRICS);
         assert_eq!(names(NumberScores::new(NumberKind::Count).metrics()), expect::COUNT_METRICS);
         for name in expect::DIAGNOSTICS {

@@ -7,25 +7,32 @@
 
 use super::fit::Metrics;
 use super::statistics::quantile;
+use super::temperature::TemperatureScores;
 use crate::kernels::Scalar;
 
 /// The number of equal bins that the calibration error sorts probabilities into.   Guo et al. 2017, arXiv:1706.04599.
 const CALIBRATION_BINS: usize = 15;
 
-/// Scores of a categorical (or Boolean) observation.
+/// What is said of a categorical (or Boolean) observation, and scores where its classes are known.
 ///
 /// `accuracy`; `nll`; `brier`, summed over classes; `ece`, the expected calibration error of the largest probability;
-/// `count`; `entropy` of the predictive; `mutual_information` between class and parameters, the entropy of the
-/// predictive minus the mean entropy of the draws (Houlsby et al. 2011, arXiv:1112.5745). All are means over rows.
+/// `count`; `entropy` of the predictive; `expected_entropy`, that of the single draws; `mutual_information` between class
+/// and parameters, the difference of these two (Houlsby et al. 2011, arXiv:1112.5745): uncertainty in all, that which
+/// would be left if the parameters were known, and that about the parameters. After temperature scaling `temperature`,
+/// `nll_scaled`, `brier_scaled` and `ece_scaled`, where [`TemperatureScores`] has them. All are means over rows.
 #[derive(Clone, Debug)]
 pub struct ClassScores {
     classes: usize,
-    observed: Vec<usize>,
+    /// The classes of the rows of the block, where they are known.
+    observed: Option<Vec<usize>>,
     draws: usize,
-    /// `[rows, classes]`, summed over draws.
+    /// `[rows, classes]`, summed over draws, in the end their mean.
     probs: Vec<f64>,
-    /// `[rows]`, summed over draws.
+    /// `[rows]`
     entropies: Vec<f64>,
+    /// `[rows]`, summed over draws, in the end the mutual information.
+    of_draws: Vec<f64>,
+    rows: usize,
     count: usize,
     correct: usize,
     nll: f64,
@@ -33,6 +40,18 @@ pub struct ClassScores {
     entropy: f64,
     mutual_information: f64,
     bins: [Bin; CALIBRATION_BINS],
+    temperatures: TemperatureScores,
+}
+
+/// What is said of the rows of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassRows<'s> {
+    /// The mean probabilities, `[row, class]`.
+    pub probs: &'s [f64],
+    /// Their entropies [nats].
+    pub entropy: &'s [f64],
+    /// The mutual information between class and parameters [nats].
+    pub mutual_information: &'s [f64],
 }
 
 /// Rows whose largest probability falls into one interval.
@@ -47,10 +66,12 @@ impl ClassScores {
     pub fn new(classes: usize) -> Self {
         Self {
             classes,
-            observed: Vec::new(),
+            observed: None,
             draws: 0,
             probs: Vec::new(),
             entropies: Vec::new(),
+            of_draws: Vec::new(),
+            rows: 0,
             count: 0,
             correct: 0,
             nll: 0.0,
@@ -58,18 +79,25 @@ impl ClassScores {
             entropy: 0.0,
             mutual_information: 0.0,
             bins: [Bin::default(); CALIBRATION_BINS],
+            temperatures: TemperatureScores::default(),
         }
     }
-    /// Opens a block of rows whose observed classes are `observed`.
+    /// Opens a block of so many rows, whose classes are `observed` where they are known.
     ///
     /// # Panics
-    /// When a class is out of range.
-    pub fn begin(&mut self, observed: &[usize]) {
-        assert!(observed.iter().all(|&class| class < self.classes), "an observed class is out of range");
-        self.observed = observed.to_vec();
+    /// When a class is out of range, or their number another one.
+    pub fn begin(&mut self, rows: usize, observed: Option<Vec<usize>>) {
+        if let Some(observed) = &observed {
+            assert!(observed.iter().all(|&class| class < self.classes), "an observed class is out of range");
+            assert_eq!(observed.len(), rows, "each row has a class");
+        }
+        self.observed = observed;
         self.draws = 0;
-        self.probs = vec![0.0; observed.len() * self.classes];
-        self.entropies = vec![0.0; observed.len()];
+        self.probs.clear();
+        self.probs.resize(rows * self.classes, 0.0);
+        self.entropies.clear();
+        self.of_draws.clear();
+        self.of_draws.resize(rows, 0.0);
     }
     /// Adds the probabilities `[rows, classes]` that one posterior draw gives.
     ///
@@ -79,7 +107,7 @@ impl ClassScores {
         assert_eq!(probs.len(), self.probs.len(), "probabilities do not have the shape [rows, classes]");
         self.draws += 1;
         let rows = probs.chunks_exact(self.classes).zip(self.probs.chunks_exact_mut(self.classes));
-        for ((row, sum), entropy) in rows.zip(&mut self.entropies) {
+        for ((row, sum), entropy) in rows.zip(&mut self.of_draws) {
             for (&p, sum) in row.iter().zip(sum) {
                 let p = p.to_f64();
                 *sum += p;
@@ -87,49 +115,73 @@ impl ClassScores {
             }
         }
     }
-    /// Closes the block.
+    /// Closes the block, and tells what is said of its rows.
     ///
     /// # Panics
     /// When no draw was added.
-    pub fn end(&mut self) {
+    pub fn end(&mut self) -> ClassRows<'_> {
         assert!(self.draws > 0, "a block without draws");
         let draws = self.draws as f64;
-        let rows = self.probs.chunks_exact_mut(self.classes).zip(&self.observed).zip(&self.entropies);
-        for ((probs, &observed), &entropies) in rows {
-            let (mut best, mut brier, mut entropy) = (0, 0.0, 0.0);
-            for class in 0..probs.len() {
-                probs[class] /= draws;
-                let p = probs[class];
-                if p > probs[best] {
-                    best = class;
-                }
-                brier += (p - f64::from(u8::from(class == observed))).powi(2);
-                entropy += entropy_term(p);
-            }
-            self.count += 1;
-            self.correct += usize::from(best == observed);
-            self.nll -= probs[observed].ln();
-            self.brier += brier;
+        for (probs, of_draws) in self.probs.chunks_exact_mut(self.classes).zip(&mut self.of_draws) {
+            probs.iter_mut().for_each(|p| *p /= draws);
+            let entropy: f64 = probs.iter().map(|&p| entropy_term(p)).sum();
+            *of_draws = entropy - *of_draws / draws;
+            self.entropies.push(entropy);
+            self.rows += 1;
             self.entropy += entropy;
-            self.mutual_information += entropy - entropies / draws;
-            let bin = (probs[best] * CALIBRATION_BINS as f64).ceil() as usize;
-            let bin = &mut self.bins[bin.clamp(1, CALIBRATION_BINS) - 1];
-            bin.confidence += probs[best];
-            bin.correct += f64::from(u8::from(best == observed));
+            self.mutual_information += *of_draws;
         }
-        self.observed.clear();
+        if let Some(observed) = self.observed.take() {
+            for (row, class) in observed.into_iter().enumerate() {
+                self.score(row, class);
+            }
+        }
+        ClassRows { probs: &self.probs, entropy: &self.entropies, mutual_information: &self.of_draws }
     }
-    /// The scores over all closed blocks; NaN when there was no row.
+    fn score(&mut self, row: usize, observed: usize) {
+        let probs = &self.probs[row * self.classes..(row + 1) * self.classes];
+        let (mut best, mut brier) = (0, 0.0);
+        for (class, &p) in probs.iter().enumerate() {
+            if p > probs[best] {
+                best = class;
+            }
+            brier += (p - f64::from(u8::from(class == observed))).powi(2);
+        }
+        self.count += 1;
+        self.correct += usize::from(best == observed);
+        self.nll -= probs[observed].ln();
+        self.brier += brier;
+        let bin = (probs[best] * CALIBRATION_BINS as f64).ceil() as usize;
+        let bin = &mut self.bins[bin.clamp(1, CALIBRATION_BINS) - 1];
+        bin.confidence += probs[best];
+        bin.correct += f64::from(u8::from(best == observed));
+        self.temperatures.add(probs, observed);
+    }
+    /// Means over all closed blocks; NaN when there was no row.
     pub fn metrics(&self) -> Metrics {
         let n = self.count as f64;
         let ece: f64 = self.bins.iter().map(|bin| (bin.confidence - bin.correct).abs()).sum();
-        named(&[
+        let scores = [
             ("accuracy", self.correct as f64 / n),
             ("nll", self.nll / n),
             ("brier", self.brier / n),
             ("ece", ece / n),
             ("count", n),
+        ];
+        let scaled = self.temperatures.scores().map(|s| {
+            [("temperature", s.temperature()), ("nll_scaled", s.nll), ("brier_scaled", s.brier), ("ece_scaled", s.ece)]
+        });
+        let mut all = named(&scores);
+        all.values.extend(self.uncertainty().values);
+        all.values.extend(scaled.iter().flat_map(|s| named(s).values));
+        all
+    }
+    /// Mean `entropy`, `expected_entropy` and `mutual_information` over all rows [nats]; they ask for no classes.
+    pub fn uncertainty(&self) -> Metrics {
+        let n = self.rows as f64;
+        named(&[
             ("entropy", self.entropy / n),
+            ("expected_entropy", (self.entropy - self.mutual_information) / n),
             ("mutual_information", self.mutual_information / n),
         ])
     }
@@ -346,7 +398,7 @@ mod tests {
     fn class_scores_of_two_rows_and_two_draws() {
         let mut scores = ClassScores::new(3);
         // Row 0 becomes [0.6, 0.3, 0.1], right; row 1 [0.5, 0.25, 0.25], wrong.
-        scores.begin(&[0, 2]);
+        scores.begin(2, Some(vec![0, 2]));
         scores.add_draw(&[0.8, 0.1, 0.1, 0.5, 0.25, 0.25]);
         scores.add_draw(&[0.4, 0.5, 0.1, 0.5, 0.25, 0.25]);
         scores.end();
@@ -362,6 +414,7 @@ mod tests {
                 ("ece", (0.4 + 0.5) / 2.0),
                 ("count", 2.0),
                 ("entropy", (entropy(&a) + entropy(&b)) / 2.0),
+                ("expected_entropy", (within + entropy(&b)) / 2.0),
                 ("mutual_information", (entropy(&a) - within) / 2.0),
             ],
         );
@@ -370,7 +423,7 @@ mod tests {
     #[test]
     fn calibration_error_cancels_within_a_bin() {
         let mut scores = ClassScores::new(2);
-        scores.begin(&[0, 0, 0, 1]);
+        scores.begin(4, Some(vec![0, 0, 0, 1]));
         scores.add_draw(&[0.75f32, 0.25, 0.75, 0.25, 0.75, 0.25, 0.75, 0.25]);
         scores.end();
         assert_eq!(scores.metrics().get("ece"), Some(0.0));
@@ -380,14 +433,49 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_labels_have_their_uncertainty() {
+        let mut scores = ClassScores::new(2);
+        scores.begin(2, None);
+        scores.add_draw(&[1.0, 0.0, 0.5, 0.5]);
+        scores.add_draw(&[0.0, 1.0, 0.5, 0.5]);
+        let rows = scores.end();
+        let ln2 = std::f64::consts::LN_2;
+        assert_eq!((rows.probs, rows.entropy), (&[0.5; 4][..], &[ln2, ln2][..]));
+        // The draws contradict each other on the first row, and agree that the second is a toss-up.
+        assert_eq!(rows.mutual_information, [ln2, 0.0]);
+        let of = scores.uncertainty();
+        check(&of, &[("entropy", ln2), ("expected_entropy", ln2 / 2.0), ("mutual_information", ln2 / 2.0)]);
+        assert!(scores.metrics().get("accuracy").is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn scaled_scores_stand_beside_the_raw_ones() {
+        let mut scores = ClassScores::new(2);
+        let mut alone = TemperatureScores::default();
+        for row in 0..40 {
+            let (p, class) = (0.5 + 0.01 * f64::from(row), usize::from(row % 2 == 0));
+            scores.begin(1, Some(vec![class]));
+            scores.add_draw(&[p, 1.0 - p]);
+            scores.end();
+            alone.add(&[p, 1.0 - p], class);
+        }
+        let (all, scaled) = (scores.metrics(), alone.scores().expect("enough rows"));
+        let names: Vec<&str> = all.values.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, crate::check::expect::CLASS_METRICS);
+        let values = [scaled.temperature(), scaled.nll, scaled.brier, scaled.ece];
+        assert_eq!(all.values[8..].iter().map(|(_, v)| *v).collect::<Vec<_>>(), values);
+        assert!(scaled.temperature() > 1.0 && all.get("nll") > all.get("nll_scaled"), "it was too sure");
+    }
+
+    #[test]
     fn sure_probabilities_have_no_entropy() {
         let mut scores = ClassScores::new(2);
-        scores.begin(&[1]);
+        scores.begin(1, Some(vec![1]));
         scores.add_draw(&[0.0, 1.0]);
         scores.end();
         let m = scores.metrics();
         assert_eq!((m.get("entropy"), m.get("nll"), m.get("ece")), (Some(0.0), Some(0.0), Some(0.0)));
-        scores.begin(&[0]);
+        scores.begin(1, Some(vec![0]));
         scores.add_draw(&[0.0, 1.0]);
         scores.end();
         assert_eq!(scores.metrics().get("nll"), Some(f64::INFINITY));
@@ -397,12 +485,12 @@ mod tests {
     fn blocks_score_like_one_block() {
         let probs = [0.2, 0.8, 0.6, 0.4, 0.9, 0.1];
         let mut whole = ClassScores::new(2);
-        whole.begin(&[1, 1, 0]);
+        whole.begin(3, Some(vec![1, 1, 0]));
         whole.add_draw(&probs);
         whole.end();
         let mut parts = ClassScores::new(2);
         for (row, label) in [1, 1, 0].into_iter().enumerate() {
-            parts.begin(&[label]);
+            parts.begin(1, Some(vec![label]));
             parts.add_draw(&probs[2 * row..2 * row + 2]);
             parts.end();
         }

@@ -4,8 +4,8 @@
 
 use super::fit::Metrics;
 use super::numbers::{pad_left, pad_right, significant};
-use super::temperature::Scaled;
-use crate::infer::predict::{Part, Said, Target};
+use crate::infer::predict::{Part, Said, Target, Whole};
+use crate::report::metrics::ClassRows;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
@@ -70,7 +70,7 @@ impl Csv {
             line += ",mean,sd,q5,q25,median,q75,q95";
         }
         if self.classes > 0 {
-            line += ",class,probability,entropy,mutual_information";
+            line += ",class,probability,entropy,expected_entropy,mutual_information";
             for k in 0..self.classes {
                 let _ = write!(line, ",p_{k}");
             }
@@ -91,7 +91,7 @@ impl Csv {
         };
         let count = match part.said {
             Said::Numbers(said) => said.len(),
-            Said::Classes { entropy, .. } => entropy.len(),
+            Said::Classes(rows) => rows.entropy.len(),
         };
         for e in 0..count {
             let _ = write!(out, "{name},{}", field(&shown.index(part.first + e)));
@@ -100,10 +100,10 @@ impl Csv {
                     let p = said[e];
                     [p.mean, p.sd].iter().chain(&p.quantiles).for_each(|&x| number(out, x));
                     if self.classes > 0 {
-                        out.push_str(&",".repeat(4 + self.classes));
+                        out.push_str(&",".repeat(5 + self.classes));
                     }
                 }
-                Said::Classes { probs, entropy, mutual_information } => {
+                Said::Classes(ClassRows { probs, entropy, mutual_information }) => {
                     if self.numbers {
                         out.push_str(&",".repeat(7));
                     }
@@ -111,7 +111,8 @@ impl Csv {
                     let probs = &probs[e * own..(e + 1) * own];
                     let best = most_probable(probs);
                     let _ = write!(out, ",{}", field(&shown.class(best)));
-                    [probs[best], entropy[e], mutual_information[e]].iter().for_each(|&x| number(out, x));
+                    let (total, mutual) = (entropy[e], mutual_information[e]);
+                    [probs[best], total, total - mutual, mutual].iter().for_each(|&x| number(out, x));
                     probs.iter().for_each(|&p| number(out, p));
                     out.push_str(&",".repeat(self.classes - own));
                 }
@@ -157,7 +158,7 @@ impl Kept {
                 };
                 self.numbers.extend(said.iter().take(left).map(row));
             }
-            Said::Classes { probs, entropy, mutual_information } => {
+            Said::Classes(ClassRows { probs, entropy, mutual_information }) => {
                 let classes = probs.len() / entropy.len().max(1);
                 let n = left.min(entropy.len());
                 self.probs.extend(&probs[..n * classes]);
@@ -183,10 +184,8 @@ pub struct Predictions {
     pub shown: Vec<Shown>,
     /// The first elements of each.
     pub kept: Vec<Kept>,
-    /// The scores of those whose values are known.
-    pub metrics: Vec<Option<Metrics>>,
-    /// The same after temperature scaling, for classes.
-    pub scaled: Vec<Option<Scaled>>,
+    /// What is said of each as a whole.
+    pub whole: Vec<Whole>,
     /// What has to be said, one sentence each.
     pub notes: Vec<String>,
     /// Whether somebody stopped it.
@@ -202,7 +201,8 @@ impl Predictions {
     /// kept, and scores.
     pub fn json(&self) -> Value {
         let mut targets = Map::new();
-        let mut scores = Map::new();
+        let (mut scores, mut uncertainty) = (Map::new(), Map::new());
+        let named = |m: &Metrics| -> Value { m.values.iter().map(|(name, x)| (name.clone(), number(*x))).collect() };
         for (k, s) in self.shown.iter().enumerate() {
             let t = &s.target;
             let mut one = Map::new();
@@ -234,6 +234,9 @@ impl Predictions {
                         one.insert("entropy".into(), column(&mut kept.entropy.iter().copied()));
                         let mutual = &mut kept.mutual_information.iter().copied();
                         one.insert("mutual_information".into(), column(mutual));
+                        let rest =
+                            kept.entropy.iter().zip(&kept.mutual_information).map(|(total, mutual)| total - mutual);
+                        one.insert("expected_entropy".into(), column(&mut { rest }));
                     }
                 }
                 None if whole => {
@@ -245,20 +248,11 @@ impl Predictions {
                 None => {}
             }
             targets.insert(t.name.clone(), Value::Object(one));
-            if let Some(metrics) = &self.metrics[k] {
-                let mut all: Map<String, Value> =
-                    metrics.values.iter().map(|(name, x)| (name.clone(), number(*x))).collect();
-                if let Some(scaled) = &self.scaled[k] {
-                    let values = json!({
-                        "temperature": [scaled.even, scaled.odd],
-                        "nll": number(scaled.nll), "brier": scaled.brier, "ece": scaled.ece,
-                    });
-                    all.insert("scaled".into(), values);
-                }
-                scores.insert(t.name.clone(), Value::Object(all));
-            }
+            let whole = &self.whole[k];
+            scores.extend(whole.scores.as_ref().map(|m| (t.name.clone(), named(m))));
+            uncertainty.extend(whole.uncertainty.as_ref().map(|m| (t.name.clone(), named(m))));
         }
-        json!({ "draws": self.draws, "predictions": targets, "scores": scores, "notes": self.notes })
+        json!({ "draws": self.draws, "predictions": targets, "scores": scores, "uncertainty": uncertainty, "notes": self.notes })
     }
 
     /// The first `rows` elements of each target and the scores, for people.
@@ -310,36 +304,57 @@ impl Predictions {
             }
             text.push('\n');
         }
-        for (k, s) in self.shown.iter().enumerate() {
-            let Some(metrics) = &self.metrics[k] else { continue };
-            let scaled = self.scaled[k];
-            let heading = ["scores of", &s.target.name, if scaled.is_some() { "scaled" } else { "" }];
-            let mut lines = vec![heading.map(str::to_string).to_vec()];
-            for (name, x) in &metrics.values {
-                let other = scaled.and_then(|s| match name.as_str() {
-                    "nll" => Some(s.nll),
-                    "brier" => Some(s.brier),
-                    "ece" => Some(s.ece),
-                    "accuracy" => Some(*x),
-                    _ => None,
-                });
-                let other = other.map_or(String::new(), |x| significant(x, 4));
-                lines.push(vec![name.replace('_', " "), significant(*x, 4), other]);
-            }
-            text += &columns(&lines);
-            if let Some(s) = scaled {
-                let (even, odd) = (significant(s.even, 3), significant(s.odd, 3));
-                let _ = writeln!(
-                    text,
-                    "  scaled: even rows by the temperature that suits the odd ones best ({even}), odd rows by that of \
-                     the even ones ({odd})"
-                );
+        for (s, whole) in self.shown.iter().zip(&self.whole) {
+            let name = &s.target.name;
+            match whole {
+                Whole { scores: Some(metrics), .. } => text += &scores(name, metrics),
+                Whole { uncertainty: Some(metrics), .. } => {
+                    let mut lines = vec![vec![format!("uncertainty of {name}"), "mean".into()]];
+                    lines.extend(metrics.values.iter().map(|(name, x)| vec![words(name), significant(*x, 4)]));
+                    text += &columns(&lines);
+                }
+                _ => continue,
             }
             text.push('\n');
         }
         text.truncate(text.trim_end().len());
         text + "\n"
     }
+}
+
+/// A score as people read it; uncertainty with what it is of.
+fn words(name: &str) -> String {
+    let of = match name {
+        "entropy" => " (all of it, nats)",
+        "expected_entropy" => " (in the data)",
+        "mutual_information" => " (about the parameters)",
+        _ => "",
+    };
+    name.replace('_', " ") + of
+}
+
+/// A table of scores, those after temperature scaling beside the raw ones.
+fn scores(name: &str, metrics: &Metrics) -> String {
+    let temperature = metrics.get("temperature");
+    let mut lines =
+        vec![vec![format!("scores of {name}"), String::new(), temperature.map_or("", |_| "scaled").to_string()]];
+    for (name, x) in &metrics.values {
+        if name == "temperature" || name.ends_with("_scaled") {
+            continue;
+        }
+        let other = match name.as_str() {
+            "accuracy" => temperature.map(|_| *x),
+            name => metrics.get(&format!("{name}_scaled")),
+        };
+        lines.push(vec![words(name), significant(*x, 4), other.map_or(String::new(), |x| significant(x, 4))]);
+    }
+    let mut text = columns(&lines);
+    if let Some(t) = temperature {
+        let t = significant(t, 3);
+        let _ =
+            writeln!(text, "  scaled: p^(1/T) with T = {t}, each half of the rows by what suits the other half best");
+    }
+    text
 }
 
 /// Lines of cells in columns: the first to the left, the others to the right.
@@ -380,14 +395,14 @@ mod tests {
         let said = [NumberPrediction { mean: 1.5, sd: f64::NAN, quantiles: [1.0, 1.0, 1.5, 2.0, 2.0] }];
         let part = |target, said, observed| Part { target, first: 1, said, observed, draws: &[] };
         csv.lines(&numbers, &part(0, Said::Numbers(&said), Some(&[3.0])), &mut text);
-        let of = Said::Classes { probs: &[0.25, 0.75], entropy: &[0.5], mutual_information: &[0.125] };
+        let of = Said::Classes(ClassRows { probs: &[0.25, 0.75], entropy: &[0.5], mutual_information: &[0.125] });
         csv.lines(&classes, &part(1, of, None), &mut text);
         assert_eq!(
             text,
-            "name,index,mean,sd,q5,q25,median,q75,q95,class,probability,entropy,mutual_information,p_0,p_1,observed\n\
-             y,1,1.5,,1,1,1.5,2,2,,,,,,,3\n\
-             c,1,,,,,,,,1,0.75,0.5,0.125,0.25,0.75,\n"
+            "name,index,mean,sd,q5,q25,median,q75,q95,class,probability,entropy,expected_entropy,mutual_information,p_0,p_1,observed\n\
+             y,1,1.5,,1,1,1.5,2,2,,,,,,,,3\n\
+             c,1,,,,,,,,1,0.75,0.5,0.375,0.125,0.25,0.75,\n"
         );
-        assert!(text.lines().all(|l| l.matches(',').count() == 15));
+        assert!(text.lines().all(|l| l.matches(',').count() == 16));
     }
 }

@@ -7,14 +7,13 @@ use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, choose};
 use crate::check::settings::{Algorithm, Keep};
 use crate::check::typed::*;
 use crate::infer::draws::{self, Draws, Posterior};
-use crate::infer::predict::{Part, Predict, Said, Sink, Target};
+use crate::infer::predict::{Part, Predict, Sink, Target};
 use crate::infer::predictive::Predictive;
 use crate::kernels::Scalar;
 use crate::kernels::conv::Method;
 use crate::lower::{SiteSource, Slots};
 use crate::report::fit::{Fit, NamedTensor, Precision};
 use crate::report::predictions::{Kept, Predictions, Shown};
-use crate::report::temperature::TemperatureScores;
 use crate::rng::Key;
 use crate::syntax::ast;
 use std::ops::ControlFlow;
@@ -212,11 +211,10 @@ where
         draws: n,
         shown: Vec::new(),
         kept: Vec::new(),
-        temperatures: Vec::new(),
         stopped: false,
     };
     let gathering = std::cell::RefCell::new(gathering);
-    let (_, metrics) = predict.run::<F>(
+    let whole = predict.run::<F>(
         &params,
         posterior,
         root.fold_in(11),
@@ -224,9 +222,8 @@ where
         &mut Shared(&gathering),
     );
     new.bound.check_read()?;
-    let Gathering { shown, kept, temperatures, stopped, .. } = gathering.into_inner();
-    let scaled = temperatures.iter().map(TemperatureScores::scores).collect();
-    Ok(Predictions { draws: n, shown, kept, metrics, scaled, notes, stopped })
+    let Gathering { shown, kept, stopped, .. } = gathering.into_inner();
+    Ok(Predictions { draws: n, shown, kept, whole, notes, stopped })
 }
 
 /// A guide that reads data cannot be drawn from without them.
@@ -273,7 +270,6 @@ struct Gathering<'g, 'c> {
     draws: usize,
     shown: Vec<Shown>,
     kept: Vec<Kept>,
-    temperatures: Vec<TemperatureScores>,
     stopped: bool,
 }
 
@@ -288,7 +284,6 @@ impl Gathering<'_, '_> {
             let class_labels = class_labels(program, self.restored, target);
             self.shown.push(Shown { target: target.clone(), dims, labels, class_labels });
             self.kept.push(Kept::default());
-            self.temperatures.push(TemperatureScores::default());
         }
         self.stopped = self.out.begin(&self.shown, self.draws).is_break();
     }
@@ -303,12 +298,6 @@ impl Sink for Shared<'_, '_, '_> {
             return ControlFlow::Break(());
         }
         g.kept[part.target].add(part, g.keep);
-        if let (Said::Classes { probs, entropy, .. }, Some(observed)) = (part.said, part.observed) {
-            let classes = probs.len() / entropy.len().max(1);
-            for (row, &class) in probs.chunks_exact(classes).zip(observed) {
-                g.temperatures[part.target].add(row, class as usize);
-            }
-        }
         let flow = g.out.part(&g.shown[part.target], part);
         g.stopped = flow.is_break();
         flow

@@ -77,7 +77,7 @@ pub(super) fn at_mode(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut exact = density::curvature(program, &bound.data, &space)
+    let mut exact = density::curvature(program, &bound.data, &space, &|_| true)
         .ok()
         .map(|c| Curvature::planned(&c, program, &bound.data, Default::default()));
     let all: Vec<usize> = (0..n).collect();

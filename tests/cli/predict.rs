@@ -209,17 +209,35 @@ fn labels_are_those_of_the_training_data() {
     let ended = predict(&fit, &["--data", &county, "--data", &kind, "--out", &out]).expect(0);
     let text = std::fs::read_to_string(&out).unwrap();
     let mut lines = text.lines();
-    assert_eq!(lines.next().unwrap(), "name,index,class,probability,entropy,mutual_information,p_0,p_1,p_2,observed");
+    assert_eq!(
+        lines.next().unwrap(),
+        "name,index,class,probability,entropy,expected_entropy,mutual_information,p_0,p_1,p_2,observed"
+    );
     for (i, line) in lines.enumerate() {
         let cells: Vec<&str> = line.split(',').collect();
         let expected = if i % 3 == 0 { "oak" } else { "ash" };
-        assert_eq!((cells[2], cells[9]), (expected, expected), "{line}");
-        let p: f64 = cells[6..9].iter().map(|c| c.parse::<f64>().unwrap()).sum();
+        assert_eq!((cells[2], cells[10]), (expected, expected), "{line}");
+        let p: f64 = cells[7..10].iter().map(|c| c.parse::<f64>().unwrap()).sum();
         assert!((p - 1.0).abs() < 1e-9);
-        let (entropy, mutual): (f64, f64) = (cells[4].parse().unwrap(), cells[5].parse().unwrap());
-        assert!(mutual >= 0.0 && mutual <= entropy);
+        let [total, data, mutual]: [f64; 3] = std::array::from_fn(|k| cells[4 + k].parse().unwrap());
+        assert!(mutual >= 0.0 && data >= 0.0 && (total - data - mutual).abs() < 1e-12);
     }
-    assert!(ended.out.contains("scaled") && ended.out.contains("temperature that suits the odd ones"), "{}", ended.out);
+    assert!(ended.out.contains("scaled: p^(1/T) with T ="), "{}", ended.out);
+    // Without the answers there are no scores, but means of what the lines say.
+    let out = at(&folder, "alone.csv");
+    let ended = predict(&fit, &["--data", &county, "--out", &out]).expect(0);
+    assert!(ended.out.contains("uncertainty of kind") && !ended.out.contains("scores"), "{}", ended.out);
+    let alone = predict(&fit, &["--data", &county, "--format", "json"]).expect(0).json();
+    assert_eq!(alone["predict"]["scores"], serde_json::json!({}));
+    let text = std::fs::read_to_string(&out).unwrap();
+    for (column, name) in [(4, "entropy"), (5, "expected_entropy"), (6, "mutual_information")] {
+        let of = |line: &str| -> f64 { line.split(',').nth(column).unwrap().parse().unwrap() };
+        let mean = text.lines().skip(1).map(of).sum::<f64>() / 30.0;
+        let told = alone["predict"]["uncertainty"]["kind"][name].as_f64().unwrap();
+        assert!((mean - told).abs() < 1e-12, "{name}: {told} instead of {mean}");
+        let row = &alone["predict"]["predictions"]["kind"][name][3];
+        assert!((row.as_f64().unwrap() - of(text.lines().nth(4).unwrap())).abs() < 1e-15);
+    }
     write(&folder, "unseen.csv", "county\nWest\n");
     let unseen = predict(&fit, &["--data", &given(&folder, "county", "unseen.csv")]).expect(3);
     assert!(unseen.err.contains("E0910") && unseen.err.contains("`West`"), "{}", unseen.err);

@@ -61,7 +61,7 @@ fn an_ensemble_has_all_its_members_equally() {
     assert!(elbo_of(&best).0 >= elbo_of(&fit).0 - 1e-9, "the mean of the bounds is below the best");
     // The same scores from the fit directory's content alone.
     let again = predict(&fit, r#"{"x": [1.5, 0.5], "y": [6, 2]}"#);
-    assert_eq!(again.metrics[0].as_ref(), Some(&fit.evaluation[0].1));
+    assert_eq!(again.whole[0].scores.as_ref(), Some(&fit.evaluation[0].1));
     let nll = fit.evaluation[0].1.get("nll").expect("a score");
     assert!(nll < -1.0, "every member predicts well: {nll}");
 }
@@ -79,7 +79,7 @@ fn constants_of_a_member_go_with_its_draws() {
     let rmse = fit.evaluation[0].1.get("rmse").expect("a score");
     assert!(rmse < 0.2, "{rmse}");
     let again = predict(&fit, r#"{"x": [1.5, 0.5], "y": [6, 2]}"#);
-    assert_eq!(again.metrics[0].as_ref(), Some(&fit.evaluation[0].1));
+    assert_eq!(again.whole[0].scores.as_ref(), Some(&fit.evaluation[0].1));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn draws_that_are_not_kept_are_made_again() {
     let fit = fit(text);
     assert!(!quantity(&fit.quantities, "w").has_draws());
     let again = predict(&fit, r#"{"x": [1.5, 0.5], "y": [1, 0]}"#);
-    assert_eq!(again.metrics[0].as_ref(), Some(&fit.evaluation[0].1), "the same draws as in the fit");
+    assert_eq!(again.whole[0].scores.as_ref(), Some(&fit.evaluation[0].1), "the same draws as in the fit");
 }
 
 #[test]
@@ -119,5 +119,5 @@ fn the_maxima_of_all_searches_make_an_ensemble() {
     assert!(members.iter().all(|m| (m.abs() - 2.0).abs() < 0.01), "{members:?}");
     assert!(members.iter().any(|m| *m > 0.0) && members.iter().any(|m| *m < 0.0), "{members:?}");
     let again = predict(&fit, r#"{"x": [1.5, 0.5], "y": [6, 2]}"#);
-    assert_eq!(again.metrics[0].as_ref(), Some(&fit.evaluation[0].1));
+    assert_eq!(again.whole[0].scores.as_ref(), Some(&fit.evaluation[0].1));
 }

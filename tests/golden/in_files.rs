@@ -112,7 +112,7 @@ fn held_out_rows_in_blocks_have_the_same_scores() {
     let (at_once, blocks) = (of(first), of(&format!("{first}\ninfer svi second {{ minibatch N = 30 }}")));
     for ((name, a), (_, b)) in at_once.iter().zip(&blocks) {
         // What no draw of the data enters.
-        for score in ["accuracy", "nll", "brier", "ece", "count", "entropy", "mutual_information"] {
+        for score in bayesc::check::expect::CLASS_METRICS {
             match (a.get(score), b.get(score)) {
                 (Some(a), Some(b)) => assert_close(a, b, 1e-9, &format!("{score} of {name}")),
                 (a, b) => assert_eq!(a, b, "{score} of {name}"),

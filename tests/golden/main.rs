@@ -49,4 +49,5 @@ mod sbc;
 mod scaling;
 mod structured;
 mod supports;
+mod unseen;
 mod wrappers;

@@ -204,7 +204,7 @@ fn second_derivatives_are_those_of_the_gradient() {
         let bound = bind(&c);
         let space = Space::Unconstrained(Vec::new());
         let graph = density::build(&bound.program, &bound.data, &space).expect("a gradient");
-        let second = density::curvature(&bound.program, &bound.data, &space).expect("second derivatives");
+        let second = density::curvature(&bound.program, &bound.data, &space, &|_| true).expect("second derivatives");
         let mut at = Density::new(&graph, &bound.program, &bound.data);
         let mut curvature = Curvature::planned(&second, &bound.program, &bound.data, Default::default());
         let u = Random(7).normals(at.dim()).iter().map(|z| 0.3 * z).collect::<Vec<f64>>();
