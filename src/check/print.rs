@@ -462,6 +462,7 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));
                 p.line(&format!("start = {}", s.start.name()));
+                p.line(&format!("metric = {}", s.metric.name()));
             }
             if matches!(infer.algorithm, Algorithm::Map | Algorithm::Laplace | Algorithm::Pathfinder) {
                 let s = &infer.mode;

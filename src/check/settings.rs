@@ -209,6 +209,8 @@ pub struct NutsSettings {
     pub reparam: Reparam,
     /// Where the chains start.
     pub start: ChainStart,
+    /// The shape of the metric that the warmup adapts.
+    pub metric: Metric,
 }
 
 /// Where the chains of nuts start.
@@ -230,6 +232,28 @@ impl ChainStart {
     }
 }
 
+/// The shape of the metric of nuts: what the mass matrix may express.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Metric {
+    /// Directions beside the diagonal where the coordinates are few enough.
+    Auto,
+    /// A scale for each coordinate.
+    Diagonal,
+    /// A scale for each coordinate, and the directions in which that is not enough.
+    LowRank,
+}
+
+impl Metric {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Auto => "auto",
+            Metric::Diagonal => "diagonal",
+            Metric::LowRank => "low_rank",
+        }
+    }
+}
+
 impl Default for NutsSettings {
     fn default() -> Self {
         Self {
@@ -241,6 +265,7 @@ impl Default for NutsSettings {
             seed: 0,
             reparam: Reparam::Auto,
             start: ChainStart::Uniform,
+            metric: Metric::Auto,
         }
     }
 }
@@ -484,7 +509,7 @@ const SVI: &[&str] = &[
 ];
 /// Settings of nuts in the order of the reference.
 const NUTS: &[&str] =
-    &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "start", "precision"];
+    &["chains", "warmup", "draws", "target_accept", "max_depth", "seed", "reparam", "start", "metric", "precision"];
 /// Settings of map in the order of the reference.
 const MAP: &[&str] = &["steps", "tolerance", "restarts", "keep", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.

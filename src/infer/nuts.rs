@@ -294,6 +294,7 @@ impl Nuts<'_> {
             draws: self.settings.draws,
             target_accept: self.settings.target_accept,
             max_depth: self.settings.max_depth,
+            metric: self.settings.metric,
         };
         let failed = |reason: String| RunError::Sampler { chain, reason };
         let mut sampler = no_u_turn(density, &start, tuning, key.fold_in(1)).map_err(failed)?;

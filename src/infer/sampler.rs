@@ -6,6 +6,7 @@
 //! together: a diagonal plus, where there are few enough coordinates, the directions in which a diagonal is not enough.
 
 use super::density::Density;
+use crate::check::settings::Metric;
 use crate::rng::{Key, Philox};
 use nuts_rs::{
     Chain, CpuLogpFunc, CpuMath, CpuMathError, DiagNutsSettings, HasDims, LogpError, LowRankNutsSettings, SamplerStats,
@@ -25,6 +26,8 @@ pub struct Tuning {
     pub target_accept: f64,
     /// The largest depth of a tree: at most `2^max_depth - 1` leapfrog steps for a draw.
     pub max_depth: usize,
+    /// The shape of the metric.
+    pub metric: Metric,
 }
 
 /// What is known of one draw beside its position.
@@ -63,7 +66,12 @@ pub trait Sampler {
 /// # Errors
 /// When it cannot start; one sentence.
 pub fn no_u_turn(density: Density, start: &[f64], tuning: Tuning, key: Key) -> Result<Box<dyn Sampler>, String> {
-    if density.dim() <= LOW_RANK {
+    let low_rank = match tuning.metric {
+        Metric::Auto => density.dim() <= LOW_RANK,
+        Metric::Diagonal => false,
+        Metric::LowRank => true,
+    };
+    if low_rank {
         let mut settings = LowRankNutsSettings::default();
         set(&mut settings, tuning);
         chain(settings, density, start, key, |s| Transition {
@@ -92,7 +100,7 @@ pub fn no_u_turn(density: Density, start: &[f64], tuning: Tuning, key: Key) -> R
     }
 }
 
-/// Up to so many coordinates the metric has directions of its own besides the diagonal: finding them costs a singular
+/// Up to so many coordinates `metric = auto` has directions of its own besides the diagonal: finding them costs a singular
 /// value decomposition of the warmup's draws now and then.
 const LOW_RANK: usize = 400;
 

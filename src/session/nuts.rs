@@ -230,6 +230,7 @@ fn settings_json(s: &NutsSettings, choices: &[Choice], model: &Model) -> Vec<(St
         ("seed", json!(s.seed)),
         ("reparam", serde_json::Value::Object(reparam)),
         ("start", json!(s.start.name())),
+        ("metric", json!(s.metric.name())),
     ]
     .map(|(name, value)| (name.to_string(), value))
     .to_vec()

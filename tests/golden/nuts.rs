@@ -171,6 +171,33 @@ fn threads_do_not_enter() {
     assert_ne!(draws(&one.quantities, "mu", 0)[0], draws(&one.quantities, "mu", 0)[100], "chains differ");
 }
 
+/// Two coordinates with the correlation 0.995 and a third of its own.
+const RIDGE: &str = "model {
+  a ~ Normal(1, 2)
+  b ~ Normal(a, 0.2)
+  c ~ Normal(-3, 0.5)
+}
+";
+
+#[test]
+fn metrics_agree_and_directions_shorten_a_ridge() {
+    let sampled = |metric: &str| fit(&format!("{RIDGE}infer nuts {{ seed = 2, metric = {metric} }}\n"));
+    let gradients = |fit: &Fit| fit.sampler.as_ref().expect("nuts").chains.iter().map(|c| c.gradients).sum::<u64>();
+    let (auto, diagonal, low_rank) = (sampled("auto"), sampled("diagonal"), sampled("low_rank"));
+    for fit in [&diagonal, &low_rank] {
+        assert_moments(fit, "a", 0, 1.0, 2.0);
+        assert_moments(fit, "b", 0, 1.0, f64::sqrt(4.04));
+        assert_moments(fit, "c", 0, -3.0, 0.5);
+    }
+    let (flat, bent) = (gradients(&diagonal), gradients(&low_rank));
+    assert!(3 * bent < flat, "{bent} gradients with directions, {flat} with a diagonal");
+    assert_eq!(
+        draws(&auto.quantities, "b", 0),
+        draws(&low_rank.quantities, "b", 0),
+        "few coordinates: auto is low_rank"
+    );
+}
+
 #[test]
 fn without_an_infer_block_classical_models_are_sampled() {
     let f = fit("data y: real[N] = [1.0, 2.0]\nmodel {\n  mu ~ Normal(0, 1)\n  y ~ Normal(mu, 1)\n}\n");

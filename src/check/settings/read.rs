@@ -1,8 +1,8 @@
 //! Reading the settings of `infer` blocks: those that several algorithms have, and the shapes that values take.
 
 use super::{
-    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, Reparam, SviSettings,
-    is_location_scale,
+    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, Metric, ModeSettings, NutsSettings, Reparam,
+    SviSettings, is_location_scale,
 };
 use crate::check::checker::{Checker, R};
 use crate::diag::{Code, Diagnostic};
@@ -158,6 +158,13 @@ impl<'p> Checker<'p> {
                 nuts.start = match self.choice(setting, &["uniform", "pathfinder"])? {
                     0 => ChainStart::Uniform,
                     _ => ChainStart::Pathfinder,
+                };
+            }
+            "metric" => {
+                nuts.metric = match self.choice(setting, &["auto", "diagonal", "low_rank"])? {
+                    0 => Metric::Auto,
+                    1 => Metric::Diagonal,
+                    _ => Metric::LowRank,
                 };
             }
             "precision" => self.only(setting, &["auto", "f64"], &["f32"])?,
