@@ -28,7 +28,7 @@ def report(peer, model, runs, first_call_s, **more):
     """One JSON line of one peer.
 
     `runs`: seconds and draws of samplings with seeds of their own that find everything compiled; `first_call_s`:
-    seconds of the first one with its compilation (imports left out). Effective sample sizes are the mean over the
+    seconds from the start of the process to the end of the first one, with imports and compilation. Effective sample sizes are the mean over the
     runs, since the least over all scalars moves by a third from seed to seed; seconds are the least.
     """
     ess = float(np.mean([least_ess(draws) for _, draws in runs]))

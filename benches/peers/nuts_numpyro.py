@@ -1,5 +1,5 @@
 """NUTS by NumPyro, chains in parallel, float64, 4 chains of 1000 + 1000 draws. --model eight|logreg"""
-from common import parse
+from common import parse, process_age
 args = parse(lambda p: p.add_argument("--model", default="eight"))
 import os, time
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
@@ -39,13 +39,12 @@ def listen(name, seconds, **_):
 
 
 jax.monitoring.register_event_duration_secs_listener(listen)
-start = time.perf_counter()
 sampler = MCMC(
     NUTS(eight if args.model == "eight" else logistic),
     num_warmup=WARMUP, num_samples=DRAWS, num_chains=CHAINS, chain_method="parallel", progress_bar=False,
 )
 sampler.run(jax.random.PRNGKey(0)); jax.block_until_ready(sampler.get_samples())
-first = time.perf_counter() - start
+first = process_age()
 runs = []
 for seed in SEEDS:
     compiling["seconds"] = 0.0

@@ -1,5 +1,5 @@
 """NUTS by nutpie (numba) on a PyMC model, float64, 4 chains of 1000 + 1000 draws. --model eight|logreg"""
-from common import parse
+from common import parse, process_age
 args = parse(lambda p: p.add_argument("--model", default="eight"))
 import os, time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,7 +21,6 @@ if __name__ == "__main__":
             x, y = waves(1000, 25)
             a = pm.Normal("a", 0, 2.5); b = pm.Normal("b", 0, 2.5, shape=25)
             pm.Bernoulli("y", logit_p=a + pm.math.dot(x, b), observed=y)
-    start = time.perf_counter()
     compiled = nutpie.compile_pymc_model(model)
     runs = []
     for seed in (0, *SEEDS):
@@ -29,7 +28,7 @@ if __name__ == "__main__":
         fit = nutpie.sample(compiled, draws=DRAWS, tune=WARMUP, chains=CHAINS, cores=args.threads, seed=seed, progress_bar=False)
         seconds = time.perf_counter() - begin
         if seed == 0:
-            first = time.perf_counter() - start
+            first = process_age()
         else:
             runs.append((seconds, {n: fit.posterior[n].values for n in names}))
     report("nutpie", args.model, runs, first, threads=args.threads)
