@@ -226,7 +226,7 @@ pub struct Sampling<'s> {
 }
 
 /// Who watches a run: the terminal, the REPL, a test.
-pub trait Observer {
+pub trait Observer: Send {
     /// Something worth knowing, one sentence.
     fn note(&mut self, text: &str);
     /// How far the run has come; `Break` stops it at the end of this step.

@@ -28,7 +28,7 @@ use crate::check::settings::{EstimatorChoice, KlChoice, Length, SiteRate, SviSet
 use crate::check::typed::{Program, SiteId};
 use crate::exec::Executable;
 use crate::exec::plan::Options;
-use crate::kernels::Scalar;
+use crate::kernels::{Scalar, threads};
 use crate::lower::estimators::{self, Estimator};
 use crate::lower::params::Whose;
 use crate::lower::{Slots, rows::Prepared};
@@ -304,8 +304,12 @@ impl<'p> Svi<'p> {
         Ok(plans[0].print())
     }
 
-    /// Runs the optimization.
+    /// Runs the optimization, on a thread of the pool where there are several.
     pub fn run<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
+        threads::inside(|| self.optimize(observer))
+    }
+
+    fn optimize<F: Scalar>(&self, observer: &mut dyn Observer) -> Result<SviFit<F>, RunError> {
         let mut laps = Laps::new(observer.stopwatch());
         let root = self.root();
         let rows = self.rows();

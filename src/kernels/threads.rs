@@ -3,8 +3,10 @@
 //! All kernels run on rayon's global pool. Work is cut in two ways: over independent outputs ([`for_each_chunk`]),
 //! where any cut gives the same bits, and over terms of a sum, where the number of partial sums is fixed by the shape
 //! alone ([`parts`]).
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Fewer elementary operations than this stay on one thread: below it, waking a thread costs more than it saves.
 pub const MIN_PARALLEL_WORK: usize = 1 << 17;
@@ -56,10 +58,52 @@ pub fn parts(terms: usize, len: usize) -> usize {
 
 /// Runs `f` on a thread of the pool: for whoever is about to call several kernels that share out their work.
 ///
-/// From outside, each of them would wake a thread of the pool and wait for it (12 microseconds on a quiet machine);
-/// from inside, a share that nobody takes costs 0.2. With one thread, `f` runs where it is.
+/// Meanwhile, and for a little longer, the other threads of the pool stay awake. Otherwise they fall asleep after a few
+/// microseconds without work, and a kernel that wakes one waits longer for it than its share takes. With one thread, `f`
+/// runs where it is.
 pub fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    if count() == 1 { f() } else { rayon::scope(|_| f()) }
+    if count() == 1 {
+        return f();
+    }
+    rayon::scope(|_| {
+        let outer = LEADS.replace(true);
+        let missing = (count() - 1).saturating_sub(AWAKE.load(Ordering::Relaxed));
+        for _ in 0..missing {
+            AWAKE.fetch_add(1, Ordering::Relaxed);
+            rayon::spawn(stay_awake);
+        }
+        let result = f();
+        LEADS.set(outer);
+        result
+    })
+}
+
+/// Threads of the pool that stay awake, or will when they have time.
+static AWAKE: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Whether this thread is [`inside`].
+    static LEADS: Cell<bool> = const { Cell::new(false) };
+}
+/// How long a thread looks for work before it lets others have its core between two looks, and before it goes to sleep.
+const POLITE: Duration = Duration::from_micros(50);
+const ASLEEP: Duration = Duration::from_millis(2);
+
+/// Does the work of others until there has been none for a while.
+fn stay_awake() {
+    let mut idle_since = Instant::now();
+    // Who is inside waits for its own shares, and must not end up here meanwhile.
+    while !LEADS.get() {
+        match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => idle_since = Instant::now(),
+            Some(rayon::Yield::Idle) => match idle_since.elapsed() {
+                idle if idle > ASLEEP => break,
+                idle if idle > POLITE => std::thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            },
+            None => break,
+        }
+    }
+    AWAKE.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Calls `f(start, chunk)` on consecutive pieces of `data`, in parallel when `work` is large enough.

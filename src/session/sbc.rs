@@ -32,8 +32,8 @@ pub fn sbc(
     bound: &BoundProgram<'_>,
     options: &RunOptions,
     calibration: Calibration,
-    clock: &mut dyn FnMut() -> f64,
-    watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    clock: &mut (dyn FnMut() -> f64 + Send),
+    watch: &mut (dyn FnMut(usize) -> ControlFlow<()> + Send),
 ) -> Result<Report, Failure> {
     let drawn = prior(bound, calibration.simulations, calibration.seed)?;
     let data = simulated(&bound.program, bound, &drawn)?;
@@ -176,8 +176,8 @@ fn rank(fit: &Fit, latent: &[&Quantity], i: usize, key: Key, report: &mut Report
 
 /// Watches one fit among many: nothing is shown, and the user may stop it.
 struct Quiet<'a> {
-    clock: &'a mut dyn FnMut() -> f64,
-    watch: &'a mut dyn FnMut() -> ControlFlow<()>,
+    clock: &'a mut (dyn FnMut() -> f64 + Send),
+    watch: &'a mut (dyn FnMut() -> ControlFlow<()> + Send),
     stopped: bool,
 }
 
