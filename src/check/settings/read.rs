@@ -1,7 +1,7 @@
 //! Reading the settings of `infer` blocks: those that several algorithms have, and the shapes that values take.
 
 use super::{
-    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, Reparam, SviSettings,
+    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, PredictiveChoice, Reparam, SviSettings,
     is_location_scale,
 };
 use crate::check::checker::{Checker, R};
@@ -179,6 +179,13 @@ impl<'p> Checker<'p> {
                     2 => HessianChoice::Diagonal,
                     3 => HessianChoice::LastLayer,
                     _ => HessianChoice::Kron,
+                };
+            }
+            "predictive" => {
+                mode.predictive = match self.choice(setting, &["auto", "draws", "linearized"])? {
+                    0 => PredictiveChoice::Auto,
+                    1 => PredictiveChoice::Draws,
+                    _ => PredictiveChoice::Linearized,
                 };
             }
             "seed" => mode.seed = self.count(setting, 0)? as u64,
