@@ -87,8 +87,10 @@ impl Linearized {
         let slots = Slots::default();
         let source = SiteSource::Given { guide: None, resampled: Vec::new() };
         let mut lo = Lowering::new(program, &slots, sizes.clone(), None, source);
-        let all: Vec<(usize, bool)> =
-            (0..model.observations.len()).filter(|&at| model.observations[at].data.is_some()).map(|at| (at, false)).collect();
+        let all: Vec<(usize, bool)> = (0..model.observations.len())
+            .filter(|&at| model.observations[at].data.is_some())
+            .map(|at| (at, false))
+            .collect();
         self.lower(&mut lo, &all).map(drop)
     }
 

@@ -104,7 +104,12 @@ pub(super) fn fit(
         ("reparam", reparam_json(&choices, model)),
     ];
     let predictive = normal.point.as_ref().map(|_| ("predictive", json!(predictive)));
-    fit.settings = settings.into_iter().chain(normal.settings).chain(predictive).map(|(name, value)| (name.to_string(), value)).collect();
+    fit.settings = settings
+        .into_iter()
+        .chain(normal.settings)
+        .chain(predictive)
+        .map(|(name, value)| (name.to_string(), value))
+        .collect();
     fit.data = bound.fingerprints();
     if let Some(profile) = laps.finish() {
         observer.profiled(profile);

@@ -1,8 +1,8 @@
 //! Reading the settings of `infer` blocks: those that several algorithms have, and the shapes that values take.
 
 use super::{
-    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, PredictiveChoice, Reparam, SviSettings,
-    is_location_scale,
+    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, ModeSettings, NutsSettings, PredictiveChoice,
+    Reparam, SviSettings, is_location_scale,
 };
 use crate::check::checker::{Checker, R};
 use crate::diag::{Code, Diagnostic};
