@@ -475,6 +475,7 @@ impl Printer<'_> {
                 p.line(&format!("seed = {}", s.seed));
                 if infer.algorithm == Algorithm::Laplace {
                     p.line(&format!("hessian = {}", s.hessian.name()));
+                    p.line(&format!("predictive = {}", s.predictive.name()));
                 }
                 if infer.algorithm != Algorithm::Map {
                     p.line(&format!("reparam = {}", reparam_text(program, &s.reparam)));

@@ -298,6 +298,29 @@ impl HessianChoice {
     }
 }
 
+/// What predictions are made from after laplace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PredictiveChoice {
+    /// Linearized for networks whose likelihood allows it, draws for everything else.
+    #[default]
+    Auto,
+    /// The model at each draw of the normal.
+    Draws,
+    /// The model linearized at the mode, in the direction of each draw.
+    Linearized,
+}
+
+impl PredictiveChoice {
+    /// Its word in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            PredictiveChoice::Auto => "auto",
+            PredictiveChoice::Draws => "draws",
+            PredictiveChoice::Linearized => "linearized",
+        }
+    }
+}
+
 /// Settings of map, laplace and pathfinder with their defaults.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModeSettings {
@@ -313,6 +336,8 @@ pub struct ModeSettings {
     pub draws: Option<usize>,
     /// Which second derivatives are taken; laplace only.
     pub hessian: HessianChoice,
+    /// What predictions are made from; laplace only.
+    pub predictive: PredictiveChoice,
     /// Seed of all randomness.
     pub seed: u64,
     /// How the coordinates of hierarchical sites are chosen; not for map.
@@ -328,6 +353,7 @@ impl Default for ModeSettings {
             keep: Keep::Best,
             draws: None,
             hessian: HessianChoice::Auto,
+            predictive: PredictiveChoice::Auto,
             seed: 0,
             reparam: Reparam::Auto,
         }
@@ -513,7 +539,8 @@ const NUTS: &[&str] =
 /// Settings of map in the order of the reference.
 const MAP: &[&str] = &["steps", "tolerance", "restarts", "keep", "draws", "seed", "precision"];
 /// Settings of laplace in the order of the reference.
-const LAPLACE: &[&str] = &["steps", "tolerance", "restarts", "draws", "hessian", "seed", "reparam", "precision"];
+const LAPLACE: &[&str] =
+    &["steps", "tolerance", "restarts", "draws", "hessian", "predictive", "seed", "reparam", "precision"];
 /// Settings of pathfinder in the order of the reference.
 const PATHFINDER: &[&str] = &["steps", "tolerance", "restarts", "draws", "seed", "reparam", "precision"];
 /// Settings of algorithms that are not built yet, which are checked by name only.

@@ -18,6 +18,7 @@ pub mod hessian;
 pub mod kron;
 pub mod laplace;
 pub mod lbfgs;
+pub mod linearized;
 pub mod map;
 pub mod memory;
 pub mod mode;

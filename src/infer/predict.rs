@@ -115,6 +115,8 @@ struct Graph<F> {
     indices: Option<InputId>,
     slots: Vec<InputId>,
     given: Vec<(SiteId, InputId)>,
+    /// The inputs for the mode, where the model is linearized.
+    mode: Vec<InputId>,
     outputs: Vec<Output>,
 }
 
@@ -245,6 +247,13 @@ impl<'p> Predict<'p> {
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
+        // Each observation that is a datum, with its position.
+        let known = |data: DataId| self.bound().values[data].is_some();
+        let mut linear = self.of.linearize(&mut lo, &known);
+        let dists: Vec<Option<(crate::dist::Dist, Option<ValueId>)>> = match &mut linear {
+            Some(linear) => model.observations.iter().map(|o| o.data.map(|_| linear.next())).collect(),
+            None => Vec::new(),
+        };
         let mut outputs: Vec<Output> = Vec::new();
         let output = |lo: &mut Lowering<'_>, what: &str, name: &str, v: ValueId| {
             lo.g.output(format!("{what} of {name}"), v);
@@ -261,7 +270,10 @@ impl<'p> Predict<'p> {
                 continue;
             };
             let o = &model.observations[at];
-            let dist = lo.dist(&o.dist, Mode::Live);
+            let (dist, x) = match dists.get(at).cloned().flatten() {
+                Some(linear) => linear,
+                None => (lo.dist(&o.dist, Mode::Live), None),
+            };
             let shape = lo.shape(&program.ty(o.value).shape);
             if let Some(probs) = dist.probs(&mut lo.g) {
                 let classes = *lo.g.shape(probs).last().expect("probabilities have classes");
@@ -274,7 +286,10 @@ impl<'p> Predict<'p> {
             }
             let mut log_prob = None;
             if target.known {
-                let v = lo.held_out_log_prob(at, &dist);
+                let v = match x {
+                    Some(x) => dist.log_prob(&mut lo.g, x),
+                    None => lo.held_out_log_prob(at, &dist),
+                };
                 let at = output(&mut lo, "log prob", &target.name, v);
                 log_prob = (dist.event_rank() == 0 && dist.is_proper()).then_some(at);
             }
@@ -291,13 +306,18 @@ impl<'p> Predict<'p> {
             let draw = dist.sample(&mut lo.g, &shape);
             outputs[k].draw = output(&mut lo, "draw", &targets[k].0.name, draw);
         }
-        let (slots, given) = lo.given(&slots);
-        let indices = lo.row_index.map(|v| lo.g.graph().input_of(v));
+        let (indices, slots, given, mode) = match linear {
+            Some(linear) => (linear.indices, Vec::new(), linear.given, linear.mode),
+            None => {
+                let (slots, given) = lo.given(&slots);
+                (lo.row_index.map(|v| lo.g.graph().input_of(v)), slots, given, Vec::new())
+            }
+        };
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
         let options = Options { convolution: self.of.convolution, ..Options::default() };
         let exe = Executable::prepare(&graph, options).build();
-        Graph { exe, inputs, indices, slots, given, outputs }
+        Graph { exe, inputs, indices, slots, given, mode, outputs }
     }
 
     /// Predicts everything that the model observes with each draw of `sites`, and gives the predictions to `sink` in the
@@ -384,10 +404,13 @@ impl<F: Scalar + Into<f64>> Running<'_, '_, F> {
     ) -> ControlFlow<()> {
         let program = self.of.of.program;
         let model = self.of.model();
-        let Graph { mut exe, inputs, indices, slots, given, outputs } = graph;
+        let Graph { mut exe, inputs, indices, slots, given, mode, outputs } = graph;
         self.store.give_whole(program, &inputs, &mut exe);
         let all_slots = self.of.of.slots;
         give_member(&mut exe, all_slots, &slots, params, 0);
+        if let Some(linear) = &self.of.of.linearized {
+            linear.give(&mode, &mut exe);
+        }
         let mut member = 0;
         let mut buffer: Vec<F> = Vec::new();
         for (at, range) in blocks {

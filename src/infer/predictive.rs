@@ -8,6 +8,7 @@
 
 use super::data::{BoundData, Store, prepared_bytes};
 use super::draws::{Posterior, give_member};
+use super::linearized::{Linearized, Lowered};
 use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::exec::plan::Options;
@@ -35,6 +36,8 @@ pub struct Predictive<'p> {
     pub slots: &'p Slots,
     /// How convolutions are computed.
     pub convolution: Method,
+    /// Where the model is linearized, if predictions are to be those of the linearized model.
+    pub linearized: Option<Linearized>,
 }
 
 /// Rows that are scored at once, at least, where rows can be scored apart: memory is that of one block.
@@ -74,6 +77,8 @@ struct Plan<F> {
     slots: Vec<InputId>,
     /// The input of each site whose draws are given.
     given: Vec<(SiteId, InputId)>,
+    /// The inputs for the mode, where the model is linearized.
+    mode: Vec<InputId>,
     scored: Vec<Scored>,
     /// The output of the log weights of rows, where an amortized guide has seen them.
     weights: Option<usize>,
@@ -270,10 +275,14 @@ impl<'p> Predictive<'p> {
         let slots = lo.all_slots();
         lo.draw_all();
         let model = lo.model;
+        let mut linear = self.linearize(&mut lo, &|_| true);
         let mut scored = Vec::new();
         for (at, o) in model.observations.iter().enumerate() {
             let Some(data) = o.data else { continue };
-            let dist = lo.dist(&o.dist, Mode::Live);
+            let (dist, x) = match &mut linear {
+                Some(linear) => linear.next(),
+                None => (lo.dist(&o.dist, Mode::Live), None),
+            };
             let shape = lo.shape(&self.program.ty(o.value).shape);
             let output = lo.g.graph().outputs.len();
             if let Some(probs) = dist.probs(&mut lo.g) {
@@ -283,7 +292,10 @@ impl<'p> Predictive<'p> {
                 scored.push(Scored { observation: at, data, output, what: What::Classes(classes) });
                 continue;
             }
-            let log_prob = lo.held_out_log_prob(at, &dist);
+            let log_prob = match x {
+                Some(x) => dist.log_prob(&mut lo.g, x),
+                None => lo.held_out_log_prob(at, &dist),
+            };
             lo.g.output(format!("log prob of {}", o.name), log_prob);
             if dist.event_rank() > 0 || !dist.is_proper() {
                 continue;
@@ -299,12 +311,25 @@ impl<'p> Predictive<'p> {
             lo.g.output("log weights", weights);
             output
         });
-        let (slots, given) = lo.given(&slots);
-        let indices = lo.row_index.map(|v| lo.g.graph().input_of(v));
+        let (indices, slots, given, mode) = match linear {
+            Some(linear) => (linear.indices, Vec::new(), linear.given, linear.mode),
+            None => {
+                let (slots, given) = lo.given(&slots);
+                (lo.row_index.map(|v| lo.g.graph().input_of(v)), slots, given, Vec::new())
+            }
+        };
         let inputs = std::mem::take(&mut lo.inputs);
         let graph = lo.g.finish();
         let options = Options { convolution: self.convolution, ..Options::default() };
-        Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, scored, weights }
+        Plan { plan: Executable::prepare(&graph, options), inputs, indices, slots, given, mode, scored, weights }
+    }
+
+    /// The observations at the linearized model, with the values of those that are `known`; `None` where predictions are
+    /// those of draws.
+    pub(super) fn linearize(&self, lo: &mut Lowering<'p>, known: &dyn Fn(DataId) -> bool) -> Option<Lowered> {
+        let linear = self.linearized.as_ref()?;
+        let data = lo.model.observations.iter().enumerate().filter_map(|(at, o)| Some((at, known(o.data?))));
+        Some(linear.lower(lo, &data.collect::<Vec<_>>()).expect("what cannot be linearized has been refused"))
     }
 
     /// Scores every observation over the draws of `sites`.
@@ -381,11 +406,14 @@ impl<'p> Predictive<'p> {
         running: &mut Running<'_, F>,
     ) {
         let model = self.program.model.as_ref().expect("fitted programs have a model");
-        let Plan { plan, inputs, indices, slots, given, scored, weights } = plan;
+        let Plan { plan, inputs, indices, slots, given, mode, scored, weights } = plan;
         let Running { store, scores, marginal, sites, key } = running;
         let mut exe = plan.build();
         store.give_whole(self.program, &inputs, &mut exe);
         give_member(&mut exe, self.slots, &slots, params, 0);
+        if let Some(linear) = &self.linearized {
+            linear.give(&mode, &mut exe);
+        }
         let mut member = 0;
         let mut buffer: Vec<F> = Vec::new();
         for (at, rows) in blocks {

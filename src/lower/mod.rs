@@ -74,6 +74,8 @@ pub struct Lowering<'p> {
     /// Whether the trainable parameters keep their values while the graph runs: then what depends on them and on data alone
     /// is computed once, the amortized guide of all rows for instance.
     pub settled: bool,
+    /// Whether free coordinates keep their values while the graph runs.
+    pub fixed: bool,
     /// What the guide says about each site that it has drawn.
     pub guide_draws: IndexVec<SiteId, Option<GuideDraw>>,
     /// The coordinates of each site that is a function of free ones.
@@ -133,6 +135,7 @@ impl<'p> Lowering<'p> {
             site_values: (0..n_sites).map(|_| None).collect(),
             site_active: (0..n_sites).map(|_| false).collect(),
             settled: false,
+            fixed: false,
             guide_draws: (0..n_sites).map(|_| None).collect(),
             free_sites: (0..n_sites).map(|_| None).collect(),
             noises: (0..n_sites).map(|_| None).collect(),

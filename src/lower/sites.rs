@@ -211,7 +211,7 @@ impl<'p> Lowering<'p> {
     }
 
     /// The prior's support and its ends, which may depend on other sites.
-    pub(super) fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
+    pub(crate) fn support(&mut self, site: SiteId) -> (SupportKind, Option<(ValueId, ValueId)>) {
         let d = &self.model.sites[site].dist;
         let support = d.support();
         if !support.needs_bounds() {
@@ -220,7 +220,7 @@ impl<'p> Lowering<'p> {
         let prior = self.dist(d, Mode::Live);
         (support, prior.bounds(&mut self.g))
     }
-    pub(super) fn free_shape(&self, site: SiteId) -> Shape {
+    pub(crate) fn free_shape(&self, site: SiteId) -> Shape {
         let s = &self.model.sites[site];
         let shape = self.shape(&s.ty.shape);
         s.dist.support().unconstrained_shape(&shape).expect("real sites have unconstrained coordinates")
@@ -230,17 +230,18 @@ impl<'p> Lowering<'p> {
         let s = &self.model.sites[site];
         let before = self.g.set_origin(Some(self.program.exprs[s.value].origin()));
         let name = s.name.clone();
+        let kind = if self.fixed { InputKind::Data } else { InputKind::Param };
         let (value, free) = if standard {
             let prior = self.dist(&s.dist, Mode::Live);
             let shape = self.shape(&s.ty.shape);
-            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let input = self.g.input(name, shape, DType::Real, kind);
             let (value, log_prob) = super::noncentered::from_standard(&mut self.g, &prior, input);
             let log_det = self.g.scalar(0.0);
             (value, FreeSite { input, log_det, log_prob: Some(log_prob) })
         } else {
             let (support, bounds) = self.support(site);
             let shape = self.free_shape(site);
-            let input = self.g.input(name, shape, DType::Real, InputKind::Param);
+            let input = self.g.input(name, shape, DType::Real, kind);
             let (value, log_det) = support.constrain(&mut self.g, input, bounds);
             (value, FreeSite { input, log_det, log_prob: None })
         };

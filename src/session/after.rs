@@ -6,6 +6,7 @@ use crate::check::size::SizeId;
 use crate::check::typed::SiteId;
 use crate::infer::Memory;
 use crate::infer::draws::{Chosen, Draws};
+use crate::infer::linearized::Linearized;
 use crate::infer::pointwise::{Made, Pointwise};
 use crate::infer::predictive::{Predictive, Scoring};
 use crate::infer::profile::{Laps, Phase};
@@ -21,8 +22,8 @@ pub(super) enum Origin {
     Guide { guide: usize, subsampled: Option<SizeId> },
     /// One point, that of the guide with this number: its sites are the same in every draw.
     Point(usize),
-    /// Positions in the space of the density; these sites are standardized there.
-    Free { noncentered: Vec<SiteId> },
+    /// Positions in the space of the density; these sites are standardized there. Predictions may be linearized.
+    Free { noncentered: Vec<SiteId>, linearized: Option<Linearized> },
 }
 
 /// What is planned.
@@ -56,9 +57,13 @@ where
             Origin::Free { .. } => (None, None),
         };
         let is_point = matches!(origin, Origin::Point(_));
+        let linearized = match &origin {
+            Origin::Free { linearized, .. } => linearized.clone(),
+            _ => None,
+        };
         let source = match origin {
             Origin::Guide { guide, .. } | Origin::Point(guide) => SiteSource::Guide(guide),
-            Origin::Free { noncentered } => SiteSource::Free { noncentered },
+            Origin::Free { noncentered, .. } => SiteSource::Free { noncentered },
         };
         let draws = Draws {
             program,
@@ -76,20 +81,29 @@ where
         let mut memory = Memory::new(chosen.max_memory);
         memory.always.push(("data", bound.bytes()));
         memory.report.push(("draws", draws.bytes(chains * n, size_of::<F>())));
+        let is_linearized = linearized.is_some();
         let scores = bound.held_out.as_ref().map(|(held_out, resampled)| {
             let resampled = resampled.clone();
-            let predictive = Predictive { program, bound: held_out, resampled, guide, slots, convolution };
+            let predictive = Predictive { program, bound: held_out, resampled, guide, slots, convolution, linearized };
             let scoring = predictive.prepare::<F>();
             memory.report.push(("scores", scoring.bytes(scored)));
             (predictive, scoring)
         });
-        // A point has no spread that leaving one out could change.
-        let leave_one_out = (!is_point).then(|| {
+        // A point has no spread that leaving one out could change; the likelihood at draws is not that of predictions that
+        // are linearized.
+        let leave_one_out = (!is_point && !is_linearized).then(|| {
             let (bound, labels) = (&bound.data, &bound.labels);
             let pointwise = Pointwise { program, bound, labels, guide, slots, subsampled, convolution };
             loo::Plan::new(pointwise, chains, n, &mut memory)
         });
         (Self { draws, scores, leave_one_out, scored, is_point }, memory)
+    }
+
+    /// Where the model is linearized, once it is known: the coordinates of all sites.
+    pub(super) fn at_mode(&mut self, mode: &[f64]) {
+        if let Some(linearized) = self.scores.as_mut().and_then(|(predictive, _)| predictive.linearized.as_mut()) {
+            linearized.mode = mode.to_vec();
+        }
     }
 
     /// The key of the draws under the root of a fit.

@@ -2,14 +2,17 @@
 
 use super::normal::{self, Normal};
 use super::{BoundProgram, Chosen, Failure, RunOptions, map, one};
-use crate::check::settings::{Algorithm, HessianChoice, Infer, ModeSettings, PrecisionChoice};
+use crate::check::settings::{Algorithm, HessianChoice, Infer, ModeSettings, PrecisionChoice, PredictiveChoice};
+use crate::check::size::SizeId;
 use crate::check::typed::*;
 use crate::check::weights::last_layer;
 use crate::diag::{Code, Diagnostic};
 use crate::infer::Observer;
 use crate::infer::hessian::Derivatives;
 use crate::infer::laplace::LaplaceFit;
-use crate::report::fit::Fit;
+use crate::infer::linearized::Linearized;
+use crate::lower::{Lowering, SiteSource, SizeValues, Slots};
+use crate::report::fit::{Fit, NamedTensor};
 use serde_json::json;
 
 /// What neither laplace nor pathfinder can do.
@@ -98,10 +101,104 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
             notes,
             warnings: advice.into_iter().collect(),
             elbo: None,
+            point: Some(mode.best.x.clone()),
             mode: Some(map::report(&mode, proper.then_some(log_evidence))),
             settings: how(settings, full, derivatives),
         })
     })
+}
+
+/// Where predictions are linearized, and what to say of them; nothing where they are those of draws.
+///
+/// # Errors
+/// When the program asks for linearized predictions of a model that has none.
+pub(super) fn linearized(
+    chosen: &Chosen,
+    sizes: &SizeValues,
+    noncentered: &[SiteId],
+    resampled: &[SizeId],
+) -> Result<(Option<Linearized>, Option<String>), Failure> {
+    let (program, infer) = (&chosen.program, &chosen.infer);
+    let model = program.model.as_ref().expect("chosen programs have a model");
+    let network = model.sites.iter().any(|s| s.fan_in.is_some());
+    let wanted = match infer.mode.predictive {
+        PredictiveChoice::Auto => network,
+        PredictiveChoice::Draws => false,
+        PredictiveChoice::Linearized => true,
+    };
+    if infer.algorithm != Algorithm::Laplace || !wanted {
+        return Ok((None, None));
+    }
+    let moving = match infer.mode.hessian {
+        HessianChoice::LastLayer => last_layer(program, model),
+        _ => model.sites.indices().collect(),
+    };
+    let linearized = Linearized { noncentered: noncentered.to_vec(), moving, mode: Vec::new() };
+    let new_rows = |s: &Site| s.ty.shape.iter().any(|d| resampled.iter().any(|&r| d.mentions(r)));
+    let why = match model.sites.iter().find(|s| new_rows(s)) {
+        Some(site) => Some(format!("`{}` has new rows, which have no mode", site.name)),
+        None => linearized.check(program, sizes).err(),
+    };
+    match why {
+        None => {
+            let note = "predictions are those of the model linearized at the mode, in the direction of each draw; there is no \
+                        leave-one-out";
+            Ok((Some(linearized), Some(note.to_string())))
+        }
+        Some(why) if infer.mode.predictive == PredictiveChoice::Auto => {
+            Ok((None, Some(format!("predictions are those of draws and not linearized: {why}"))))
+        }
+        Some(why) => {
+            let message = format!("predictions cannot be linearized: {why}");
+            let mut d = Diagnostic::new(Code::E0703, message).help("write `predictive = draws`");
+            if let Some(span) = infer.span.filter(|_| infer.written) {
+                d = d.label(span, "this would run");
+            }
+            Err(one(d))
+        }
+    }
+}
+
+/// The coordinates of the mode by site, to be kept.
+pub(super) fn mode_params(program: &Program, sizes: &SizeValues, mode: &[f64]) -> Vec<NamedTensor> {
+    let model = program.model.as_ref().expect("chosen programs have a model");
+    let slots = Slots::default();
+    let lo = Lowering::new(program, &slots, sizes.clone(), None, SiteSource::Prior);
+    let mut rest = mode;
+    let tensor = |id: SiteId| {
+        let shape = lo.free_shape(id);
+        let (own, after) = rest.split_at(shape.count());
+        rest = after;
+        NamedTensor { name: mode_name(&model.sites[id]), shape: shape.to_vec(), data: own.to_vec() }
+    };
+    model.sites.indices().map(tensor).collect()
+}
+fn mode_name(site: &Site) -> String {
+    format!("{}.mode", site.name)
+}
+
+/// As [`linearized`] for the predictions of a fit, with the mode that it keeps.
+pub(super) fn linearized_again(
+    restored: &BoundProgram<'_>,
+    fit: &Fit,
+    chosen: &Chosen,
+    resampled: &[SizeId],
+) -> Result<(Option<Linearized>, Option<String>), Failure> {
+    let program = &chosen.program;
+    let noncentered = normal::standard(&normal::choices(restored, program, &chosen.infer.mode));
+    let (linearized, note) = linearized(chosen, &restored.data.sizes, &noncentered, resampled)?;
+    let Some(mut linearized) = linearized else { return Ok((None, note)) };
+    let model = program.model.as_ref().expect("fitted programs have a model");
+    for site in &model.sites {
+        let Some(own) = fit.params.iter().find(|p| p.name == mode_name(site)) else {
+            return Err(Failure::Fit {
+                message: "the fit does not keep its mode, at which predictions are linearized".to_string(),
+                help: Some(format!("fit it again: `bayesc run {}`", fit.model.path)),
+            });
+        };
+        linearized.mode.extend_from_slice(&own.data);
+    }
+    Ok((Some(linearized), note))
 }
 
 /// How the curvature was found.

@@ -2,7 +2,7 @@
 //! from the chosen settings to the finished fit.
 
 use super::after::{After, Origin};
-use super::{BoundProgram, Chosen, Failure, Stage, init, map, model_source};
+use super::{BoundProgram, Chosen, Failure, Stage, init, laplace, map, model_source};
 use crate::check::settings::ModeSettings;
 use crate::check::typed::*;
 use crate::infer::density::Space;
@@ -42,6 +42,8 @@ pub(super) struct Normal {
     pub elbo: Option<Elbo>,
     /// The mode, where it is part of the fit.
     pub mode: Option<ModeReport>,
+    /// The coordinates of the mode, where predictions may be linearized there.
+    pub point: Option<Vec<f64>>,
     /// Settings of this engine alone.
     pub settings: Vec<(&'static str, serde_json::Value)>,
 }
@@ -60,8 +62,11 @@ pub(super) fn fit(
     let choices = choices(bound, program, settings);
     let noncentered = standard(&choices);
     let (slots, none) = (Slots::new(program, &program.guides[chosen.guide], &bound.data.sizes, None), Slots::default());
-    let origin = Origin::Free { noncentered: noncentered.clone() };
-    let (after, memory) = After::<f64>::plan(bound, chosen, &none, origin, (1, draws, true), Method::Direct);
+    let resampled = bound.held_out.as_ref().map_or(&[][..], |(_, resampled)| resampled);
+    let (linearized, note) = laplace::linearized(chosen, &bound.data.sizes, &noncentered, resampled)?;
+    let predictive = if linearized.is_some() { "linearized" } else { "draws" };
+    let origin = Origin::Free { noncentered: noncentered.clone(), linearized };
+    let (mut after, memory) = After::<f64>::plan(bound, chosen, &none, origin, (1, draws, true), Method::Direct);
     let warm = init::point(bound, chosen, &slots, &noncentered, observer)?;
     let (slots, warm) = (&slots, warm.as_ref());
     let problem = Problem { program, bound: &bound.data, settings, draws, noncentered, slots, warm, memory: &memory };
@@ -74,7 +79,11 @@ pub(super) fn fit(
     let transitions = vec![Transition::default(); draws];
     let chain = ChainDraws { positions: normal.positions, transitions, ..ChainDraws::default() };
     let quantities = after.draws.of_chains(&[chain], After::<f64>::key(root));
-    fit.notes.extend(chosen.notes.iter().cloned().chain(normal.notes));
+    fit.notes.extend(chosen.notes.iter().cloned().chain(normal.notes).chain(note));
+    if let Some(point) = &normal.point {
+        after.at_mode(point);
+        fit.params = laplace::mode_params(program, &bound.data.sizes, point);
+    }
     (fit.elbo, fit.mode) = (normal.elbo, normal.mode);
     let made = Made { evaluations: normal.evaluations as f64, independent: true };
     after.finish(&mut fit, quantities, made, &[], root, &mut laps);
@@ -94,7 +103,13 @@ pub(super) fn fit(
         ("seed", json!(settings.seed)),
         ("reparam", reparam_json(&choices, model)),
     ];
-    fit.settings = settings.into_iter().chain(normal.settings).map(|(name, value)| (name.to_string(), value)).collect();
+    let predictive = normal.point.as_ref().map(|_| ("predictive", json!(predictive)));
+    fit.settings = settings
+        .into_iter()
+        .chain(normal.settings)
+        .chain(predictive)
+        .map(|(name, value)| (name.to_string(), value))
+        .collect();
     fit.data = bound.fingerprints();
     if let Some(profile) = laps.finish() {
         observer.profiled(profile);
@@ -102,10 +117,10 @@ pub(super) fn fit(
     Ok(fit)
 }
 
-fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
+pub(super) fn choices(bound: &BoundProgram<'_>, program: &Program, settings: &ModeSettings) -> Vec<Choice> {
     noncentered::choose(program, &settings.reparam, Some(&bound.data.sizes))
 }
-fn standard(choices: &[Choice]) -> Vec<SiteId> {
+pub(super) fn standard(choices: &[Choice]) -> Vec<SiteId> {
     choices.iter().filter(|c| c.noncentered).map(|c| c.site).collect()
 }
 

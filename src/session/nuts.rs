@@ -67,7 +67,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
     let choices = choices(bound, program, settings);
     let noncentered = standard(&choices);
     let slots = Slots::default();
-    let origin = Origin::Free { noncentered: noncentered.clone() };
+    let origin = Origin::Free { noncentered: noncentered.clone(), linearized: None };
     let wanted = (settings.chains, settings.draws, true);
     let (after, memory) = After::<f64>::plan(bound, chosen, &slots, origin, wanted, Method::Direct);
     let done = match &chosen.resume {

@@ -34,6 +34,7 @@ pub(super) fn fit(bound: &BoundProgram<'_>, chosen: &Chosen, observer: &mut dyn 
             warnings: Vec::new(),
             elbo: best.map(|(final_, standard_error)| Elbo { final_, standard_error, steps }),
             mode: None,
+            point: None,
             settings: Vec::new(),
         })
     })

@@ -3,7 +3,7 @@
 //! In: a fit, its restored program, new data.   Out: [`Predictions`]; every part of them is handed on as it is made.
 
 use super::reload::NewData;
-use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, choose};
+use super::{BoundProgram, Chosen, Failure, RunOptions, SCORE_DRAWS, choose, laplace};
 use crate::check::settings::{Algorithm, Keep};
 use crate::check::typed::*;
 use crate::infer::draws::{self, Draws, Posterior};
@@ -140,8 +140,10 @@ where
         _ => Method::Direct,
     };
     let resampled = new.resampled.clone();
-    let of = Predictive { program, bound: &new.bound, resampled, guide, slots: &slots, convolution };
+    let (linearized, note) = laplace::linearized_again(restored, fit, &chosen, &resampled)?;
+    let of = Predictive { program, bound: &new.bound, resampled, guide, slots: &slots, convolution, linearized };
     let mut notes = new.notes.clone();
+    notes.extend(note);
     let predict = Predict { of };
     if let Some(&id) = predict.missing().first() {
         let d = &program.data[id];

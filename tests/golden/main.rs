@@ -28,6 +28,7 @@ mod in_files;
 mod init;
 mod kron;
 mod library;
+mod linearized;
 mod loo;
 mod loops;
 mod matrices;

@@ -1,8 +1,8 @@
 //! Reading the settings of `infer` blocks: those that several algorithms have, and the shapes that values take.
 
 use super::{
-    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, Metric, ModeSettings, NutsSettings, Reparam,
-    SviSettings, is_location_scale,
+    ALGORITHMS, Algorithm, ChainStart, HessianChoice, Infer, Keep, Metric, ModeSettings, NutsSettings,
+    PredictiveChoice, Reparam, SviSettings, is_location_scale,
 };
 use crate::check::checker::{Checker, R};
 use crate::diag::{Code, Diagnostic};
@@ -186,6 +186,13 @@ impl<'p> Checker<'p> {
                     2 => HessianChoice::Diagonal,
                     3 => HessianChoice::LastLayer,
                     _ => HessianChoice::Kron,
+                };
+            }
+            "predictive" => {
+                mode.predictive = match self.choice(setting, &["auto", "draws", "linearized"])? {
+                    0 => PredictiveChoice::Auto,
+                    1 => PredictiveChoice::Draws,
+                    _ => PredictiveChoice::Linearized,
                 };
             }
             "seed" => mode.seed = self.count(setting, 0)? as u64,
