@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 /// Fewer elementary operations than this stay on one thread: below it, waking a thread costs more than it saves.
 pub const MIN_PARALLEL_WORK: usize = 1 << 17;
@@ -84,24 +83,23 @@ thread_local! {
     /// Whether this thread is [`inside`].
     static LEADS: Cell<bool> = const { Cell::new(false) };
 }
-/// How long a thread looks for work before it lets others have its core between two looks, and before it goes to sleep.
-const POLITE: Duration = Duration::from_micros(50);
-const ASLEEP: Duration = Duration::from_millis(2);
+/// How often a thread looks for work in vain before it lets others have its core between two looks, tens of microseconds,
+/// and before it goes to sleep, some milliseconds.
+const POLITE: usize = 500;
+const ASLEEP: usize = 5_000;
 
 /// Does the work of others until there has been none for a while.
 fn stay_awake() {
-    let mut idle_since = Instant::now();
+    let mut looks = 0;
     // Who is inside waits for its own shares, and must not end up here meanwhile.
-    while !LEADS.get() {
+    while !LEADS.get() && looks < ASLEEP {
         match rayon::yield_now() {
-            Some(rayon::Yield::Executed) => idle_since = Instant::now(),
-            Some(rayon::Yield::Idle) => match idle_since.elapsed() {
-                idle if idle > ASLEEP => break,
-                idle if idle > POLITE => std::thread::yield_now(),
-                _ => std::hint::spin_loop(),
-            },
+            Some(rayon::Yield::Executed) => looks = 0,
+            Some(rayon::Yield::Idle) if looks < POLITE => std::hint::spin_loop(),
+            Some(rayon::Yield::Idle) => std::thread::yield_now(),
             None => break,
         }
+        looks += 1;
     }
     AWAKE.fetch_sub(1, Ordering::Relaxed);
 }
